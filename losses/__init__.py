@@ -1,0 +1,13 @@
+"""Preference losses on log-probs: tensors in, tensors out, nothing imported but torch.
+
+A loss takes the summed log-probs of B pairs and gives one number per pair; how the log-probs came
+about (model, text, masks, packing) is not its business. Every loss is a mean over pairs, so that
+micro-batches and ranks cannot change the gradient. A new objective is one file beside these.
+"""
+
+from losses.base import LossOutput, PairLogps, PreferenceLoss
+from losses.dpo import DPOLoss
+from losses.exo import EXOLoss
+from losses.orpo import ORPOLoss
+
+__all__ = ["DPOLoss", "EXOLoss", "LossOutput", "ORPOLoss", "PairLogps", "PreferenceLoss"]

@@ -1,0 +1,1 @@
+"""From pairs of text to the tensors of a micro-batch."""

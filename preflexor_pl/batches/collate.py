@@ -1,0 +1,160 @@
+"""Pairs of text -> token ids -> thinking mask -> the tensors of a micro-batch."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from losses.logps import IGNORE_INDEX
+from preflexor_pl.batches.thinking import Markers, ThinkingMask
+from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.pairs.pair import PreferencePair
+
+
+@dataclass(frozen=True)
+class TokenizedPair:
+    """A pair as ids: the prompt once, and both responses with their end of turn.
+
+    Attributes:
+        id: of the pair.
+        prompt: ids up to where the model starts to answer.
+        chosen: ids of the chosen response.
+        rejected: ids of the rejected response.
+        truncated: how many of the two responses were cut to fit.
+    """
+
+    id: str
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    truncated: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longer side, prompt included."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A micro-batch of B pairs; rows 0..B-1 are chosen, B..2B-1 the rejected in the same order.
+
+    Attributes:
+        input_ids: [2B, T].
+        attention_mask: [2B, T], 1 where a token is; rows are padded on the right.
+        labels: [2B, T] input_ids where supervised, IGNORE_INDEX elsewhere.
+        first_target: the first column that holds a target in any row, >= 1.
+        ids: [B] of the pairs.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    first_target: int
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: Any, non_blocking: bool = False) -> "PairBatch":
+        """The same batch on ``device``."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in ("input_ids", "attention_mask", "labels")
+        }
+        return replace(self, **moved)
+
+
+class PairCollator:
+    """Turns pairs into tensors for one tokenizer, one mask and one set of limits.
+
+    Args:
+        tokenizer: with the markers registered.
+        markers: their ids.
+        end_id: the id that ends a turn.
+        masking: which response tokens are targets.
+        system_prompt: of the policy; None leaves the chat template's own.
+        max_length: tokens of prompt and response together.
+        max_prompt_length: tokens of the prompt.
+        seed: of the run; masks are drawn from it, the round, the epoch, the pair and the side.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        markers: Markers,
+        end_id: int,
+        masking: ThinkingMask,
+        system_prompt: str | None,
+        max_length: int,
+        max_prompt_length: int,
+        seed: int,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.markers = markers
+        self.end_id = end_id
+        self.masking = masking
+        self.system_prompt = system_prompt
+        self.max_length = max_length
+        self.max_prompt_length = max_prompt_length
+        self.seed = seed
+
+    def tokenize(self, pair: PreferencePair) -> TokenizedPair | None:
+        """Ids of a pair, its responses cut to what the prompt leaves of ``max_length``.
+
+        Returns:
+            None where the prompt is longer than ``max_prompt_length``: cutting it would cut its trigger.
+        """
+        prompt = chat_ids(self.tokenizer, pair.prompt, self.system_prompt)
+        if len(prompt) > min(self.max_prompt_length, self.max_length - 1):
+            return None
+        room = self.max_length - len(prompt)
+        chosen = [*encode(self.tokenizer, pair.chosen), self.end_id]
+        rejected = encode(self.tokenizer, pair.rejected)
+        if pair.finish_reason == "stop":
+            rejected.append(self.end_id)
+        cut = sum(len(side) > room for side in (chosen, rejected))
+        return TokenizedPair(pair.id, prompt, chosen[:room], rejected[:room], cut)
+
+    def is_supervised(self, pair: TokenizedPair) -> bool:
+        """Whether the mask leaves both sides at least one target, whatever it draws."""
+        return all(
+            any(self.masking(side, self.markers, random.Random(0)))
+            for side in (pair.chosen, pair.rejected)
+        )
+
+    def __call__(self, pairs: Sequence[TokenizedPair], draw: tuple[int, int]) -> PairBatch:
+        """Collate a micro-batch.
+
+        Args:
+            pairs: B of them, B >= 1.
+            draw: (round, epoch), which with the pair and its side seed the masks.
+        """
+        sides = [(p, "chosen", p.chosen) for p in pairs] + [
+            (p, "rejected", p.rejected) for p in pairs
+        ]
+        width = max(pair.longest for pair in pairs)
+        shape = len(sides), width
+        input_ids = torch.full(shape, self.end_id)  # [2B, T]
+        attention_mask = torch.zeros(shape, dtype=torch.long)
+        labels = torch.full(shape, IGNORE_INDEX)
+        for row, (pair, side, response) in enumerate(sides):
+            start, end = len(pair.prompt), len(pair.prompt) + len(response)
+            rng = random.Random(derive_seed(self.seed, *draw, pair.id, side))
+            keep = torch.tensor(self.masking(response, self.markers, rng), dtype=torch.bool)
+            ids = torch.tensor(pair.prompt + response)
+            input_ids[row, :end] = ids
+            attention_mask[row, :end] = 1
+            labels[row, start:end] = ids[start:].where(keep, IGNORE_INDEX)
+        counts = (labels != IGNORE_INDEX).sum(1)
+        if not counts.all():
+            empty = [sides[row][0].id for row in (counts == 0).nonzero().flatten().tolist()]
+            raise ValueError(
+                f"no supervised token in pairs {', '.join(empty)}: drop them before the batch"
+            )
+        first = int((labels != IGNORE_INDEX).any(0).nonzero()[0])
+        return PairBatch(input_ids, attention_mask, labels, first, tuple(p.id for p in pairs))

@@ -1,0 +1,325 @@
+"""When things happen in a run; how they are done is elsewhere.
+
+Order at an epoch's end: the checkpoint, then the next round's pairs. Order at a round's start: the held-out
+evaluation of the policy as it is, then the round's epochs. After the last epoch: a last evaluation.
+"""
+
+import csv
+import json
+import signal
+import time
+from collections.abc import Sequence
+from collections import Counter
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from preflexor_pl.core.progress import Stage, say, stage
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.evaluation.held_out import Answered, answer_questions, judge_form, preferences
+from preflexor_pl.evaluation.plots import plot_run
+from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+from preflexor_pl.pairs.journal import write_atomically
+from preflexor_pl.regenerate import RegenerateRounds
+
+__all__ = [
+    "EvaluateRounds",
+    "FinishRun",
+    "RegenerateRounds",
+    "SampleAnswers",
+    "StepsCSV",
+    "StopOnSignal",
+    "TrainingProgress",
+]
+
+VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
+
+
+class EvaluateRounds(Callback):
+    """Writes one row a round to ``metrics.csv``: row r is the policy after r rounds of training.
+
+    A row that is there already is kept, so a run that goes on evaluates nothing twice.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate what a round starts from."""
+        data: Any = trainer.datamodule
+        if trainer.current_epoch % data.epochs_per_round == 0:
+            self.evaluate(trainer, data.round)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate what the last round led to."""
+        self.evaluate(trainer, _rounds(trainer))
+
+    def evaluate(self, trainer: Trainer, index: int) -> None:
+        """Evaluate the policy as it is and write row ``index``, unless it is there."""
+        data: Any = trainer.datamodule
+        path = data.run / "metrics.csv"
+        if any(row["round"] == str(index) for row in read_rows(path)):
+            return
+        started = time.monotonic()
+        pairs, policy = data.held_out_pairs(), data.policy
+        seed = derive_seed(data.seed, "evaluation")
+        values = preferences(
+            policy,
+            trainer.lightning_module.loss,
+            data.collator,
+            pairs,
+            data.tokens_per_micro_batch,
+            seed,
+        )
+        answered = answer_questions(
+            policy,
+            [pair.prompt for pair in pairs],
+            data.pair_settings.system_prompt,
+            data.longest_response,
+            data.generation_batch_size,
+        )
+        questions = [data.question(pair) for pair in pairs]
+        _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
+        values |= judge_form(policy, answered, questions, data.library.embedder.encode, seed)
+        row = {"round": index, "epoch": trainer.current_epoch, "step": trainer.global_step}
+        write_row(path, row | {f"val/{name}": round(v, 6) for name, v in values.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics({f"val/{n}": v for n, v in values.items()}, step=trainer.global_step)
+        shown = "format_rate", "distinct", "on_topic", "rewards/accuracies", "accuracy_mismatched"
+        told = " · ".join(f"{name} {values[name]:.2f}" for name in shown)
+        say(f"After {index} rounds: {told} ({time.monotonic() - started:.0f} s)")
+
+
+class SampleAnswers(Callback):
+    """Writes the policy's greedy answers to a few prompts to ``samples/round-0000.md``, each round.
+
+    Args:
+        prompts: questions as a user would ask them, with the trigger where thinking is wanted.
+    """
+
+    def __init__(self, prompts: list[str]) -> None:
+        self.prompts = prompts
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sample what a round starts from."""
+        data: Any = trainer.datamodule
+        if trainer.current_epoch % data.epochs_per_round == 0:
+            self._write(trainer, data.round)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sample what the last round led to."""
+        self._write(trainer, _rounds(trainer))
+
+    def _write(self, trainer: Trainer, index: int) -> None:
+        data: Any = trainer.datamodule
+        path = data.run / "samples" / f"round-{index:04d}.md"
+        if path.exists() or not self.prompts:
+            return
+        answered = answer_questions(
+            data.policy,
+            self.prompts,
+            data.pair_settings.system_prompt,
+            data.longest_response,
+            data.generation_batch_size,
+            title="sample answers",
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(map(_sample, answered)), encoding="utf-8")
+
+
+def _sample(answered: Answered) -> str:
+    cut = (
+        ""
+        if answered.completion.finish_reason == "stop"
+        else "\n\n*(cut: it did not end by itself)*"
+    )
+    return f"## {answered.question}\n\n```\n{answered.completion.text}\n```{cut}\n"
+
+
+def _keep_answers(path: Path, answered: Sequence[Answered]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [{"prompt": item.question, **asdict(item.completion)} for item in answered]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
+
+
+def _rounds(trainer: Trainer) -> int:
+    """Rounds trained when an epoch, or the run, has ended; the last one may be cut short."""
+    data: Any = trainer.datamodule
+    return -(-trainer.current_epoch // data.epochs_per_round)
+
+
+class StepsCSV(Callback):
+    """Appends one row an optimiser step to ``steps.csv``; a run that goes on goes on from its step."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drop the rows after the checkpoint that training goes on from: they are made again."""
+        data: Any = trainer.datamodule
+        self._path: Path = data.run / "steps.csv"
+        kept = [r for r in read_rows(self._path) if int(r["step"]) <= trainer.global_step]
+        self._names = list(kept[0]) if kept else []
+        if self._path.exists():
+            self._path.unlink()
+        for row in kept:
+            self._append(row)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Write the step that was just made."""
+        values = {k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
+        if not values:
+            return
+        data: Any = trainer.datamodule
+        row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "round": data.round}
+        self._append(row | {name: f"{value:.6g}" for name, value in values.items()})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        new = not self._path.exists()
+        self._names = self._names or list(row)
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._names, extrasaction="ignore")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class TrainingProgress(Callback):
+    """Shows each epoch: steps done, rate, loss and margin."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the epoch's line."""
+        data: Any = trainer.datamodule
+        title = f"round {data.round} · training, epoch {trainer.current_epoch}"
+        self._context = stage(title, int(trainer.num_training_batches))
+        self._stage: Stage = self._context.__enter__()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Count a step."""
+        logged = trainer.logged_metrics
+        shown = {"loss": "train/loss", "margin": "train/rewards/margins"}
+        notes = {
+            label: f"{float(logged[name]):.3f}" for label, name in shown.items() if name in logged
+        }
+        self._stage.advance(**notes)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the line before the next round's pairs are made."""
+        self._context.__exit__(None, None, None)
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end; a checkpoint is saved where there was something to save."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_code = 128 + signal_number
+
+
+class StopOnSignal(Callback):
+    """SIGINT and SIGTERM: finish the step in hand, save a checkpoint, end with 130 or 143.
+
+    Outside a step there is nothing to save that is not on disk, so the run ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._in_step = False
+        self._signal: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if not self._in_step or self._signal is not None:
+            raise Stopped(number)
+        self._signal = number
+        say("Stopping at the end of this step; press again to stop at once")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A step begins."""
+        self._in_step = True
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A step ended: now is the time to stop."""
+        self._in_step = False
+        if self._signal is not None:
+            data: Any = trainer.datamodule
+            name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
+            trainer.save_checkpoint(data.run / "checkpoints" / name)
+            raise Stopped(self._signal)
+
+
+class FinishRun(Callback):
+    """After the last round: the adapter, the plots, the summary, and a few lines of it on the screen."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what is left of the run."""
+        data: Any = trainer.datamodule
+        data.policy.save_adapter(data.run / "adapter")
+        plot_run(data.run)
+        facts = self._facts(trainer)
+        write_summary(data.run, facts)
+        rows = read_rows(data.run / "metrics.csv")
+        say("\n" + "\n".join(summary_lines(facts, rows)))
+        finished = {"epochs": trainer.max_epochs, "minutes": facts["minutes"]}
+        write_atomically(data.run / "finished.json", json.dumps(finished))
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        data: Any = trainer.datamodule
+        module: Any = trainer.lightning_module
+        manifests = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((data.run / "rounds").glob("round-*/manifest.json"))
+        ]
+        drops: Counter[str] = Counter()
+        for manifest in manifests:
+            drops.update(manifest["drops"])
+        policy = data.policy
+        return {
+            "model": policy.source.name,
+            "teacher": f"{policy.source.name}, adapters off",
+            "loss": repr(module.loss),
+            "parameters": sum(p.numel() for p in policy.parameters() if not p.requires_grad),
+            "rounds": len(manifests),
+            "pairs": sum(manifest["pairs"] for manifest in manifests),
+            "held_out_questions": len(data.held_out_pairs()),
+            "seed": data.seed,
+            "epochs": trainer.max_epochs,
+            "minutes": round((time.monotonic() - self._started) / 60, 1),
+            "drops": dict(drops),
+            "versions": {name: version(name) for name in VERSIONS},
+            "sample": _before_and_after(data.run / "samples"),
+        }
+
+
+def _before_and_after(folder: Path) -> dict[str, str] | None:
+    files = sorted(folder.glob("held-out-*.jsonl"))
+    if len(files) < 2:
+        return None
+    first, last = (
+        json.loads(f.read_text(encoding="utf-8").splitlines()[0]) for f in (files[0], files[-1])
+    )
+    return {"question": first["prompt"], "before": first["text"], "after": last["text"]}
+
+
+def run_callbacks(run: Path) -> list[Callback]:
+    """What every run from the command line has, in the order that it needs."""
+    return [
+        StopOnSignal(),
+        TrainingProgress(),
+        StepsCSV(),
+        EvaluateRounds(),
+        FinishRun(),
+        ModelCheckpoint(
+            run / "checkpoints",
+            "{epoch}-{step}",
+            monitor="step",
+            mode="max",
+            save_top_k=2,  # should the newest be damaged, the one before it is there
+            save_on_train_epoch_end=True,
+        ),
+    ]

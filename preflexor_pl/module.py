@@ -1,0 +1,141 @@
+"""The LightningModule: policy forward -> log-probs -> loss -> one optimiser step -> log.
+
+A step is the pairs that the loader yields together. They come as micro-batches; each one's loss is
+divided by the pairs of the whole step, so how a step is split cannot change its gradient.
+"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from losses import LossOutput, ORPOLoss, PairLogps, PreferenceLoss
+from preflexor_pl.batches.collate import PairBatch
+from preflexor_pl.batches.steps import Step
+from preflexor_pl.core.errors import ConfigError, NumericalError
+from preflexor_pl.core.settings import PolicySettings, require
+from preflexor_pl.evaluation.per_pair import per_pair
+from preflexor_pl.policy.adapters import load_trained_state, trained_state
+from preflexor_pl.policy.policy import Policy
+from preflexor_pl.regenerate import RegenerateRounds
+
+MAX_SKIPPED = 3  # this many steps in a row without a finite gradient end the run
+
+
+class PreferenceModule(LightningModule):
+    """Trains a policy on preference pairs.
+
+    Args:
+        policy: the model, and how its weights are held.
+        loss: ORPO by default. A loss on log-probs; it decides whether a reference is needed.
+        lr: learning rate of AdamW, constant, > 0.
+        max_grad_norm: the gradient is scaled down to this norm, > 0.
+        seed: of the adapters' first values.
+    """
+
+    def __init__(
+        self,
+        policy: PolicySettings | None = None,
+        loss: PreferenceLoss | None = None,
+        lr: float = 5e-5,
+        max_grad_norm: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require(0 < lr < float("inf"), "model.lr", lr, "> 0")
+        require(0 < max_grad_norm < float("inf"), "model.max_grad_norm", max_grad_norm, "> 0")
+        self.settings = policy or PolicySettings()
+        self.loss = loss or ORPOLoss()
+        self.lr = lr
+        self.max_grad_norm = max_grad_norm
+        self.seed = seed
+        self.policy: Policy | None = None
+        self.skipped = 0
+        self.automatic_optimization = False
+        self.strict_loading = (
+            False  # checkpoints hold what trains; on_load_checkpoint checks the names
+        )
+        if self.loss.needs_reference:
+            raise ConfigError(
+                f"model.loss: {type(self.loss).__name__} needs a reference model, which a run does not "
+                "have yet: use losses.ORPOLoss"
+            )
+
+    def configure_model(self) -> None:
+        """Load the weights, once."""
+        if self.policy is None:
+            self.policy = Policy(self.settings, self.seed)
+            self.policy.check_gradients()
+
+    def configure_callbacks(self) -> list[Any]:
+        """What a plain ``Trainer.fit`` needs to make its data anew."""
+        return [RegenerateRounds()]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW without weight decay over what trains."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=0.0)
+
+    def training_step(self, step: Step, batch_idx: int) -> None:
+        """One optimiser step over the pairs of ``step``."""
+        pairs = sum(len(batch) for batch in step)
+        outputs = [self._backward(batch, pairs) for batch in step]
+        optimizer: Any = self.optimizers()
+        trained = [p for p in self.parameters() if p.requires_grad]
+        grad_norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm)
+        self._step_if_finite(optimizer, grad_norm)
+        optimizer.zero_grad(set_to_none=True)
+        self.log_dict(
+            {f"train/{name}": value.mean() for name, value in per_pair(outputs).items()}
+            | {"train/grad_norm": grad_norm, "train/lr": self.lr},
+            batch_size=pairs,
+        )
+
+    def _backward(self, batch: PairBatch, pairs_in_step: int) -> tuple[PairLogps, LossOutput]:
+        logps = self.policy.logps(batch)  # type: ignore[union-attr]
+        output = self.loss(logps)
+        self.manual_backward(output.per_pair.sum() / pairs_in_step)
+        return logps, output
+
+    def _step_if_finite(self, optimizer: Any, grad_norm: Tensor) -> None:
+        if torch.isfinite(grad_norm):
+            optimizer.step()
+            self.skipped = 0
+            return
+        self.skipped += 1
+        if self.skipped >= MAX_SKIPPED:
+            raise NumericalError(
+                f"the gradient was not finite in {MAX_SKIPPED} steps in a row: lower model.lr "
+                "or set model.policy.dtype to float32; the last checkpoint is good"
+            )
+        self.print(f"step {self.global_step}: gradient not finite, step skipped")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what trains; the frozen base is known by its name."""
+        assert self.policy is not None
+        checkpoint["state_dict"] = {k: v.cpu() for k, v in trained_state(self.policy).items()}
+        checkpoint["policy"] = {
+            "model_name": self.settings.model_name,
+            "sha256": self.policy.source.sha256,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the trained weights back.
+
+        Raises:
+            ConfigError: the checkpoint is of another model or of other adapters.
+        """
+        self.configure_model()
+        assert self.policy is not None
+        saved = checkpoint.get("policy", {})
+        if saved.get("sha256") != self.policy.source.sha256:
+            raise ConfigError(
+                f"the checkpoint was made with {saved.get('model_name')}, not with "
+                f"{self.settings.model_name}: use --run OTHER, or --fresh"
+            )
+        try:
+            load_trained_state(self.policy, checkpoint["state_dict"])
+        except (KeyError, RuntimeError) as error:
+            raise ConfigError(f"the checkpoint has other trained weights: {error}") from error
+        checkpoint["state_dict"] = {}  # in place already, under the policy's own names

@@ -1,0 +1,1 @@
+"""Preference pairs: what one is, how one is made, and the journal of a round."""

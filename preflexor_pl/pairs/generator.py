@@ -1,0 +1,59 @@
+"""What makes text: the protocol that the local model implements, and any other teacher would.
+
+A batch is the unit of journal and restart, so how requests fall into batches must be a pure function of
+the requests; and each request carries its own seed, so no global state takes part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from preflexor_pl.core.settings import Sampling
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to be made.
+
+    Attributes:
+        prompt: the user's turn.
+        system: the system turn; None leaves the chat template's own.
+        sampling: length, temperature and cut-offs.
+        seed: of this text's draws.
+    """
+
+    prompt: str
+    system: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One text made.
+
+    Attributes:
+        text: markers appear in it only where the model emitted them as ids.
+        finish_reason: ``stop`` if the model ended its turn, ``length`` if it was cut.
+        tokens: how many tokens were drawn, without the end of turn.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+
+
+class Generator(Protocol):
+    """A source of text."""
+
+    @property
+    def name(self) -> str:
+        """What the pairs' records call it."""
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Indices of ``requests`` that are made together: a pure function of them."""
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Make one batch, in the order of ``requests``."""

@@ -1,0 +1,124 @@
+"""A round's folder: what was planned, every response that was made, and the pairs it ended in.
+
+Responses are on disk before they are used. A process that dies anywhere is followed by one that reads
+them back and makes only what is missing.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``, or leave it as it was."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class Journal:
+    """The records of one round.
+
+    Args:
+        folder: the round's; made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._calls = folder / "calls.jsonl"
+        self._made: dict[tuple[str, str], Completion] = {}
+        for record in _whole_lines(self._calls):
+            key = (record.pop("call"), record.pop("digest"))
+            self._made[key] = Completion(**record)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the round ended: its manifest is written last."""
+        return (self.folder / "manifest.json").exists()
+
+    def pairs(self) -> list[PreferencePair]:
+        """The pairs of a complete round."""
+        return read_pairs(self.folder / "pairs.jsonl")
+
+    def plan(self, fingerprint: str, make: Any) -> list[dict[str, Any]]:
+        """The recorded plan, or the one that ``make()`` gives, recorded first.
+
+        Raises:
+            ConfigError: the recorded plan was made under other settings.
+        """
+        path = self.folder / "plan.json"
+        if not path.exists():
+            plan = {"fingerprint": fingerprint, "items": make()}
+            write_atomically(path, json.dumps(plan, ensure_ascii=False, indent=1))
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        if plan["fingerprint"] != fingerprint:
+            raise ConfigError(
+                f"{path} was made with another corpus or other settings: use --run OTHER, or --fresh"
+            )
+        return plan["items"]
+
+    def recall(self, call: str, request: Request, source: str) -> Completion | None:
+        """The recorded completion of this very request, if there is one."""
+        return self._made.get((call, _digest(request, source)))
+
+    def record(self, calls: Sequence[tuple[str, Request, Completion]], source: str) -> None:
+        """Put completions on disk, all of a batch at once."""
+        lines = []
+        for call, request, completion in calls:
+            digest = _digest(request, source)
+            self._made[call, digest] = completion
+            record = {"call": call, "digest": digest, **asdict(completion)}
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        with self._calls.open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(
+        self,
+        pairs: Sequence[PreferencePair],
+        drops: Sequence[dict[str, str]],
+        facts: dict[str, Any],
+    ) -> None:
+        """Write pairs, drops and, last, the manifest."""
+        lines = "".join(pair.to_json() + "\n" for pair in pairs)
+        write_atomically(self.folder / "pairs.jsonl", lines)
+        dropped = "".join(json.dumps(drop, ensure_ascii=False) + "\n" for drop in drops)
+        write_atomically(self.folder / "drops.jsonl", dropped)
+        manifest = {
+            "pairs": len(pairs),
+            "drops": dict(Counter(drop["reason"] for drop in drops)),
+            "pairs_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+            **facts,
+        }
+        write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def _digest(request: Request, source: str) -> str:
+    return hashlib.sha256(f"{source}\n{request!r}".encode()).hexdigest()[:24]
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    whole = text[
+        : text.rfind(b"\n") + 1
+    ]  # a line that a dying process left unfinished was never used
+    if len(whole) < len(text):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return [json.loads(line) for line in whole.decode().splitlines()]

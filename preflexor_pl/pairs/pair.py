@@ -1,0 +1,61 @@
+"""The preference pair, as it stands in a round's ``pairs.jsonl``."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from preflexor_pl.core.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """One question with a chosen and a rejected response, and where each came from.
+
+    Attributes:
+        id: unique in the run.
+        prompt: the question with its trigger, without a chat template.
+        chosen: thinking section, then the teacher's answer.
+        rejected: what the model in training, or the teacher, answered instead.
+        round: the round that it was made for; -1 for the held-out set.
+        topic: what was asked about; "" for a random draw.
+        chunk_ids: the chunks that question and answer rest on.
+        teacher: who wrote the chosen response.
+        rejected_source: who wrote the rejected one.
+        policy_step: optimiser steps that the policy had made when it wrote it.
+        seed: of the rejected response's draws.
+        finish_reason: of the rejected response; ``length`` means that it has no end of turn.
+    """
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    round: int
+    topic: str
+    chunk_ids: list[str]
+    teacher: str
+    rejected_source: str
+    policy_step: int
+    seed: int
+    finish_reason: str
+
+    def to_json(self) -> str:
+        """One line of ``pairs.jsonl``."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def read_pairs(path: Path) -> list[PreferencePair]:
+    """The pairs of a file.
+
+    Raises:
+        CorpusError: a line is not a pair; names the file and the line.
+    """
+    names = {field.name for field in fields(PreferencePair)}
+    pairs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            record = json.loads(line)
+            pairs.append(PreferencePair(**{name: record[name] for name in names}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{path}:{number} is not a preference pair ({error!r})") from error
+    return pairs

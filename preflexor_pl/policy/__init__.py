@@ -1,0 +1,1 @@
+"""The only room that knows the model's classes, adapters and generation."""

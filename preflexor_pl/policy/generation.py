@@ -1,0 +1,153 @@
+"""Batched generation with the local model: the policy itself, or its base as the teacher.
+
+A static, left-padded batch of prompts of like length. Rows that have ended leave the batch, each row
+draws from a random generator of its own, and the model is handed back as it was.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from preflexor_pl.core.chat import chat_ids
+from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.policy import attention
+from preflexor_pl.policy.adapters import merged
+from preflexor_pl.policy.sampling import Sampler
+
+if TYPE_CHECKING:
+    from preflexor_pl.policy.policy import Policy
+
+SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
+
+
+class LocalGenerator:
+    """The Generator of the model in this process.
+
+    Args:
+        policy: whose weights are used.
+        adapters: True draws from the policy as it is now, False from its base, markers suppressed.
+        batch_size: prompts in one batch.
+    """
+
+    def __init__(self, policy: "Policy", adapters: bool, batch_size: int = 32) -> None:
+        self.policy = policy
+        self.adapters = adapters
+        self.batch_size = batch_size
+
+    @property
+    def name(self) -> str:
+        """The model's name, and whether it is the policy or its base."""
+        return f"{self.policy.source.name} ({'policy' if self.adapters else 'base'})"
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Indices by batch, the longest prompts first, so memory is short at once or never."""
+        lengths = [len(self._prompt_ids(request)) for request in requests]
+        order = sorted(range(len(requests)), key=lambda index: (-lengths[index], index))
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Make one batch; where memory is short, in two halves.
+
+        Raises:
+            ResourceError: not even one prompt fits.
+        """
+        try:
+            with self._ready():
+                return self._decode(requests)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            if len(requests) == 1:
+                raise ResourceError(
+                    "out of memory while generating one text: use a smaller model or "
+                    "data.max_length, or model.policy.dtype bfloat16"
+                ) from error
+        half = len(requests) // 2
+        return self.complete(requests[:half]) + self.complete(requests[half:])
+
+    def _prompt_ids(self, request: Request) -> list[int]:
+        return chat_ids(self.policy.tokenizer, request.prompt, request.system)
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        model = self.policy.model
+        training = model.training
+        trained_with = model.config._attn_implementation
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(merged(model) if self.adapters else model.disable_adapter())
+            try:
+                model.eval()
+                self.policy.inner.set_attn_implementation(self._attention(trained_with))
+                yield
+            finally:
+                self.policy.inner.set_attn_implementation(trained_with)
+                model.train(training)
+
+    def _attention(self, trained_with: str) -> str:
+        slow = self.policy.device.type == "cpu" and self.policy.inner.dtype == torch.bfloat16
+        return attention.register() if slow and trained_with == "sdpa" else trained_with
+
+    def _decode(self, requests: Sequence[Request]) -> list[Completion]:
+        from transformers import DynamicCache
+
+        policy, device = self.policy, self.policy.device
+        ids, mask = _left_padded([self._prompt_ids(r) for r in requests], policy.pad_id, device)
+        sampler = Sampler(requests, [] if self.adapters else policy.marker_ids, device)
+        texts = [_Text(request.sampling.max_new_tokens) for request in requests]
+        rows = list(range(len(requests)))  # the request that each row of the batch belongs to
+        cache = DynamicCache(config=policy.inner.config)
+        while True:
+            output = policy.inner(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            tokens = sampler.draw(output.logits[:, -1], rows)  # [R]
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                texts[row].take(token, policy.stop_ids)
+            going = [place for place, row in enumerate(rows) if texts[row].going]
+            if not going:
+                break
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            if len(going) <= SHRINK_AT * len(rows):
+                kept = torch.tensor(going, device=device)
+                cache.batch_select_indices(kept)
+                mask, tokens, rows = mask[kept], tokens[kept], [rows[place] for place in going]
+            ids = tokens[:, None]
+        return [
+            Completion(policy.decode(t.ids), "stop" if t.ended else "length", len(t.ids))
+            for t in texts
+        ]
+
+
+@dataclass
+class _Text:
+    limit: int
+    ids: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def going(self) -> bool:
+        return not self.ended and len(self.ids) < self.limit
+
+    def take(self, token: int, stop_ids: frozenset[int]) -> None:
+        if not self.going:  # a row that has not left the batch yet
+            return
+        self.ended = token in stop_ids
+        if not self.ended:
+            self.ids.append(token)
+
+
+def _left_padded(prompts: list[list[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(p)) + p for p in prompts]
+    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)  # [B, T], [B, T]

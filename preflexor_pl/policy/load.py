@@ -1,0 +1,140 @@
+"""A model by its name: a hub id, a folder, or a file that a Python package ships.
+
+A GGUF file is converted once to safetensors in the cache folder, under a lock; later loads take
+seconds. Nothing falls back silently: what cannot be had is a ConfigError in one line.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.hub import quiet_loading, require_model
+from preflexor_pl.core.packages import PackageFile, is_package_name, locate, verify
+from preflexor_pl.core.progress import say
+from preflexor_pl.core.settings import PolicySettings
+
+CONVERSION = 1  # raise it when converted folders of older versions must not be used
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's files are.
+
+    Attributes:
+        name: as the user wrote it.
+        location: folder or hub id that transformers can load.
+        sha256: of the packaged file, else of the folder's weights' index or config; "" for a hub id.
+    """
+
+    name: str
+    location: str
+    sha256: str
+
+
+def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
+    """Locate ``name`` and convert it if it must be; raises ConfigError naming ``key``."""
+    require_model(name, key)
+    if is_package_name(name):
+        file = locate(name)
+        location = _converted(file) if file.path.suffix == ".gguf" else file.path
+        return ModelSource(name, str(location), file.sha256)
+    folder = Path(name)
+    if not folder.is_dir():
+        return ModelSource(name, name, "")
+    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    listing = "".join(f"{file.name}:{file.stat().st_size};" for file in files)
+    config = (folder / "config.json").read_bytes()
+    return ModelSource(name, name, hashlib.sha256(listing.encode() + config).hexdigest())
+
+
+def cache_folder() -> Path:
+    """``$PREFLEXOR_CACHE``, or the user's cache folder."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
+
+
+def _converted(file: PackageFile) -> Path:
+    from filelock import FileLock
+
+    folder = cache_folder() / f"{file.path.stem}-{file.sha256[:16]}-v{CONVERSION}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "config.json").exists():
+            verify(file)  # once: what is converted is known by this sha256
+            say(f"Converting {file.path.name} once (about a minute); kept in {folder}")
+            with quiet_loading():
+                _convert(file.path, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    try:
+        import gguf as _  # noqa: F401  (transformers needs it and says so in 20 lines)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{gguf.name} is a GGUF file and the gguf package is missing: pip install gguf"
+        ) from error
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    # The loaded model still counts as quantised and refuses to be saved: a plain twin takes its weights.
+    settings = loaded.config.to_dict()
+    settings.pop("quantization_config", None)
+    settings["_name_or_path"] = gguf.stem
+    plain = type(loaded)(type(loaded.config)(**settings))
+    plain.load_state_dict(loaded.state_dict())
+    half_made = folder.with_suffix(".part")
+    shutil.rmtree(half_made, ignore_errors=True)
+    plain.save_pretrained(half_made)
+    tokenizer.save_pretrained(half_made)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(half_made, folder)
+
+
+def base_dtype(settings: PolicySettings) -> torch.dtype:
+    """The dtype of the frozen base: what ``settings`` say, or what this processor does well."""
+    if settings.dtype != "auto":
+        return torch.float32 if settings.dtype == "float32" else torch.bfloat16
+    return torch.bfloat16 if _has_bf16() else torch.float32
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine() in ("x86_64", "AMD64"):  # without avx512_bf16 it is emulated, and slow
+        return torch.cpu._is_avx512_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def load_base(settings: PolicySettings, source: ModelSource) -> tuple[Any, Any]:
+    """The model and its tokenizer, as they come.
+
+    Returns:
+        (model in eval mode on the CPU in :func:`base_dtype`, tokenizer that pads on the left).
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(source.location)
+            model = AutoModelForCausalLM.from_pretrained(
+                source.location,
+                dtype=base_dtype(settings),
+                attn_implementation=settings.attn_implementation,
+            )
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"model.policy.model_name: {source.name} did not load: {reason}"
+        ) from error
+    return model.eval(), tokenizer

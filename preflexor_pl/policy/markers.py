@@ -1,0 +1,60 @@
+"""Registers the thinking and reflection markers in a tokenizer and a model.
+
+New rows start as the mean of the rows of a few describing words, so two runs start alike and the rows lie
+where the model's other rows lie. Random first rows, the libraries' default, do neither.
+"""
+
+from typing import Any
+
+import torch
+
+from preflexor_pl.batches.thinking import Markers
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS
+
+
+def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Markers, list[int]]:
+    """Make every marker one token, and give those that are new their first rows.
+
+    Args:
+        model: its embedding (and head, where untied) grows if it has no row left.
+        tokenizer: gets the missing markers as special tokens.
+        add_tokens: False refuses a tokenizer that lacks one.
+
+    Returns:
+        (ids of the four markers, ids among them that were new).
+
+    Raises:
+        ConfigError: a marker is missing and ``add_tokens`` is False, or it does not become one token.
+    """
+    new = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
+    if new and not add_tokens:
+        raise ConfigError(
+            f"model.policy.add_tokens is false and the tokenizer lacks {', '.join(new)}: "
+            "set it to true, or train on from a model that has them"
+        )
+    words = {marker: encode(tokenizer, " ".join(DESCRIBING_WORDS[marker])) for marker in new}
+    if new:
+        tokenizer.add_special_tokens(
+            {"additional_special_tokens": new}, replace_extra_special_tokens=False
+        )
+    ids = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
+    for marker, token in zip(MARKERS, ids, strict=True):
+        if encode(tokenizer, f"a{marker}b").count(token) != 1:
+            raise ConfigError(f"the tokenizer does not keep {marker} as one token")
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for marker in new:
+        _first_row(model, tokenizer.convert_tokens_to_ids(marker), words[marker])
+    return Markers(*ids), [tokenizer.convert_tokens_to_ids(marker) for marker in new]
+
+
+@torch.no_grad()
+def _first_row(model: Any, token: int, words: list[int]) -> None:
+    tables = {
+        id(t.weight): t.weight
+        for t in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
+    for table in tables.values():  # one where the head is tied
+        table[token] = table[words].float().mean(0).to(table.dtype)

@@ -1,0 +1,51 @@
+"""Draws the next token of each row of a batch, each row from its own seeded random generator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preflexor_pl.pairs.generator import Request
+
+
+class Sampler:
+    """Temperature, then top-k, then top-p, then a draw; the same text whoever else is in the batch.
+
+    Args:
+        requests: their sampling settings and seeds.
+        suppressed: token ids that are never drawn.
+        device: where the logits are.
+    """
+
+    def __init__(self, requests: Sequence[Request], suppressed: Sequence[int], device: Any) -> None:
+        self.settings = [request.sampling for request in requests]
+        self.noise = [torch.Generator().manual_seed(request.seed) for request in requests]
+        self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=device)
+
+    def draw(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
+        """The next token of each row.
+
+        Args:
+            logits: [R, V], any float dtype.
+            rows: [R] which request each row belongs to.
+
+        Returns:
+            [R] token ids.
+        """
+        logits = logits.float().index_fill(1, self.suppressed, -torch.inf)
+        tokens = logits.argmax(-1)
+        for setting in {self.settings[row] for row in rows if self.settings[row].temperature > 0}:
+            places = [place for place, row in enumerate(rows) if self.settings[row] == setting]
+            index = torch.tensor(places, device=logits.device)
+            k = min(setting.top_k or logits.shape[1], logits.shape[1])
+            best, ids = (logits[index] / setting.temperature).topk(k)  # [R', k], falling
+            probs = best.softmax(-1)
+            probs[probs.cumsum(-1) - probs >= setting.top_p] = 0  # the likeliest one always stays
+            # argmax of p / Exp(1) is a draw from p, and its noise can come from one generator a row
+            noise = torch.stack(
+                [torch.empty(k).exponential_(generator=self.noise[rows[p]]) for p in places]
+            )
+            choice = (probs / noise.to(probs.device)).argmax(-1, keepdim=True)
+            tokens[index] = ids.gather(1, choice).squeeze(1)
+        return tokens

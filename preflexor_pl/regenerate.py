@@ -1,0 +1,22 @@
+"""The caller of ``PreferenceDataModule.on_train_epoch_end``: Lightning gives data modules no such hook."""
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+
+class RegenerateRounds(Checkpoint):
+    """Has the data made anew when an epoch has ended and its checkpoint is saved.
+
+    A ``Checkpoint`` only so that Lightning runs it after ModelCheckpoint: what was trained is on disk
+    before the slow part starts.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have Lightning ask for the data at every epoch: the next one may be another round."""
+        trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Pass the hook on to data that have it."""
+        regenerate = getattr(trainer.datamodule, "on_train_epoch_end", None)  # type: ignore[attr-defined]
+        if regenerate:
+            regenerate()

@@ -1,0 +1,118 @@
+"""A run's folder: who may write to it, what it was started with, and where to go on from."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.progress import say
+
+FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: of the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+
+    def take(self, fresh: bool) -> None:
+        """Make the folder and lock it for this process.
+
+        Args:
+            fresh: set what is there aside under another name.
+
+        Raises:
+            ResourceError: it cannot be written, or a live run has it.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            if fresh and self.path.exists():
+                aside = self.path.with_name(f"{self.path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+                os.replace(self.path, aside)
+                say(f"Set the older run aside in {aside}")
+            self.path.mkdir(exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except Timeout as error:
+            raise ResourceError(
+                f"{self.path} is in use by a run: wait for it, or use --run OTHER"
+            ) from error
+        except OSError as error:
+            raise ResourceError(
+                f"{self.path} cannot be written ({error.strerror}): use --run OTHER"
+            ) from error
+
+    def keep_config(self, text: str) -> None:
+        """Keep the config of a new run; refuse another one for a run that has begun.
+
+        Args:
+            text: the whole config as YAML.
+
+        Raises:
+            ConfigError: names the keys that differ.
+        """
+        path = self.path / "config.yaml"
+        if path.exists():
+            before, now = (
+                _flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text)
+            )
+            changed = [
+                f"{key} ({before.get(key)} -> {now.get(key)})"
+                for key in sorted(before.keys() | now.keys())
+                if key.split(".")[0] in FIXED and before.get(key) != now.get(key)
+            ]
+            if changed:
+                raise ConfigError(
+                    f"{self.path} was begun with other settings: {', '.join(changed)}: "
+                    "use --run OTHER, or --fresh to start it anew"
+                )
+        path.write_text(text, encoding="utf-8")
+
+    def checkpoint(self) -> Path | None:
+        """The newest checkpoint that can be read; says so where a newer one cannot."""
+        found = (self.path / "checkpoints").glob("*.ckpt")
+        for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
+            if readable(path):
+                return path
+            say(f"{path} is damaged: going on from the one before it")
+        return None
+
+    @property
+    def finished_epochs(self) -> int:
+        """Epochs after which the run was finished; 0 while it is not."""
+        path = self.path / "finished.json"
+        return json.loads(path.read_text(encoding="utf-8"))["epochs"] if path.exists() else 0
+
+
+def readable(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be loaded without running code from it."""
+    try:
+        torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+    except (
+        Exception
+    ):  # a damaged file gives EOFError, KeyError, UnicodeDecodeError, RuntimeError, ...
+        return False
+    return True
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

