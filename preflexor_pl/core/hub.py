@@ -47,7 +47,9 @@ def require_model(name: str, key: str) -> None:
     if cached_snapshot(name) is None:
         problem = _probe(name)
         if problem:
-            raise ConfigError(f"{key}: no folder {name!r} here, not in the hub cache, and {problem}")
+            raise ConfigError(
+                f"{key}: no folder {name!r} here, not in the hub cache, and {problem}"
+            )
 
 
 def cached_snapshot(name: str) -> Path | None:
@@ -90,7 +92,7 @@ def _probe(name: str) -> str:
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silences progress bars, warnings and log lines of libraries while a model loads."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
@@ -104,7 +106,7 @@ def quiet_loading() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         disable_progress_bars()
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
@@ -112,4 +114,4 @@ def quiet_loading() -> Iterator[None]:
             if hub_bars:
                 enable_progress_bars()
             if model_bars:
-                transformers_logging.enable_progress_bar()
+                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

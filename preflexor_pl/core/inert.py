@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 DOT = "·"
 # Also the full-width bars that some model families use.
-TOKEN_LIKE = r"<[|｜][^<>|｜\n]{1,80}[|｜]>"
+TOKEN_LIKE = r"<[|\uff5c][^<>|\uff5c\n]{1,80}[|\uff5c]>"
 NEVER_TEXT = re.compile("[\x00\ud800-\udfff]")  # NULs and lone surrogates
 
 

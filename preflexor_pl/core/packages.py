@@ -95,7 +95,7 @@ def locate(name: str) -> PackageFile:
 
 
 def verify(found: PackageFile) -> None:
-    """Compares every file with the sha256 in the RECORD; about 1 s for 300 MB, so cache the verdict.
+    """Compares every file with the sha256 in the RECORD: 1 s for 300 MB, so cache the verdict.
 
     Raises:
         ConfigError: a file is missing or differs.

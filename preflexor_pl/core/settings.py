@@ -67,12 +67,14 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         top_k: draw from the k likeliest tokens; 0 from all of them.
         top_p: and of these, from the likeliest that together hold this probability.
+        repetition_penalty: above 1 makes tokens that the text has already less likely.
     """
 
     max_new_tokens: int = 128
     temperature: float = 0.7
     top_k: int = 50
     top_p: float = 0.9
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
@@ -84,11 +86,22 @@ class Sampling:
         )
         require(self.top_k >= 0, "top_k", self.top_k, ">= 0 (0: no limit)")
         require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        require(
+            isfinite(self.repetition_penalty) and self.repetition_penalty >= 1,
+            "repetition_penalty",
+            self.repetition_penalty,
+            ">= 1 (1: none)",
+        )
+
+
+def _teacher_text() -> Sampling:
+    # without the penalty, a small teacher at a low temperature repeats itself without end
+    return Sampling(max_new_tokens=96, temperature=0.4, repetition_penalty=1.15)
 
 
 DEFAULT_CATEGORIES = {
-    "Reasoning Steps": "the steps of reasoning that lead from the facts to the answer",
-    "Materials and Concepts": "the materials and concepts that matter here",
+    "Reasoning Steps": "the steps of reasoning that lead to the answer",
+    "Materials and Concepts": "the materials and concepts that matter",
 }
 
 
@@ -103,7 +116,7 @@ class ThinkingSettings:
     """
 
     categories: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_CATEGORIES))
-    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=64, temperature=0.2))
+    sampling: Sampling = field(default_factory=_teacher_text)
     min_tokens: int = 20
 
     def __post_init__(self) -> None:
@@ -123,4 +136,4 @@ class TeacherSettings:
 
     system_prompt: str = "You are a careful materials scientist. You answer briefly and precisely."
     question: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
-    answer: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=96, temperature=0.2))
+    answer: Sampling = field(default_factory=_teacher_text)

@@ -22,12 +22,14 @@ class Request:
         system: the system turn; None leaves the chat template's own.
         sampling: length, temperature and cut-offs.
         seed: of this text's draws.
+        examples: earlier turns, prompt and reply, that show what is wanted.
     """
 
     prompt: str
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
+    examples: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from preflexor_pl.pairs import prompts
 from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.prompts import Prompt
 
 SPARE = 4  # one spare question for this many that are needed: most drops happen there
 
@@ -60,7 +61,7 @@ class _Ask:
 
     item: _Item
     part: str
-    prompt: str
+    prompt: Prompt
     accept: Callable[[_Item, str], str]
 
     def call(self, name: str, attempt: int) -> str:
@@ -238,14 +239,14 @@ class _Round:
         source = self.maker.policy if from_policy else self.maker.teacher
         requests = {}
         for item in items:
-            asked = item.question
-            if not from_policy:
+            seed = self._seed(item, "rejected", 0)
+            if from_policy:
+                asked, system = Prompt(item.question), self.settings.system_prompt
+            else:
                 asked = prompts.ask_wrong_answer(self._texts(item.chunk_ids), item.question)
+                system = self.settings.teacher.system_prompt
             requests[f"rejected/{item.id}"] = Request(
-                asked,
-                self.settings.system_prompt if from_policy else self.settings.teacher.system_prompt,
-                self.settings.rejected_sampling,
-                self._seed(item, "rejected", 0),
+                asked.text, system, self.settings.rejected_sampling, seed, asked.examples
             )
         made = self._complete("rejected", requests, source)
         pairs = []
@@ -311,7 +312,8 @@ class _Round:
 
     def _request(self, ask: "_Ask", name: str, attempt: int, sampling: Sampling) -> Request:
         seed = self._seed(ask.item, f"{name}/{ask.part}", attempt)
-        return Request(ask.prompt, self.settings.teacher.system_prompt, sampling, seed)
+        system = self.settings.teacher.system_prompt
+        return Request(ask.prompt.text, system, sampling, seed, ask.prompt.examples)
 
     def _complete(
         self, name: str, requests: dict[str, Request], source: Generator
@@ -361,8 +363,9 @@ class _Round:
         return False
 
     def _texts(self, chunk_ids: list[str]) -> list[str]:
-        chunks = self.maker.library.chunks
-        return [make_inert(chunks[chunk_id].text, self.maker.forbidden) for chunk_id in chunk_ids]
+        """The chunks under their documents' titles: a sentence seldom names what it is about."""
+        chunks = [self.maker.library.chunks[chunk_id] for chunk_id in chunk_ids]
+        return [make_inert(f"{c.title}\n{c.text}", self.maker.forbidden) for c in chunks]
 
     def _seed(self, item: _Item, name: str, attempt: int) -> int:
         return derive_seed(self.maker.seed, self.index, item.id, name, attempt)

@@ -1,53 +1,116 @@
 """What the teacher is asked, and how its replies are read. Every prompt of the project is in this file.
 
-Short and plain on purpose: the teacher may be a model of a hundred million parameters.
+Each prompt comes with worked examples as earlier turns: a teacher of a hundred million parameters learns
+from them what is wanted, how long it is, and to stop; a large one does no worse.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from preflexor_pl.core.markers import THINK_END, THINK_START
 
-_LABEL = re.compile(
-    r"^\W*(?:the |a |one |my )?(?:challenging )?question(?: is)?\s*:?\s*", re.IGNORECASE
+Examples = tuple[tuple[str, str], ...]
+
+_LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
+_QUESTION = re.compile(r"[^?.!\n]*\?")
+_POINTING = re.compile(
+    r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b(?! of)",
+    re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"[^?]*?\?", re.DOTALL)
 _SOURCE = re.compile(
     r"\b(?:the|this|that|above|given|provided)\s+(?:\w+\s+)?"
-    r"(?:text|texts|passage|study|paper|article|excerpt|document|note|notes|author|authors|context|"
-    r"paragraph)\b|\baccording to\b",
+    r"(?:texts?|passage|study|paper|article|excerpt|document|notes?|authors?|context|paragraph)\b"
+    r"|\baccording to\b",
     re.IGNORECASE,
 )
 
 
-def ask_question(context: Sequence[str], topic: str) -> str:
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt and the earlier turns that show how it is to be answered."""
+
+    text: str
+    examples: Examples = ()
+
+
+@dataclass(frozen=True)
+class _Worked:
+    facts: str
+    question: str
+    steps: str
+    concepts: str
+    answer: str
+    wrong: str
+
+
+_CONCRETE = _Worked(
+    "Concrete gains strength for years because the cement keeps reacting with water. Steel bars carry "
+    "the tension that concrete cannot bear, and the alkaline pore water protects the steel from rust.",
+    "Why are steel bars placed in concrete?",
+    "Concrete is weak in tension, so a beam would crack where it is stretched; steel bars placed there "
+    "carry that load.",
+    "The main concepts are tensile load, steel reinforcement and the alkaline pore water of concrete.",
+    "Steel bars are placed in concrete because they carry the tension that concrete cannot bear. The "
+    "alkaline pore water keeps them from rusting.",
+    "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
+)
+_RUBBER = _Worked(
+    "Rubber is vulcanised by heating it with sulfur. Sulfur bridges tie the polymer chains together, so "
+    "that the rubber springs back after being stretched instead of flowing.",
+    "How does sulfur make rubber spring back after stretching?",
+    "Heating with sulfur forms bridges between the chains; the bridges keep the chains from sliding "
+    "apart, so they return when the load is gone.",
+    "The main concepts are vulcanisation, sulfur bridges and the sliding of polymer chains.",
+    "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow past each "
+    "other, so the rubber springs back.",
+    "Sulfur makes rubber spring back because it evaporates when the rubber is stretched.",
+)
+
+
+def ask_question(context: Sequence[str], topic: str) -> Prompt:
     """Ask for one stand-alone question about ``context``."""
-    about = f" about {topic}" if topic else ""
-    return (
-        f"{_facts(context)}\n\nWrite one short question{about} that these facts answer. Name the material. "
-        "Do not mention the facts, a text or a study. Reply with the question only."
+    about = topic or "this"
+    examples = tuple((_question(w.facts, "this"), w.question) for w in (_CONCRETE, _RUBBER))
+    return Prompt(_question("\n\n".join(context), about), examples)
+
+
+def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
+    """Ask for one block of the thinking section, in one sentence."""
+    shown = (
+        (_CONCRETE, "the steps of reasoning that lead to the answer", _CONCRETE.steps),
+        (_RUBBER, "the materials and concepts that matter", _RUBBER.concepts),
     )
+    examples = tuple((_category(w.facts, w.question, asked), reply) for w, asked, reply in shown)
+    return Prompt(_category("\n\n".join(context), question, wanted), examples)
 
 
-def ask_category(context: Sequence[str], question: str, wanted: str) -> str:
-    """Ask for one block of the thinking section."""
-    return f"{_facts(context)}\n\nQuestion: {question}\nIn one short sentence, give {wanted}."
-
-
-def ask_answer(context: Sequence[str], question: str, thinking: str) -> str:
+def ask_answer(context: Sequence[str], question: str, thinking: str) -> Prompt:
     """Ask for the answer, given the facts and the thinking."""
-    return (
-        f"{_facts(context)}\n\nThoughts:\n{thinking}\n\n"
-        f"Answer the question in one or two sentences.\nQuestion: {question}"
-    )
+    examples = tuple((_answer(w.facts, w.steps, w.question), w.answer) for w in (_RUBBER, _CONCRETE))
+    return Prompt(_answer("\n\n".join(context), thinking, question), examples)
 
 
-def ask_wrong_answer(context: Sequence[str], question: str) -> str:
+def ask_wrong_answer(context: Sequence[str], question: str) -> Prompt:
     """Ask for a plausible answer that is wrong."""
-    return (
-        f"{_facts(context)}\n\nWrite a plausible but wrong answer to the question, in two sentences.\n"
-        f"Question: {question}"
-    )
+    examples = tuple((_wrong(w.facts, w.question), w.wrong) for w in (_CONCRETE, _RUBBER))
+    return Prompt(_wrong("\n\n".join(context), question), examples)
+
+
+def _question(facts: str, about: str) -> str:
+    return f"{facts}\n\nWrite one question about {about}."
+
+
+def _category(facts: str, question: str, wanted: str) -> str:
+    return f"{facts}\n\nQuestion: {question}\nIn one sentence, give {wanted}."
+
+
+def _answer(facts: str, thinking: str, question: str) -> str:
+    return f"{facts}\n\n{thinking}\n\nAnswer in one or two sentences: {question}"
+
+
+def _wrong(facts: str, question: str) -> str:
+    return f"{facts}\n\nGive a plausible but wrong answer in one or two sentences: {question}"
 
 
 def read_question(text: str) -> tuple[str, str]:
@@ -56,15 +119,16 @@ def read_question(text: str) -> tuple[str, str]:
     Returns:
         (question, reason): reason is "" where the question can be used.
     """
-    found = _SENTENCE.search(text)
+    found = _QUESTION.search(text)
     if not found:
         return "", "not_a_question"
-    question = _LABEL.sub("", found.group()).strip(" \n\t\"'*“”")
-    question = " ".join(question.split())
+    question = " ".join(_LABEL.sub("", found.group()).strip(" \n\t\"'*“”").split())
     if len(question.split()) < 4:
         return question, "question_too_short"
     if _SOURCE.search(question):
         return question, "question_mentions_source"
+    if _POINTING.search(question):
+        return question, "question_not_standalone"
     return question[0].upper() + question[1:], ""
 
 
@@ -76,7 +140,3 @@ def thinking_text(blocks: dict[str, str]) -> str:
 def chosen_response(blocks: dict[str, str], answer: str) -> str:
     """A whole chosen response: thinking section, then the answer."""
     return f"{THINK_START}\n{thinking_text(blocks)}\n{THINK_END}\n{answer.strip()}"
-
-
-def _facts(context: Sequence[str]) -> str:
-    return "Facts:\n" + "\n\n".join(context)

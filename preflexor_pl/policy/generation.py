@@ -4,6 +4,7 @@ A static, left-padded batch of prompts of like length. Rows that have ended leav
 draws from a random generator of its own, and the model is handed back as it was.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from preflexor_pl.policy.sampling import Sampler
 if TYPE_CHECKING:
     from preflexor_pl.policy.policy import Policy
 
+SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
 SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
 
 
@@ -70,7 +72,7 @@ class LocalGenerator:
         return self.complete(requests[:half]) + self.complete(requests[half:])
 
     def _prompt_ids(self, request: Request) -> list[int]:
-        return chat_ids(self.policy.tokenizer, request.prompt, request.system)
+        return chat_ids(self.policy.tokenizer, request.prompt, request.system, request.examples)
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
@@ -93,24 +95,18 @@ class LocalGenerator:
         return attention.register() if slow and trained_with == "sdpa" else trained_with
 
     def _decode(self, requests: Sequence[Request]) -> list[Completion]:
-        from transformers import DynamicCache
-
-        policy, device = self.policy, self.policy.device
-        ids, mask = _left_padded([self._prompt_ids(r) for r in requests], policy.pad_id, device)
-        sampler = Sampler(requests, [] if self.adapters else policy.marker_ids, device)
+        policy = self.policy
+        prompts = [self._prompt_ids(request) for request in requests]
+        shared, cache = self._shared_prefix(prompts)
+        rest = [prompt[shared:] for prompt in prompts]
+        ids, mask = _left_padded(rest, policy.pad_id, policy.device)
+        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)  # [B, T]
+        sampler = Sampler(requests, [] if self.adapters else policy.marker_ids, policy.device)
         texts = [_Text(request.sampling.max_new_tokens) for request in requests]
         rows = list(range(len(requests)))  # the request that each row of the batch belongs to
-        cache = DynamicCache(config=policy.inner.config)
         while True:
-            output = policy.inner(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            tokens = sampler.draw(output.logits[:, -1], rows)  # [R]
+            logits = self._forward(ids, mask, cache)  # [R, V]
+            tokens = sampler.draw(logits, rows)  # [R]
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 texts[row].take(token, policy.stop_ids)
             going = [place for place, row in enumerate(rows) if texts[row].going]
@@ -118,7 +114,7 @@ class LocalGenerator:
                 break
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             if len(going) <= SHRINK_AT * len(rows):
-                kept = torch.tensor(going, device=device)
+                kept = torch.tensor(going, device=policy.device)
                 cache.batch_select_indices(kept)
                 mask, tokens, rows = mask[kept], tokens[kept], [rows[place] for place in going]
             ids = tokens[:, None]
@@ -126,6 +122,33 @@ class LocalGenerator:
             Completion(policy.decode(t.ids), "stop" if t.ended else "length", len(t.ids))
             for t in texts
         ]
+
+    def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
+        """Run what all prompts begin with once; its length, and a cache that holds it for each."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.policy.inner.config)
+        shared = len(os.path.commonprefix(prompts))
+        shared = min(shared, min(map(len, prompts)) - 1)  # each row needs a token of its own to go on from
+        if len(prompts) == 1 or shared < SHARED_FROM:
+            return 0, cache
+        ids = torch.tensor([prompts[0][:shared]], device=self.policy.device)
+        self._forward(ids, torch.ones_like(ids), cache)
+        cache.batch_repeat_interleave(len(prompts))
+        return shared, cache
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        """Logits [B, V] after the last of ``ids`` [B, T]; ``mask`` [B, L] covers the cache as well."""
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = self.policy.inner(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
 
 
 @dataclass

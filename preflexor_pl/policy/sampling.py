@@ -1,4 +1,7 @@
-"""Draws the next token of each row of a batch, each row from its own seeded random generator."""
+"""Draws the next token of each row of a batch, each row from its own seeded random generator.
+
+The repetition penalty is that of CTRL (Keskar et al., 2019, arXiv:1909.05858), over the response alone.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +13,7 @@ from preflexor_pl.pairs.generator import Request
 
 
 class Sampler:
-    """Temperature, then top-k, then top-p, then a draw; the same text whoever else is in the batch.
+    """Repetition penalty, then temperature, then top-k, then top-p, then a draw; the same text whoever else is in the batch.
 
     Args:
         requests: their sampling settings and seeds.
@@ -21,6 +24,7 @@ class Sampler:
     def __init__(self, requests: Sequence[Request], suppressed: Sequence[int], device: Any) -> None:
         self.settings = [request.sampling for request in requests]
         self.noise = [torch.Generator().manual_seed(request.seed) for request in requests]
+        self.drawn: list[list[int]] = [[] for _ in requests]
         self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=device)
 
     def draw(self, logits: Tensor, rows: Sequence[int]) -> Tensor:
@@ -34,6 +38,12 @@ class Sampler:
             [R] token ids.
         """
         logits = logits.float().index_fill(1, self.suppressed, -torch.inf)
+        for place, row in enumerate(rows):
+            penalty = self.settings[row].repetition_penalty
+            if penalty != 1 and self.drawn[row]:
+                seen = torch.tensor(self.drawn[row], device=logits.device)
+                score = logits[place, seen]
+                logits[place, seen] = torch.where(score > 0, score / penalty, score * penalty)
         tokens = logits.argmax(-1)
         for setting in {self.settings[row] for row in rows if self.settings[row].temperature > 0}:
             places = [place for place, row in enumerate(rows) if self.settings[row] == setting]
@@ -48,4 +58,6 @@ class Sampler:
             )
             choice = (probs / noise.to(probs.device)).argmax(-1, keepdim=True)
             tokens[index] = ids.gather(1, choice).squeeze(1)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            self.drawn[row].append(token)
         return tokens

@@ -1,0 +1,239 @@
+"""CorpusGraph: nearest neighbours of chunks, by id, over one HNSW index (``nodes``).
+
+A node of the index is a unique vector: an id whose vector is there already shares its node, since
+many equal vectors make an HNSW index lose nodes. Every input is checked here, because the library
+below does not, and ``load`` takes only what the sidecar beside the index vouches for.
+"""
+
+import operator
+import random
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from preflexor_pl.corpus import sidecar
+from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
+from preflexor_pl.corpus.nodes import NodeIndex, Vectors
+
+Found = tuple[list[list[str]], list[list[float]]]
+
+
+class CorpusGraph:
+    """Ids and their vectors, searched by similarity; see ``build``.
+
+    Attributes:
+        dim: D, dimension of the vectors.
+        space: "cosine", "ip" (inner product) or "l2".
+        seed: of the build.
+        extra: what was given to ``save`` beside the graph, e.g. the embedder's identity.
+    """
+
+    def __init__(self, dim: int, space: str = "cosine", seed: int = 0):
+        if space not in SPACES:
+            raise ValueError(f"space must be one of {', '.join(SPACES)}, not {space!r}")
+        if dim < 1:
+            raise ValueError(f"vectors need a dimension of at least 1, not {dim}")
+        self.dim, self.space, self.seed = dim, space, operator.index(seed)
+        self.extra: dict[str, Any] = {}
+        self._nodes = NodeIndex(dim, space, self.seed)
+        self._ids: list[list[str]] = []  # by node; empty where all were removed
+        self._node_of: dict[str, int] = {}
+        self._node_by_key: dict[bytes, int] = {}
+
+    @classmethod
+    def build(
+        cls, ids: Sequence[str], vectors: ArrayLike, space: str = "cosine", seed: int = 0
+    ) -> Self:
+        """Builds the graph.
+
+        Args:
+            ids: N different strings.
+            vectors: float32 [N, D], finite, no row all zeros. Equal vectors are fine.
+            space: "cosine" (vectors of any length), "ip" or "l2".
+            seed: same seed, ids and vectors: same graph, whatever the number of threads.
+
+        Raises:
+            ValueError: see above; the first offending row or id is named.
+        """
+        dim = np.shape(vectors)[-1] if np.ndim(vectors) == 2 else 0
+        graph = cls(dim, space, seed)
+        graph.add(ids, vectors)
+        return graph
+
+    def __len__(self) -> int:
+        return len(self._node_of)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._node_of
+
+    @property
+    def ids(self) -> list[str]:
+        """All ids, sorted."""
+        return sorted(self._node_of)
+
+    def add(self, ids: Sequence[str], vectors: ArrayLike) -> None:
+        """Adds N ids with vectors [N, D]; all of them or, on an error, none.
+
+        Raises:
+            ValueError: as ``build``; also for an id that is there already.
+        """
+        rows = checked_vectors(vectors, self.dim, self.space)
+        ids = checked_ids(ids)
+        if len(ids) != len(rows):
+            raise ValueError(f"{len(ids)} ids for {len(rows)} vectors")
+        known = [id for id in ids if id in self._node_of]
+        if known:
+            raise ValueError(f"id {known[0]!r} is in the graph already; remove it first")
+        fresh: list[int] = []  # rows of vectors that are new to the index
+        for row, (id, key) in enumerate(zip(ids, node_keys(rows, self.space), strict=True)):
+            node = self._node_by_key.setdefault(key, len(self._ids))
+            if node == len(self._ids):
+                self._ids.append([])
+                fresh.append(row)
+            elif not self._ids[node]:
+                self._nodes.restore(node)
+            self._ids[node].append(id)
+            self._node_of[id] = node
+        self._nodes.add(rows[fresh])
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Removes ids; all of them or, on an error, none.
+
+        Raises:
+            ValueError: an unknown id, or one that is given twice.
+        """
+        ids = checked_ids(ids)
+        self._check_known(ids)
+        for id in ids:
+            node = self._node_of.pop(id)
+            self._ids[node].remove(id)
+            if not self._ids[node]:
+                self._nodes.remove(node)
+
+    def search(self, vectors: ArrayLike, k: int, within: Collection[str] | None = None) -> Found:
+        """The k most similar ids for each query.
+
+        Args:
+            vectors: [Q, D] queries, under the same conditions as those of ``build``.
+            k: how many, >= 1.
+            within: only these ids; None for all.
+
+        Returns:
+            (ids, similarities): Q lists each, of min(k, ids to choose from) entries, most similar
+            first. Similarity is the cosine, the inner product, or minus the squared distance. Ids
+            of equal similarity come in the order in which they were added.
+
+        Raises:
+            ValueError: k < 1, a wrong dimension, a non-finite or zero query, an unknown id.
+        """
+        queries = checked_vectors(vectors, self.dim, self.space)
+        k = checked_k(k)
+        chosen = self._chosen(within)
+        found = [self._nearest(query, k, chosen) for query in queries]
+        return [ids for ids, _ in found], [similarities for _, similarities in found]
+
+    def neighbours(
+        self, id: str, k: int, within: Collection[str] | None = None
+    ) -> tuple[list[str], list[float]]:
+        """The k ids (of ``within``) most similar to that of a node, without itself.
+
+        Returns:
+            (ids, similarities), most similar first.
+
+        Raises:
+            ValueError: k < 1, an unknown id.
+        """
+        self._check_known([id])
+        k = checked_k(k)
+        query = self._nodes.vector(self._node_of[id])
+        ids, similarities = self._nearest(query, k + 1, self._chosen(within))
+        pairs = [pair for pair in zip(ids, similarities, strict=True) if pair[0] != id][:k]
+        return [other for other, _ in pairs], [similarity for _, similarity in pairs]
+
+    def sample_context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[str]:
+        """A random id (of ``within``) and its k - 1 nearest neighbours there.
+
+        Returns:
+            At most k ids, the random one first; [] where there is none to choose from.
+
+        Raises:
+            ValueError: k < 1, an unknown id.
+        """
+        k = checked_k(k)
+        pool = self.ids if within is None else sorted(self._chosen(within) or ())
+        if not pool:
+            return []
+        first = random.Random(seed).choice(pool)
+        return [first, *(self.neighbours(first, k - 1, within)[0] if k > 1 else [])]
+
+    def save(self, folder: str | Path, **extra: Any) -> None:
+        """Writes index.bin and meta.json, each atomically; makes the folder.
+
+        Args:
+            folder: a graph in it is replaced.
+            extra: JSON values that come back as ``extra`` after ``load``.
+
+        Raises:
+            ResourceError: the folder cannot be written, or the disk is full.
+        """
+        folder = Path(folder)
+        self.extra = {**self.extra, **extra}
+        sidecar.write_atomically(folder / sidecar.INDEX, self._nodes.save)
+        shape = {"dim": self.dim, "space": self.space, "count": len(self), "seed": self.seed}
+        meta = {**shape, "M": self._nodes.links, "extra": self.extra, "ids": self._ids}
+        sidecar.write_meta(folder, meta)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads a saved graph.
+
+        Raises:
+            GraphRefused: (a CorpusError and a ValueError) a file is missing, truncated or changed,
+                or is not what the sidecar vouches for.
+        """
+        folder = Path(folder)
+        meta = sidecar.read_meta(folder)
+        graph = cls(meta["dim"], meta["space"], meta["seed"])
+        graph.extra, graph._ids = meta["extra"], meta["ids"]
+        graph._node_of = {id: node for node, ids in enumerate(graph._ids) for id in ids}
+        graph._nodes = NodeIndex(graph.dim, graph.space, graph.seed, links=meta["M"])
+        removed = {node for node, ids in enumerate(graph._ids) if not ids}
+        try:
+            graph._nodes.load(folder / sidecar.INDEX, len(graph._ids), removed)
+        except ValueError as error:
+            raise sidecar.GraphRefused(f"{error}; delete {folder} to rebuild") from error
+        keys = node_keys(graph._nodes.vectors(), graph.space)
+        graph._node_by_key = {key: node for node, key in enumerate(keys)}
+        return graph
+
+    def _nearest(
+        self, query: Vectors, k: int, chosen: set[str] | None
+    ) -> tuple[list[str], list[float]]:
+        """At most k (ids, similarities) for one checked query [D]."""
+        within = None if chosen is None else {self._node_of[id] for id in chosen}
+        pairs = [
+            (id, self._similarity(distance))
+            for distance, node in self._nodes.nearest(query, k, within)
+            for id in self._ids[node]
+            if chosen is None or id in chosen
+        ][:k]
+        return [id for id, _ in pairs], [similarity for _, similarity in pairs]
+
+    def _similarity(self, distance: float) -> float:
+        if self.space == "l2":
+            return -distance
+        return max(-1.0, min(1.0, 1.0 - distance)) if self.space == "cosine" else 1.0 - distance
+
+    def _chosen(self, within: Collection[str] | None) -> set[str] | None:
+        if within is None:
+            return None
+        self._check_known(within)
+        return set(within)
+
+    def _check_known(self, ids: Iterable[str]) -> None:
+        unknown = next((id for id in ids if id not in self._node_of), None)
+        if unknown is not None:
+            raise ValueError(f"id {unknown!r} is not in the graph")

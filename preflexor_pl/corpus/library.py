@@ -1,0 +1,207 @@
+"""Library: what a run asks for texts. Chunks of a corpus, the graph of their vectors, the embedder.
+
+``Library.open`` builds it once and finds it again in the run's folder: index.bin, meta.json and
+chunks.jsonl. Texts are made inert on entry, so nothing that comes out can forge a turn or a marker.
+"""
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.corpus.checks import usable_rows
+from preflexor_pl.corpus.chunks import Chunk, split
+from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.graph import CorpusGraph
+from preflexor_pl.corpus.reader import Document, Documents, Skipped, read_folder
+from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of, write_atomically
+
+CHUNKS = "chunks.jsonl"
+FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
+Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Library:
+    """A corpus, ready to be searched.
+
+    Attributes:
+        chunks: by id, in the order of documents.
+        graph: of all chunks' vectors; its ids are those of ``chunks``.
+        embedder: the model that made the vectors and makes those of queries.
+        skipped: files, lines and chunks that are left out, each with its reason.
+    """
+
+    chunks: dict[str, Chunk]
+    graph: CorpusGraph
+    embedder: Embedder
+    skipped: list[Skipped]
+
+    @classmethod
+    def open(
+        cls,
+        corpus_folder: str | Path,
+        embedder_name: str,
+        chunk_tokens: int,
+        chunk_overlap: int,
+        folder: str | Path,
+        seed: int = 0,
+        progress: Progress | None = None,
+        forbidden: Collection[str] = (),
+    ) -> "Library":
+        """Reads the corpus and loads its graph from ``folder``, or builds and saves it there.
+
+        Args:
+            corpus_folder: documents (see ``reader``).
+            embedder_name: folder, ``package:...`` or hub id.
+            chunk_tokens: most tokens of a chunk; the embedder's limit where that is lower.
+            chunk_overlap: most tokens that neighbouring chunks share.
+            folder: of the graph. One that is damaged, or of another corpus, embedder or setting,
+                is built anew, with a line in the log.
+            seed: of the graph.
+            progress: called with (stage, done, total); total 0: not known.
+            forbidden: special and added tokens that must not arise from a text (``make_inert``).
+
+        Raises:
+            ConfigError: no such folder or embedder; chunk sizes that make no sense.
+            CorpusError: nothing usable in the corpus.
+            ResourceError: ``folder`` cannot be written.
+        """
+        if chunk_tokens < 1 or not 0 <= chunk_overlap < chunk_tokens:
+            raise ConfigError(
+                f"data.chunk_tokens must be at least 1 and data.chunk_overlap from 0 to below it, "
+                f"not {chunk_tokens} and {chunk_overlap}"
+            )
+        embedder = Embedder(embedder_name)
+        folder = Path(folder)
+        report = progress or (lambda stage, done, total: None)
+        found = read_folder(corpus_folder, lambda count: report("reading", count, 0))
+        documents = [_inert(document, forbidden) for document in found.documents]
+        settings = [FORMAT, embedder.identity, chunk_tokens, chunk_overlap, seed]
+        fingerprint = _fingerprint(documents, settings)
+        library = _load(folder, fingerprint, embedder, found)
+        if library is None:
+            chunks = _cut(documents, embedder, chunk_tokens, chunk_overlap)
+            library = _build(chunks, embedder, seed, found, report)
+            library._save(folder, fingerprint)
+        return library
+
+    @property
+    def documents(self) -> list[str]:
+        """Ids of the documents that have chunks, sorted."""
+        return sorted({chunk.document for chunk in self.chunks.values()})
+
+    def hold_out(self, count: int, seed: int) -> tuple[list[str], list[str]]:
+        """Splits the chunks by whole documents.
+
+        Args:
+            count: documents to hold out, >= 0.
+            seed: chooses which.
+
+        Returns:
+            (train, held): chunk ids, each list in the order of ``chunks``.
+
+        Raises:
+            ConfigError: there are not more than ``count`` documents.
+        """
+        documents = self.documents
+        if not 0 <= count < len(documents):
+            raise ConfigError(
+                f"data.held_out: {count} documents cannot be held out of {len(documents)}; "
+                f"give 0 to {len(documents) - 1}"
+            )
+        held = set(random.Random(seed).sample(documents, count))
+        train = [id for id, chunk in self.chunks.items() if chunk.document not in held]
+        return train, [id for id, chunk in self.chunks.items() if chunk.document in held]
+
+    def context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[Chunk]:
+        """A random chunk (of ``within``) and its nearest neighbours there, k together at most."""
+        return [self.chunks[id] for id in self.graph.sample_context(k, seed, within)]
+
+    def search(self, text: str, k: int, within: Collection[str] | None = None) -> list[Chunk]:
+        """The k chunks (of ``within``) most similar to a text, most similar first."""
+        ids, _ = self.graph.search(self.embedder.encode([text]), k, within)
+        return [self.chunks[id] for id in ids[0]]
+
+    def _save(self, folder: Path, fingerprint: str) -> None:
+        lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in self.chunks.values())
+        write_atomically(folder / CHUNKS, lambda path: _write(path, lines))
+        self.graph.save(
+            folder,
+            fingerprint=fingerprint,
+            embedder=self.embedder.identity,
+            chunks_sha256=sha256_of(folder / CHUNKS),
+            dropped=[skipped for skipped in self.skipped if skipped.reason == "bad vector"],
+        )
+
+
+def _inert(document: Document, forbidden: Collection[str]) -> Document:
+    title = make_inert(document.title, forbidden)
+    return replace(document, title=title, text=make_inert(document.text, forbidden))
+
+
+def _fingerprint(documents: list[Document], settings: list[Any]) -> str:
+    """Over all that the chunks and their graph follow from."""
+    total = hashlib.sha256(json.dumps(settings).encode())
+    for document in documents:
+        total.update(json.dumps([document.id, document.title, document.text]).encode())
+    return total.hexdigest()
+
+
+def _cut(documents: list[Document], embedder: Embedder, tokens: int, overlap: int) -> list[Chunk]:
+    limit = embedder.max_tokens
+    if tokens > limit:
+        log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
+        tokens, overlap = limit, min(overlap, limit - 1)
+    return [
+        chunk
+        for document in documents
+        for chunk in split(document, embedder.tokenizer, tokens, overlap)
+    ]
+
+
+def _build(
+    chunks: list[Chunk], embedder: Embedder, seed: int, found: Documents, report: Progress
+) -> Library:
+    texts = [chunk.text for chunk in chunks]
+    rows = embedder.encode(texts, lambda done, total: report("embedding", done, total))
+    usable = usable_rows(rows)
+    if not usable.any():
+        raise CorpusError(f"data.embedder: {embedder.name} gives no usable vector for any chunk")
+    dropped = [Skipped(chunks[i].id, "bad vector") for i in np.flatnonzero(~usable)]
+    kept = {chunks[i].id: chunks[i] for i in np.flatnonzero(usable)}
+    graph = CorpusGraph.build(list(kept), rows[usable], seed=seed)
+    return Library(kept, graph, embedder, [*found.skipped, *dropped])
+
+
+def _load(folder: Path, fingerprint: str, embedder: Embedder, found: Documents) -> Library | None:
+    """The saved library, or None (with a line in the log) where it has to be built."""
+    if not (folder / META).exists():
+        return None
+    try:
+        graph = CorpusGraph.load(folder)
+        if graph.extra.get("fingerprint") != fingerprint:
+            raise GraphRefused("the corpus, the embedder or a setting has changed")
+        if sha256_of(folder / CHUNKS) != graph.extra.get("chunks_sha256"):
+            raise GraphRefused(f"{folder / CHUNKS} has changed")
+    except (GraphRefused, OSError) as reason:
+        log.info("building the graph in %s anew: %s", folder, reason)
+        return None
+    with (folder / CHUNKS).open(encoding="utf-8") as lines:
+        chunks = [Chunk(**json.loads(line)) for line in lines]
+    dropped = [Skipped(*entry) for entry in graph.extra["dropped"]]
+    return Library({chunk.id: chunk for chunk in chunks}, graph, embedder, found.skipped + dropped)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
