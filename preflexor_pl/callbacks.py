@@ -1,15 +1,16 @@
 """When things happen in a run; how they are done is elsewhere.
 
-Order at an epoch's end: the checkpoint, then the next round's pairs. Order at a round's start: the held-out
-evaluation of the policy as it is, then the round's epochs. After the last epoch: a last evaluation.
+Order at an epoch's end: the checkpoint, then the next round's pairs. Order at a round's start: the
+held-out evaluation of the policy as it is, then the round's epochs. After the last epoch: a last
+evaluation.
 """
 
 import csv
 import json
 import signal
 import time
-from collections.abc import Sequence
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.evaluation.held_out import Answered, answer_questions, judge_form, preferences
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.evaluation.held_out import Answered, judge_form, preferences
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
 from preflexor_pl.pairs.journal import write_atomically
@@ -39,6 +41,10 @@ __all__ = [
 VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
 
 
+def _data(trainer: Trainer) -> PreferenceDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]  # Lightning attaches it
+
+
 class EvaluateRounds(Callback):
     """Writes one row a round to ``metrics.csv``: row r is the policy after r rounds of training.
 
@@ -47,7 +53,7 @@ class EvaluateRounds(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate what a round starts from."""
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         if trainer.current_epoch % data.epochs_per_round == 0:
             self.evaluate(trainer, data.round)
 
@@ -57,7 +63,8 @@ class EvaluateRounds(Callback):
 
     def evaluate(self, trainer: Trainer, index: int) -> None:
         """Evaluate the policy as it is and write row ``index``, unless it is there."""
-        data: Any = trainer.datamodule
+        data = _data(trainer)
+        module: Any = trainer.lightning_module
         path = data.run / "metrics.csv"
         if any(row["round"] == str(index) for row in read_rows(path)):
             return
@@ -66,19 +73,21 @@ class EvaluateRounds(Callback):
         seed = derive_seed(data.seed, "evaluation")
         values = preferences(
             policy,
-            trainer.lightning_module.loss,
+            module.loss,
             data.collator,
             pairs,
             data.tokens_per_micro_batch,
             seed,
         )
-        answered = answer_questions(
-            policy,
-            [pair.prompt for pair in pairs],
-            data.pair_settings.system_prompt,
-            data.longest_response,
-            data.generation_batch_size,
-        )
+        samplers = [c for c in trainer.callbacks if isinstance(c, SampleAnswers)]  # type: ignore[attr-defined]
+        prompts = [pair.prompt for pair in pairs]
+        everything = prompts + [prompt for sampler in samplers for prompt in sampler.prompts]
+        answered, extra = _split(data.answer(everything), len(prompts))
+        for (
+            sampler
+        ) in samplers:  # a few more rows of a batch cost little, a batch of their own much
+            shown, extra = _split(extra, len(sampler.prompts))
+            sampler.write(data.run, index, shown)
         questions = [data.question(pair) for pair in pairs]
         _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
         values |= judge_form(policy, answered, questions, data.library.embedder.encode, seed)
@@ -86,13 +95,21 @@ class EvaluateRounds(Callback):
         write_row(path, row | {f"val/{name}": round(v, 6) for name, v in values.items()})
         for logger in trainer.loggers:
             logger.log_metrics({f"val/{n}": v for n, v in values.items()}, step=trainer.global_step)
-        shown = "format_rate", "distinct", "on_topic", "rewards/accuracies", "accuracy_mismatched"
-        told = " · ".join(f"{name} {values[name]:.2f}" for name in shown)
+        headline = (
+            "format_rate",
+            "distinct",
+            "on_topic",
+            "rewards/accuracies",
+            "accuracy_mismatched",
+        )
+        told = " · ".join(f"{name} {values[name]:.2f}" for name in headline)
         say(f"After {index} rounds: {told} ({time.monotonic() - started:.0f} s)")
 
 
 class SampleAnswers(Callback):
-    """Writes the policy's greedy answers to a few prompts to ``samples/round-0000.md``, each round.
+    """Writes the policy's greedy answers to a few prompts to ``samples/``, a file each round.
+
+    EvaluateRounds answers them with its own questions.
 
     Args:
         prompts: questions as a user would ask them, with the trigger where thinking is wanted.
@@ -101,31 +118,15 @@ class SampleAnswers(Callback):
     def __init__(self, prompts: list[str]) -> None:
         self.prompts = prompts
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sample what a round starts from."""
-        data: Any = trainer.datamodule
-        if trainer.current_epoch % data.epochs_per_round == 0:
-            self._write(trainer, data.round)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sample what the last round led to."""
-        self._write(trainer, _rounds(trainer))
-
-    def _write(self, trainer: Trainer, index: int) -> None:
-        data: Any = trainer.datamodule
-        path = data.run / "samples" / f"round-{index:04d}.md"
-        if path.exists() or not self.prompts:
-            return
-        answered = answer_questions(
-            data.policy,
-            self.prompts,
-            data.pair_settings.system_prompt,
-            data.longest_response,
-            data.generation_batch_size,
-            title="sample answers",
-        )
+    def write(self, run: Path, index: int, answered: Sequence[Answered]) -> None:
+        """Write the answers of round ``index``."""
+        path = run / "samples" / f"round-{index:04d}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(map(_sample, answered)), encoding="utf-8")
+
+
+def _split(items: list[Answered], count: int) -> tuple[list[Answered], list[Answered]]:
+    return items[:count], items[count:]
 
 
 def _sample(answered: Answered) -> str:
@@ -146,16 +147,16 @@ def _keep_answers(path: Path, answered: Sequence[Answered]) -> None:
 
 def _rounds(trainer: Trainer) -> int:
     """Rounds trained when an epoch, or the run, has ended; the last one may be cut short."""
-    data: Any = trainer.datamodule
+    data = _data(trainer)
     return -(-trainer.current_epoch // data.epochs_per_round)
 
 
 class StepsCSV(Callback):
-    """Appends one row an optimiser step to ``steps.csv``; a run that goes on goes on from its step."""
+    """Appends one row an optimiser step to ``steps.csv``; a resumed run goes on from its step."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows after the checkpoint that training goes on from: they are made again."""
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         self._path: Path = data.run / "steps.csv"
         kept = [r for r in read_rows(self._path) if int(r["step"]) <= trainer.global_step]
         self._names = list(kept[0]) if kept else []
@@ -169,7 +170,7 @@ class StepsCSV(Callback):
         values = {k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
         if not values:
             return
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "round": data.round}
         self._append(row | {name: f"{value:.6g}" for name, value in values.items()})
 
@@ -188,7 +189,7 @@ class TrainingProgress(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the epoch's line."""
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         title = f"round {data.round} · training, epoch {trainer.current_epoch}"
         self._context = stage(title, int(trainer.num_training_batches))
         self._stage: Stage = self._context.__enter__()
@@ -200,7 +201,7 @@ class TrainingProgress(Callback):
         notes = {
             label: f"{float(logged[name]):.3f}" for label, name in shown.items() if name in logged
         }
-        self._stage.advance(**notes)
+        self._stage.advance(1, **notes)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the line before the next round's pairs are made."""
@@ -244,21 +245,21 @@ class StopOnSignal(Callback):
         """A step ended: now is the time to stop."""
         self._in_step = False
         if self._signal is not None:
-            data: Any = trainer.datamodule
+            data = _data(trainer)
             name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
             trainer.save_checkpoint(data.run / "checkpoints" / name)
             raise Stopped(self._signal)
 
 
 class FinishRun(Callback):
-    """After the last round: the adapter, the plots, the summary, and a few lines of it on the screen."""
+    """After the last round: the adapter, the plots, the summary, and a few lines on the screen."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left of the run."""
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         data.policy.save_adapter(data.run / "adapter")
         plot_run(data.run)
         facts = self._facts(trainer)
@@ -269,7 +270,7 @@ class FinishRun(Callback):
         write_atomically(data.run / "finished.json", json.dumps(finished))
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
-        data: Any = trainer.datamodule
+        data = _data(trainer)
         module: Any = trainer.lightning_module
         manifests = [
             json.loads(path.read_text(encoding="utf-8"))

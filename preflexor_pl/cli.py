@@ -1,7 +1,7 @@
 """The command line: one parser for config files and overrides, and one line for every error.
 
-``__init__`` values come from Lightning's CLI, without its subcommands: with them, a resumed run would
-silently take the checkpoint's settings over the user's.
+``__init__`` values come from Lightning's CLI, without its subcommands: with them, a resumed run
+would silently take the checkpoint's settings over the user's.
 """
 
 import difflib
@@ -10,9 +10,11 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,8 +25,11 @@ from preflexor_pl.core.errors import ConfigError, PreflexorError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
+MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
-_UNKNOWN = re.compile(r"(?:Key |Unrecognized arguments: |not accepted: |Option )'?-*([\w.]+)")
+_UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Key |key '|Option ')([\w.]+)")
+_REFUSED = re.compile(r"Errors: - (.*?) - Expected a <class 'NoneType'>")
+_CLASS = re.compile(r"class_path='([\w.]+)'")
 
 
 class PreferenceCLI(LightningCLI):
@@ -89,6 +94,8 @@ class PreferenceCLI(LightningCLI):
         """Parse; on an error name the nearest key."""
         if "--help_all" not in args:
             _hide(parser)
+        for path in config_files(args):
+            _check_yaml(path)
         args = ["--help" if a == "--help_all" else a for a in args]
         args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
@@ -128,24 +135,61 @@ def _hide(parser: LightningArgumentParser) -> None:
 
 
 def _one_line(message: str, parser: LightningArgumentParser) -> str:
-    line = " ".join(message.split())[:600]
-    found = _UNKNOWN.search(line)
-    if not found:
+    line = " ".join(message.split())
+    refused = _REFUSED.search(line)
+    if refused:  # what the last of several types said; the others are not what the user meant
+        owner = _CLASS.search(line)
+        line = f"{owner.group(1)}: {refused.group(1)}" if owner else refused.group(1)
+    line = line[:400]
+    unknown = _UNKNOWN.search(line)
+    if not unknown:
         return line
-    keys = [action.dest for action in parser._actions]
-    near = difflib.get_close_matches(found.group(1), keys, n=1)
-    near = near or [key for key in keys if key.split(".")[-1] == found.group(1).split(".")[-1]][:1]
-    return f"{line} (did you mean {near[0]}?)" if near else line
+    key = unknown.group(1)
+    keys = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
+    last = {name.rsplit(".", 1)[-1]: name for name in keys}
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+    near = near or [
+        last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
+    ]
+    return f"{line} (did you mean --{near[0]}?)" if near else f"{line} (--help lists the keys)"
+
+
+def _check_yaml(path: Path) -> None:
+    """Refuse a config file that is no mapping, or one that means more than it says.
+
+    Raises:
+        ConfigError: names the file, and the line where there is one.
+    """
+    if not path.is_file():
+        raise ConfigError(f"--config: {path} does not exist")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}, line {line}: {error.problem} {error.context or ''}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
+    budget, todo = MAX_VALUES, list[Any]([tree])
+    while todo:  # an alias is expanded wherever it stands: nine lines can mean a billion values
+        node = todo.pop()
+        children = node.values() if isinstance(node, dict) else node
+        todo += [child for child in children if isinstance(child, dict | list)]
+        budget -= len(node) + 1
+        if budget < 0:
+            raise ConfigError(f"{path} holds more than {MAX_VALUES} values")
+
+
+def config_files(args: Sequence[str]) -> list[Path]:
+    """The config files named on the command line, in order."""
+    after = [value for flag, value in pairwise(args) if flag in ("--config", "-c")]
+    return [Path(v) for v in after] + [Path(a[9:]) for a in args if a.startswith("--config=")]
 
 
 def default_run(args: Sequence[str]) -> str:
     """``runs/<name of the first config>``, ``runs/default`` without one."""
-    for place, argument in enumerate(args):
-        if argument in ("--config", "-c") and place + 1 < len(args):
-            return f"runs/{Path(args[place + 1]).stem}"
-        if argument.startswith("--config="):
-            return f"runs/{Path(argument.split('=', 1)[1]).stem}"
-    return "runs/default"
+    return f"runs/{next((path.stem for path in config_files(args)), 'default')}"
 
 
 def quiet_libraries() -> None:
@@ -172,7 +216,7 @@ def quiet_libraries() -> None:
 
 
 def guarded(main: Callable[[Sequence[str]], int]) -> int:
-    """Run ``main`` on the command line's arguments; an error is one line on stderr and its exit code."""
+    """Run ``main`` on the arguments; an error is one line on stderr and its exit code."""
     args = sys.argv[1:]
     debug = any(argument in ("--debug", "--debug=true") for argument in args)
     try:

@@ -1,11 +1,14 @@
-"""The LightningDataModule: holds the current round of pairs and makes the next from the policy as it is.
+"""The LightningDataModule: holds a round of pairs and makes the next from the policy as it is.
 
     round = epoch // epochs_per_round
 
-``on_train_epoch_end`` makes the next round where one is due, never after the last epoch; the checkpoint
-has been saved by then. ``train_dataloader`` makes a round itself only for round 0 and for recovery.
+``on_train_epoch_end`` makes the next round where one is due, never after the last epoch; the
+checkpoint has been saved by then. ``train_dataloader`` makes a round itself only for round 0 and
+for recovery.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +26,7 @@ from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings, require
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.maker import PairMaker, PairSettings
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.policy.generation import LocalGenerator
@@ -53,17 +57,20 @@ class PreferenceDataModule(LightningDataModule):
     Args:
         corpus: a folder of .md .txt .rst .html .jsonl files.
         run: the run's folder; graph and rounds are kept there.
-        embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python package>``.
+        embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python
+            package>``.
         chunk_tokens: longest chunk, in the embedder's tokens.
         chunk_overlap: tokens that neighbouring chunks may share.
-        topics: a list of topics to ask about, or how many random draws from the graph a round may make.
+        topics: a list of topics to ask about, or how many random draws from the graph a round may
+            make.
         questions_per_topic: questions to each topic or draw.
         chunks_per_context: chunks that a question rests on: a node of the graph and its neighbours.
         enrich_chunks: further chunks, found with the question, that the answer rests on as well.
         pairs_per_round: pairs wanted of each round; a shortfall is reported.
         epochs_per_round: epochs that each round is trained for.
         pairs_per_step: pairs in one optimiser step.
-        tokens_per_micro_batch: padded tokens that one forward pass may hold; memory, not mathematics.
+        tokens_per_micro_batch: padded tokens that one forward pass may hold; memory, not
+            mathematics.
         max_length: tokens of prompt and response together.
         max_prompt_length: tokens of the prompt.
         held_out: how many whole documents are kept for evaluation, never trained on.
@@ -152,7 +159,8 @@ class PreferenceDataModule(LightningDataModule):
             chunks_per_context=chunks_per_context,
             enrich_chunks=enrich_chunks,
             rejected=rejected,
-            rejected_sampling=rejected_sampling or Sampling(max_new_tokens=128, temperature=1.0),
+            rejected_sampling=rejected_sampling
+            or Sampling(max_new_tokens=128, min_new_tokens=16, temperature=1.0),
             system_prompt=system_prompt,
             teacher=teacher or TeacherSettings(),
             thinking=thinking or ThinkingSettings(),
@@ -165,7 +173,8 @@ class PreferenceDataModule(LightningDataModule):
         """The model in training."""
         if self.trainer is None:
             raise RuntimeError("the data need a Trainer: rejected answers come from its model")
-        return self.trainer.lightning_module.policy
+        module: Any = self.trainer.lightning_module
+        return module.policy
 
     @property
     def round(self) -> int:
@@ -213,6 +222,16 @@ class PreferenceDataModule(LightningDataModule):
         blocks = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
         return min(blocks + teacher.answer.max_new_tokens, self.max_length - self.max_prompt_length)
 
+    def answer(self, prompts: Sequence[str]) -> list[Answered]:
+        """The policy's greedy responses to ``prompts``, asked as in training."""
+        return answer_questions(
+            self.policy,
+            prompts,
+            self.pair_settings.system_prompt,
+            self.longest_response,
+            self.generation_batch_size,
+        )
+
     @staticmethod
     def question(pair: PreferencePair) -> str:
         """The question of a pair, without its trigger."""
@@ -228,12 +247,15 @@ class PreferenceDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and embed the corpus, split it, and keep it for the rounds."""
-        trained, held = self.split
+        _, held = self.split
         library = self.library
         say(
             f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
             f"{len(held)} chunks of {self.held_out} documents held out"
         )
+        reasons = Counter(skipped.reason for skipped in library.skipped)
+        if reasons:
+            say("  skipped: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
 
     def train_dataloader(self) -> StepLoader:
         """Steps of the current epoch. Makes its round where it is missing."""
@@ -243,7 +265,8 @@ class PreferenceDataModule(LightningDataModule):
         pairs = self.tokenized(self._round_pairs(self.round))
         if not pairs:
             raise CorpusError(
-                f"no pair of round {self.round} fits: raise data.max_length or data.max_prompt_length"
+                f"no pair of round {self.round} fits: raise data.max_length or "
+                "data.max_prompt_length"
             )
         epoch = self.trainer.current_epoch
         return StepLoader(

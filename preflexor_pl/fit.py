@@ -1,8 +1,8 @@
 """Train: ``python -m preflexor_pl.fit --config configs/orpo.yaml``.
 
-Any key can be overridden (``--trainer.max_epochs 2 --data.corpus notes/ --run runs/mine``), a second
-``--config`` lies over the first, ``--print_config`` shows the whole of it, ``--help_all`` every key.
-The same command goes on with a run that was stopped.
+Any key can be overridden (``--trainer.max_epochs 2 --data.corpus notes/ --run runs/mine``), a
+second ``--config`` lies over the first, ``--print_config`` shows the whole of it, ``--help_all``
+every key. The same command goes on with a run that was stopped.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
-from preflexor_pl.callbacks import EvaluateRounds, FinishRun, SampleAnswers
+from preflexor_pl.callbacks import EvaluateRounds, FinishRun
 from preflexor_pl.cli import PreferenceCLI, default_run, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
@@ -25,7 +25,7 @@ def main(args: Sequence[str]) -> int:
     cli = PreferenceCLI(args, default_run(args), before=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(cli.config["fresh"])
-    folder.keep_config(cli.parser.dump(cli.config, skip_none=False))
+    folder.keep_config(cli.parser.dump(cli.config, skip_unset=False))
     trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
     if folder.finished_epochs >= epochs:
         say(f"{folder.path} is finished: see {folder.path / 'summary.md'}")
@@ -64,11 +64,11 @@ def preflight(cli: PreferenceCLI) -> None:
 
 
 def _finish(trainer: Trainer) -> None:
-    """End a run that was stopped between its last step and its summary: there is nothing to train."""
+    """End a run that was stopped between its last step and its summary."""
     module = trainer.lightning_module
     module.to(trainer.strategy.root_device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EvaluateRounds | SampleAnswers | FinishRun):
+        if isinstance(callback, EvaluateRounds | FinishRun):
             callback.on_train_end(trainer, module)
 
 

@@ -58,8 +58,8 @@ class PreferenceModule(LightningModule):
         )
         if self.loss.needs_reference:
             raise ConfigError(
-                f"model.loss: {type(self.loss).__name__} needs a reference model, which a run does not "
-                "have yet: use losses.ORPOLoss"
+                f"model.loss: {type(self.loss).__name__} needs a reference model, which a run "
+                "does not have yet: use losses.ORPOLoss"
             )
 
     def configure_model(self) -> None:

@@ -1,4 +1,4 @@
-"""The caller of ``PreferenceDataModule.on_train_epoch_end``: Lightning gives data modules no such hook."""
+"""Calls ``PreferenceDataModule.on_train_epoch_end``: Lightning gives data no such hook."""
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -7,8 +7,8 @@ from lightning.pytorch.callbacks import Checkpoint
 class RegenerateRounds(Checkpoint):
     """Has the data made anew when an epoch has ended and its checkpoint is saved.
 
-    A ``Checkpoint`` only so that Lightning runs it after ModelCheckpoint: what was trained is on disk
-    before the slow part starts.
+    A ``Checkpoint`` only so that Lightning runs it after ModelCheckpoint: what was trained is on
+    disk before the slow part starts.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -107,7 +107,8 @@ class PairCollator:
         """Ids of a pair, its responses cut to what the prompt leaves of ``max_length``.
 
         Returns:
-            None where the prompt is longer than ``max_prompt_length``: cutting it would cut its trigger.
+            None where the prompt is longer than ``max_prompt_length``: cutting it would cut its
+            trigger.
         """
         prompt = chat_ids(self.tokenizer, pair.prompt, self.system_prompt)
         if len(prompt) > min(self.max_prompt_length, self.max_length - 1):

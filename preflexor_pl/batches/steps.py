@@ -12,8 +12,8 @@ Step = list[PairBatch]
 def micro_batches(pairs: Sequence[TokenizedPair], token_budget: int) -> list[list[TokenizedPair]]:
     """Split pairs so that no padded micro-batch holds more than ``token_budget`` tokens.
 
-    Pairs are taken from the longest to the shortest, so padding is small. A pair that is longer than
-    the budget is a micro-batch of its own.
+    Pairs are taken from the longest to the shortest, so padding is small. A pair that is longer
+    than the budget is a micro-batch of its own.
     """
     batches: list[list[TokenizedPair]] = []
     for pair in sorted(pairs, key=lambda pair: (-pair.longest, pair.id)):

@@ -1,7 +1,7 @@
 """The one place that renders chat: training, sampling, evaluation and reasoning all call it.
 
-Prompt and response are tokenised apart and their ids joined, so masks are exact. Text that comes from
-outside is made inert on entry (``core.inert``), so whatever special id arises here is ours.
+Prompt and response are tokenised apart and their ids joined, so masks are exact. Text that comes
+from outside is made inert on entry (``core.inert``), so whatever special id arises here is ours.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,15 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-
 Turns = Sequence[tuple[str, str]]  # earlier turns: what the user said, what was answered
 
 
 def chat_ids(
     tokenizer: Any, prompt: str, system_prompt: str | None = None, earlier: Turns = ()
 ) -> list[int]:
-    """Token ids of a chat up to where the model starts to answer.
+    r"""Token ids of a chat up to where the model starts to answer.
 
-    A tokenizer without a chat template gets ``{system}\\n\\nUser: {prompt}\\nAssistant:`` after its
+    A tokenizer without a chat template gets ``{system}\n\nUser: {prompt}\nAssistant:`` after its
     bos token, if it has one. A template that knows no system turn gets it in front of the prompt.
 
     Args:
@@ -36,7 +35,7 @@ def chat_ids(
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of ``text`` alone, without bos or eos; registered markers in it become their ids."""
+    """Token ids of ``text`` alone, without bos or eos; registered markers become their ids."""
     return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 

@@ -6,7 +6,7 @@ _BITS = 63  # torch.Generator takes a signed 64-bit seed
 
 
 def derive_seed(*parts: str | int) -> int:
-    """Seed of one draw, a pure function of its place, for instance ``(seed, round, item, "answer")``.
+    """Seed of one draw, a pure function of its place: ``(seed, round, item, "answer")``, say.
 
     Args:
         parts: whatever names the draw; order matters, and ``1`` differs from ``"1"``.

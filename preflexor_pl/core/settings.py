@@ -1,6 +1,7 @@
 """Settings shared by rooms: what a user may write under ``model.policy`` and ``data``.
 
-Each is a frozen dataclass that refuses what cannot work when it is built, before anything heavy loads.
+Each is a frozen dataclass that refuses what cannot work when it is built, before anything heavy
+loads.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ class LoRASettings:
     Attributes:
         rank: rank of the update, >= 1.
         alpha: the update is scaled by ``alpha / rank``.
-        dropout: must be 0: dropout in preference training makes policy and reference differ by noise.
+        dropout: must be 0: dropout in preference training makes policy and reference differ by
+            noise.
         target_modules: names of the layers, or ``all-linear``.
     """
 
@@ -31,9 +33,13 @@ class LoRASettings:
     target_modules: str | list[str] = "all-linear"
 
     def __post_init__(self) -> None:
-        require(self.rank >= 1, "lora.rank", self.rank, ">= 1")
-        require(isfinite(self.alpha) and self.alpha > 0, "lora.alpha", self.alpha, "> 0")
-        require(self.dropout == 0, "lora.dropout", self.dropout, "0 in preference training")
+        require(self.rank >= 1, "model.policy.lora.rank", self.rank, ">= 1")
+        require(
+            isfinite(self.alpha) and self.alpha > 0, "model.policy.lora.alpha", self.alpha, "> 0"
+        )
+        require(
+            self.dropout == 0, "model.policy.lora.dropout", self.dropout, "0 in preference training"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,9 @@ class PolicySettings:
     add_tokens: bool = True
 
     def __post_init__(self) -> None:
-        require(bool(self.model_name.strip()), "policy.model_name", self.model_name, "a model")
+        require(
+            bool(self.model_name.strip()), "model.policy.model_name", self.model_name, "a model"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         top_k: draw from the k likeliest tokens; 0 from all of them.
         top_p: and of these, from the likeliest that together hold this probability.
+        min_new_tokens: a response does not end before this many tokens.
         repetition_penalty: above 1 makes tokens that the text has already less likely.
     """
 
@@ -74,6 +83,7 @@ class Sampling:
     temperature: float = 0.7
     top_k: int = 50
     top_p: float = 0.9
+    min_new_tokens: int = 0
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
@@ -83,6 +93,12 @@ class Sampling:
             "temperature",
             self.temperature,
             ">= 0",
+        )
+        require(
+            0 <= self.min_new_tokens <= self.max_new_tokens,
+            "min_new_tokens",
+            self.min_new_tokens,
+            f">= 0 and at most max_new_tokens ({self.max_new_tokens})",
         )
         require(self.top_k >= 0, "top_k", self.top_k, ">= 0 (0: no limit)")
         require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
@@ -120,13 +136,13 @@ class ThinkingSettings:
     min_tokens: int = 20
 
     def __post_init__(self) -> None:
-        require(bool(self.categories), "thinking.categories", self.categories, "at least one")
-        require(self.min_tokens >= 0, "thinking.min_tokens", self.min_tokens, ">= 0")
+        require(bool(self.categories), "data.thinking.categories", self.categories, "at least one")
+        require(self.min_tokens >= 0, "data.thinking.min_tokens", self.min_tokens, ">= 0")
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Who asks and answers: the policy with its adapters off, so one copy of the weights serves both.
+    """Who asks and answers: the policy with its adapters off, one copy of the weights for both.
 
     Attributes:
         system_prompt: the teacher's role.

@@ -1,6 +1,7 @@
 """What the policy does on the held-out questions: its form, its answers, its preferences.
 
-Deterministic measures only: greedy answers, the same questions and the same rejected answers each round.
+Deterministic measures only: greedy answers, the same questions and the same rejected answers each
+round.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,14 +49,13 @@ def answer_questions(
     system_prompt: str | None,
     limit: int,
     batch_size: int,
-    title: str = "held-out answers",
 ) -> list[Answered]:
     """Greedy responses to ``prompts``, of at most ``limit`` tokens each."""
     generator = LocalGenerator(policy, adapters=True, batch_size=batch_size)
     sampling = Sampling(max_new_tokens=limit, temperature=0)
     requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
     made: dict[int, Completion] = {}
-    with stage(title, len(requests)) as progress:
+    with stage("answering held-out questions", len(requests)) as progress:
         for batch in generator.batches(requests):
             done = generator.complete([requests[index] for index in batch])
             made.update(zip(batch, done, strict=True))

@@ -1,7 +1,7 @@
 """What makes text: the protocol that the local model implements, and any other teacher would.
 
-A batch is the unit of journal and restart, so how requests fall into batches must be a pure function of
-the requests; and each request carries its own seed, so no global state takes part.
+A batch is the unit of journal and restart, so how requests fall into batches must be a pure
+function of the requests; and each request carries its own seed, so no global state takes part.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ class Request:
         sampling: length, temperature and cut-offs.
         seed: of this text's draws.
         examples: earlier turns, prompt and reply, that show what is wanted.
+        stop: strings that end the text, which is returned up to the first of them.
     """
 
     prompt: str
@@ -30,6 +31,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     examples: tuple[tuple[str, str], ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Completion:
 
     Attributes:
         text: markers appear in it only where the model emitted them as ids.
-        finish_reason: ``stop`` if the model ended its turn, ``length`` if it was cut.
+        finish_reason: ``stop`` if the model ended its turn or came to a stop string, ``length`` if
+            it was cut.
         tokens: how many tokens were drawn, without the end of turn.
     """
 

@@ -1,7 +1,7 @@
 """A round's folder: what was planned, every response that was made, and the pairs it ended in.
 
-Responses are on disk before they are used. A process that dies anywhere is followed by one that reads
-them back and makes only what is missing.
+Responses are on disk before they are used. A process that dies anywhere is followed by one that
+reads them back and makes only what is missing.
 """
 
 import hashlib
@@ -66,7 +66,8 @@ class Journal:
         plan = json.loads(path.read_text(encoding="utf-8"))
         if plan["fingerprint"] != fingerprint:
             raise ConfigError(
-                f"{path} was made with another corpus or other settings: use --run OTHER, or --fresh"
+                f"{path} was made with another corpus or other settings: "
+                "use --run OTHER, or --fresh"
             )
         return plan["items"]
 

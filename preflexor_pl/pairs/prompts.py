@@ -1,7 +1,7 @@
-"""What the teacher is asked, and how its replies are read. Every prompt of the project is in this file.
+"""What the teacher is asked, and how its replies are read: every prompt of the project.
 
-Each prompt comes with worked examples as earlier turns: a teacher of a hundred million parameters learns
-from them what is wanted, how long it is, and to stop; a large one does no worse.
+Each prompt comes with worked examples as earlier turns: a teacher of a hundred million parameters
+learns from them what is wanted, how long it is, and to stop; a large one does no worse.
 """
 
 import re
@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from preflexor_pl.core.markers import THINK_END, THINK_START
 
 Examples = tuple[tuple[str, str], ...]
+
+SENTENCE_ENDS = (". ", "\n")  # what was asked for in one sentence ends with it
+ANSWER_ENDS = ("\n",)  # an answer of one or two sentences is one paragraph
+MIN_WORDS = 4  # of a question, a thought or an answer
 
 _LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
 _QUESTION = re.compile(r"[^?.!\n]*\?")
@@ -28,10 +32,11 @@ _SOURCE = re.compile(
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and the earlier turns that show how it is to be answered."""
+    """A prompt, the earlier turns that show how it is to be answered, and what ends the reply."""
 
     text: str
     examples: Examples = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,25 +50,27 @@ class _Worked:
 
 
 _CONCRETE = _Worked(
-    "Concrete gains strength for years because the cement keeps reacting with water. Steel bars carry "
-    "the tension that concrete cannot bear, and the alkaline pore water protects the steel from rust.",
+    "Concrete gains strength for years because the cement keeps reacting with water. Steel "
+    "bars carry the tension that concrete cannot bear, and the alkaline pore water protects "
+    "the steel from rust.",
     "Why are steel bars placed in concrete?",
-    "Concrete is weak in tension, so a beam would crack where it is stretched; steel bars placed there "
-    "carry that load.",
-    "The main concepts are tensile load, steel reinforcement and the alkaline pore water of concrete.",
-    "Steel bars are placed in concrete because they carry the tension that concrete cannot bear. The "
-    "alkaline pore water keeps them from rusting.",
+    "Concrete is weak in tension, so a beam would crack where it is stretched; steel bars "
+    "placed there carry that load.",
+    "The main concepts are tensile load, steel reinforcement and the alkaline pore water of "
+    "concrete.",
+    "Steel bars are placed in concrete because they carry the tension that concrete cannot "
+    "bear. The alkaline pore water keeps them from rusting.",
     "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
 )
 _RUBBER = _Worked(
-    "Rubber is vulcanised by heating it with sulfur. Sulfur bridges tie the polymer chains together, so "
-    "that the rubber springs back after being stretched instead of flowing.",
+    "Rubber is vulcanised by heating it with sulfur. Sulfur bridges tie the polymer chains "
+    "together, so that the rubber springs back after being stretched instead of flowing.",
     "How does sulfur make rubber spring back after stretching?",
-    "Heating with sulfur forms bridges between the chains; the bridges keep the chains from sliding "
-    "apart, so they return when the load is gone.",
+    "Heating with sulfur forms bridges between the chains; the bridges keep the chains from "
+    "sliding apart, so they return when the load is gone.",
     "The main concepts are vulcanisation, sulfur bridges and the sliding of polymer chains.",
-    "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow past each "
-    "other, so the rubber springs back.",
+    "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow"
+    " past each other, so the rubber springs back.",
     "Sulfur makes rubber spring back because it evaporates when the rubber is stretched.",
 )
 
@@ -82,13 +89,15 @@ def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
         (_RUBBER, "the materials and concepts that matter", _RUBBER.concepts),
     )
     examples = tuple((_category(w.facts, w.question, asked), reply) for w, asked, reply in shown)
-    return Prompt(_category("\n\n".join(context), question, wanted), examples)
+    return Prompt(_category("\n\n".join(context), question, wanted), examples, SENTENCE_ENDS)
 
 
 def ask_answer(context: Sequence[str], question: str, thinking: str) -> Prompt:
     """Ask for the answer, given the facts and the thinking."""
-    examples = tuple((_answer(w.facts, w.steps, w.question), w.answer) for w in (_RUBBER, _CONCRETE))
-    return Prompt(_answer("\n\n".join(context), thinking, question), examples)
+    examples = tuple(
+        (_answer(w.facts, w.steps, w.question), w.answer) for w in (_RUBBER, _CONCRETE)
+    )
+    return Prompt(_answer("\n\n".join(context), thinking, question), examples, ANSWER_ENDS)
 
 
 def ask_wrong_answer(context: Sequence[str], question: str) -> Prompt:
@@ -123,13 +132,27 @@ def read_question(text: str) -> tuple[str, str]:
     if not found:
         return "", "not_a_question"
     question = " ".join(_LABEL.sub("", found.group()).strip(" \n\t\"'*“”").split())
-    if len(question.split()) < 4:
+    if len(question.split()) < MIN_WORDS:
         return question, "question_too_short"
     if _SOURCE.search(question):
         return question, "question_mentions_source"
     if _POINTING.search(question):
         return question, "question_not_standalone"
     return question[0].upper() + question[1:], ""
+
+
+def read_sentence(text: str) -> tuple[str, str]:
+    """The sentence in a reply, and why it cannot be used, as for :func:`read_question`."""
+    sentence = " ".join(text.split())
+    if len(sentence.split()) < MIN_WORDS:
+        return sentence, "sentence_too_short"
+    return sentence if sentence[-1] in ".!?" else f"{sentence}.", ""
+
+
+def read_answer(text: str) -> tuple[str, str]:
+    """The answer in a reply, and why it cannot be used, as for :func:`read_question`."""
+    answer = text.strip()
+    return answer, "" if len(answer.split()) >= MIN_WORDS else "answer_too_short"
 
 
 def thinking_text(blocks: dict[str, str]) -> str:

@@ -49,15 +49,16 @@ def attach_lora(model: Any, settings: LoRASettings, trained_rows: list[int], see
 def _table_names(model: Any) -> tuple[str, str]:
     modules = {id(module): name for name, module in model.named_modules()}
     tables = model.get_input_embeddings(), model.get_output_embeddings()
-    return tuple(modules[id(table)].split(".")[-1] for table in tables)  # type: ignore[return-value]
+    embedding, head = (modules[id(table)].split(".")[-1] for table in tables)
+    return embedding, head
 
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
     """Run with the adapters folded into the base weights; the weights come back to the bit.
 
-    Decoding is bound by the number of small operations, and an adapter on each layer doubles them. The
-    sum is rounded to the base's dtype, as in an exported model.
+    Decoding is bound by the number of small operations, and an adapter on each layer doubles them.
+    The sum is rounded to the base's dtype, as in an exported model.
     """
     kept: list[tuple[nn.Parameter, Tensor]] = []
     try:
@@ -77,6 +78,7 @@ def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     seen: set[int] = set()
+    module: Any
     for module in model.modules():
         if isinstance(module, TrainableTokensLayer):
             weight = module.get_base_layer().weight

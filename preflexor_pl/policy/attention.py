@@ -1,7 +1,7 @@
 """Attention for decoding on a CPU in bfloat16, where torch's own kernel is four times slower.
 
-Plain matrix products on the key and value heads as they are, without repeating them for the query heads
-that share them (grouped-query attention, Ainslie et al., 2023, arXiv:2305.13245).
+Plain matrix products on the key and value heads as they are, without repeating them for the query
+heads that share them (grouped-query attention, Ainslie et al., 2023, arXiv:2305.13245).
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The adapter's folder: what plain peft and transformers need to load it, and what a person needs to know."""
+"""The adapter's folder: what plain peft and transformers need to load it, and a card for people."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ tags: [preflexor_pl, preference-optimisation, reasoning]
 ---
 # A thinking adapter for {model}
 
-LoRA weights and the rows of the thinking markers, trained by preflexor_pl. The tokenizer in this folder
-has four more tokens than the base model's; their first rows are in `base.json`.
+LoRA weights and the rows of the thinking markers, trained by preflexor_pl. The tokenizer in this
+folder has the markers that the base model's lacks; their first rows are in `base.json`.
 
 ```python
 import json, torch

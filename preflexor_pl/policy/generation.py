@@ -1,11 +1,10 @@
 """Batched generation with the local model: the policy itself, or its base as the teacher.
 
-A static, left-padded batch of prompts of like length. Rows that have ended leave the batch, each row
-draws from a random generator of its own, and the model is handed back as it was.
+A static, left-padded batch of prompts of like length. Rows that have ended leave the batch, each
+row draws from a random generator of its own, and the model is handed back as it was.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -101,14 +100,15 @@ class LocalGenerator:
         rest = [prompt[shared:] for prompt in prompts]
         ids, mask = _left_padded(rest, policy.pad_id, policy.device)
         mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)  # [B, T]
-        sampler = Sampler(requests, [] if self.adapters else policy.marker_ids, policy.device)
-        texts = [_Text(request.sampling.max_new_tokens) for request in requests]
+        suppressed = [] if self.adapters else policy.marker_ids
+        sampler = Sampler(requests, suppressed, policy.stop_ids, policy.device)
+        texts = [_Text(request, policy.stop_ids, policy.decode) for request in requests]
         rows = list(range(len(requests)))  # the request that each row of the batch belongs to
         while True:
             logits = self._forward(ids, mask, cache)  # [R, V]
             tokens = sampler.draw(logits, rows)  # [R]
             for row, token in zip(rows, tokens.tolist(), strict=True):
-                texts[row].take(token, policy.stop_ids)
+                texts[row].take(token)
             going = [place for place, row in enumerate(rows) if texts[row].going]
             if not going:
                 break
@@ -118,18 +118,19 @@ class LocalGenerator:
                 cache.batch_select_indices(kept)
                 mask, tokens, rows = mask[kept], tokens[kept], [rows[place] for place in going]
             ids = tokens[:, None]
-        return [
-            Completion(policy.decode(t.ids), "stop" if t.ended else "length", len(t.ids))
-            for t in texts
-        ]
+        return [text.completion() for text in texts]
 
     def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
         """Run what all prompts begin with once; its length, and a cache that holds it for each."""
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.policy.inner.config)
-        shared = len(os.path.commonprefix(prompts))
-        shared = min(shared, min(map(len, prompts)) - 1)  # each row needs a token of its own to go on from
+        shared = next(
+            (i for i, column in enumerate(zip(*prompts, strict=False)) if len({*column}) > 1), 2**31
+        )
+        shared = min(
+            shared, min(map(len, prompts)) - 1
+        )  # each row needs a token of its own to go on from
         if len(prompts) == 1 or shared < SHARED_FROM:
             return 0, cache
         ids = torch.tensor([prompts[0][:shared]], device=self.policy.device)
@@ -138,7 +139,7 @@ class LocalGenerator:
         return shared, cache
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Logits [B, V] after the last of ``ids`` [B, T]; ``mask`` [B, L] covers the cache as well."""
+        """Logits [B, V] after the last of ``ids`` [B, T]; ``mask`` [B, L] covers the cache too."""
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = self.policy.inner(
             input_ids=ids,
@@ -153,20 +154,34 @@ class LocalGenerator:
 
 @dataclass
 class _Text:
-    limit: int
+    """The text of one request while it is drawn."""
+
+    request: Request
+    stop_ids: frozenset[int]
+    decode: Callable[[list[int]], str]
     ids: list[int] = field(default_factory=list)
     ended: bool = False
 
     @property
     def going(self) -> bool:
-        return not self.ended and len(self.ids) < self.limit
+        return not self.ended and len(self.ids) < self.request.sampling.max_new_tokens
 
-    def take(self, token: int, stop_ids: frozenset[int]) -> None:
+    def take(self, token: int) -> None:
         if not self.going:  # a row that has not left the batch yet
             return
-        self.ended = token in stop_ids
-        if not self.ended:
-            self.ids.append(token)
+        if token in self.stop_ids:
+            self.ended = True
+            return
+        self.ids.append(token)
+        if self.request.stop:
+            text = self.decode(self.ids)
+            self.ended = any(stop in text for stop in self.request.stop)
+
+    def completion(self) -> Completion:
+        text = self.decode(self.ids)
+        for stop in self.request.stop:
+            text = text.split(stop, 1)[0]
+        return Completion(text, "stop" if self.ended else "length", len(self.ids))
 
 
 def _left_padded(prompts: list[list[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,8 @@ class ModelSource:
     Attributes:
         name: as the user wrote it.
         location: folder or hub id that transformers can load.
-        sha256: of the packaged file, else of the folder's weights' index or config; "" for a hub id.
+        sha256: of the packaged file, else of the folder's weights' index or config; "" for a hub
+            id.
     """
 
     name: str
@@ -84,10 +85,12 @@ def _convert(gguf: Path, folder: Path) -> None:
         ) from error
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
-    loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    # The loaded model still counts as quantised and refuses to be saved: a plain twin takes its weights.
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+    )
+    # The loaded model still counts as quantised and refuses to be saved: a plain twin takes its
+    # weights.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
     settings["_name_or_path"] = gguf.stem

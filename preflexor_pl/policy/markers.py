@@ -1,7 +1,7 @@
 """Registers the thinking and reflection markers in a tokenizer and a model.
 
-New rows start as the mean of the rows of a few describing words, so two runs start alike and the rows lie
-where the model's other rows lie. Random first rows, the libraries' default, do neither.
+New rows start as the mean of the rows of a few describing words, so two runs start alike and the
+rows lie where the model's other rows lie. Random first rows, the libraries' default, do neither.
 """
 
 from typing import Any
@@ -26,7 +26,8 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
         (ids of the four markers, ids among them that were new).
 
     Raises:
-        ConfigError: a marker is missing and ``add_tokens`` is False, or it does not become one token.
+        ConfigError: a marker is missing and ``add_tokens`` is False, or it does not become one
+            token.
     """
     new = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
     if new and not add_tokens:

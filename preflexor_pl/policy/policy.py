@@ -1,4 +1,4 @@
-"""The model in training: one copy of the weights, policy with its adapters on and base with them off."""
+"""The model in training: one copy of the weights, policy with adapters on, base with them off."""
 
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class Policy(nn.Module):
         ]
 
     def save_adapter(self, folder: Path) -> None:
-        """Save what trains, with its tokenizer and card; plain peft and transformers can load it."""
+        """Save what trains, with tokenizer and card; plain peft and transformers can load it."""
         folder.mkdir(parents=True, exist_ok=True)
         write_adapter(self, folder)
 

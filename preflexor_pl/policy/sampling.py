@@ -1,9 +1,10 @@
 """Draws the next token of each row of a batch, each row from its own seeded random generator.
 
-The repetition penalty is that of CTRL (Keskar et al., 2019, arXiv:1909.05858), over the response alone.
+The repetition penalty is that of CTRL (Keskar et al., 2019, arXiv:1909.05858), over the response
+alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -13,17 +14,25 @@ from preflexor_pl.pairs.generator import Request
 
 
 class Sampler:
-    """Repetition penalty, then temperature, then top-k, then top-p, then a draw; the same text whoever else is in the batch.
+    """Repetition penalty, temperature, top-k, top-p, then a draw; whoever else is in the batch.
 
     Args:
         requests: their sampling settings and seeds.
         suppressed: token ids that are never drawn.
+        stop_ids: token ids that are not drawn before ``min_new_tokens``.
         device: where the logits are.
     """
 
-    def __init__(self, requests: Sequence[Request], suppressed: Sequence[int], device: Any) -> None:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        suppressed: Sequence[int],
+        stop_ids: Collection[int],
+        device: Any,
+    ) -> None:
         self.settings = [request.sampling for request in requests]
         self.noise = [torch.Generator().manual_seed(request.seed) for request in requests]
+        self.stop_ids = torch.tensor(sorted(stop_ids), device=device)
         self.drawn: list[list[int]] = [[] for _ in requests]
         self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=device)
 
@@ -39,6 +48,8 @@ class Sampler:
         """
         logits = logits.float().index_fill(1, self.suppressed, -torch.inf)
         for place, row in enumerate(rows):
+            if len(self.drawn[row]) < self.settings[row].min_new_tokens:
+                logits[place, self.stop_ids] = -torch.inf
             penalty = self.settings[row].repetition_penalty
             if penalty != 1 and self.drawn[row]:
                 seen = torch.tensor(self.drawn[row], device=logits.device)

@@ -1,0 +1,172 @@
+"""Asks about many items at once, batch by batch through the journal.
+
+A reply that cannot be used is asked for once more; then its item is dropped with the reason.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.progress import Stage, stage
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.prompts import Prompt
+
+SECOND_TEMPERATURE = 0.7  # a second try at a low temperature would say the same again
+
+
+@dataclass
+class Item:
+    """A pair in the making: a draw of chunks, and what has been said about it so far."""
+
+    id: str
+    topic: str
+    chunk_ids: list[str]
+    question: str = ""
+    blocks: dict[str, str] = field(default_factory=dict)
+    answer: str = ""
+
+    def ordered_blocks(self, categories: Collection[str]) -> dict[str, str]:
+        """The blocks in the order of the categories, whichever came first."""
+        return {name: self.blocks[name] for name in categories}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One thing asked about one item; ``accept`` keeps the reply, or says why it cannot."""
+
+    item: Item
+    part: str
+    prompt: Prompt
+    accept: Callable[[Item, str], str]
+
+    def call(self, name: str, attempt: int) -> str:
+        """Key of this call in the journal."""
+        return "/".join(filter(None, (name, self.item.id, self.part, str(attempt))))
+
+
+class Asker:
+    """Asks on behalf of one round.
+
+    Args:
+        journal: of the round.
+        teacher: who is asked.
+        system_prompt: the teacher's role.
+        forbidden: strings that must stay inert in what the teacher writes.
+        title: of the round, on the screen.
+        seed: of the run.
+        index: of the round.
+
+    Attributes:
+        drops: one record for each item that was dropped.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        teacher: Generator,
+        system_prompt: str,
+        forbidden: Collection[str],
+        title: str,
+        seed: int,
+        index: int,
+    ) -> None:
+        self.journal = journal
+        self.teacher = teacher
+        self.system_prompt = system_prompt
+        self.forbidden = forbidden
+        self.title = title
+        self.seed = seed
+        self.index = index
+        self.drops: list[dict[str, str]] = []
+
+    def ask(
+        self, name: str, asks: list[Ask], sampling: Sampling, may_be_cut: bool = False
+    ) -> list[Item]:
+        """Ask the teacher.
+
+        Args:
+            name: of the stage.
+            asks: an item may be asked about several times.
+            sampling: of the first attempt.
+            may_be_cut: whether a reply that did not end by itself can be used.
+
+        Returns:
+            The items whose every reply was accepted, in order.
+        """
+        items = {ask.item.id: ask.item for ask in asks}
+        failed: dict[str, tuple[str, str]] = {}
+        for attempt in (0, 1):
+            if attempt:
+                warmer = max(SECOND_TEMPERATURE, sampling.temperature)
+                sampling = replace(sampling, temperature=warmer)
+            requests = {
+                a.call(name, attempt): self._request(a, name, attempt, sampling) for a in asks
+            }
+            made = self.complete(name, requests, self.teacher)
+            again, failed = [], {}
+            for ask, call in zip(asks, requests, strict=True):
+                cut = made[call].finish_reason == "length" and not may_be_cut
+                text = make_inert(made[call].text, self.forbidden)
+                reason = f"{name}_cut" if cut else ask.accept(ask.item, text)
+                if reason:
+                    again.append(ask)
+                    failed[ask.item.id] = reason, made[call].text
+            asks = again
+        for item_id, (reason, text) in failed.items():
+            self.drop(items[item_id], reason, text)
+        return [item for item_id, item in items.items() if item_id not in failed]
+
+    def complete(
+        self, name: str, requests: dict[str, Request], source: Generator
+    ) -> dict[str, Completion]:
+        """Completions by call: from the journal, or made and recorded.
+
+        Args:
+            name: of the stage.
+            requests: by call.
+            source: who makes what is missing.
+        """
+        made: dict[str, Completion] = {}
+        calls = list(requests)
+        if calls:
+            with stage(f"{self.title} · {name}", len(calls)) as progress:
+                for batch in source.batches(list(requests.values())):
+                    made |= self._batch(
+                        {calls[i]: requests[calls[i]] for i in batch}, source, progress
+                    )
+        return made
+
+    def drop(self, item: Item, reason: str, text: str) -> None:
+        """Note that an item leaves the round, and why."""
+        self.drops.append(
+            {"id": item.id, "reason": reason, "question": item.question, "text": text}
+        )
+
+    def seed_of(self, item: Item, name: str, attempt: int = 0) -> int:
+        """Seed of one text."""
+        return derive_seed(self.seed, self.index, item.id, name, attempt)
+
+    def _request(self, ask: Ask, name: str, attempt: int, sampling: Sampling) -> Request:
+        seed = self.seed_of(ask.item, f"{name}/{ask.part}", attempt)
+        prompt = ask.prompt
+        return Request(
+            prompt.text, self.system_prompt, sampling, seed, prompt.examples, prompt.stop
+        )
+
+    def _batch(
+        self, requests: dict[str, Request], source: Generator, progress: Stage
+    ) -> dict[str, Completion]:
+        kept = [
+            self.journal.recall(call, request, source.name) for call, request in requests.items()
+        ]
+        known = [completion for completion in kept if completion is not None]
+        if len(known) < len(requests):
+            # Made again whole: in bfloat16 a text depends on its batch.
+            known = source.complete(list(requests.values()))
+            triples = [(c, r, k) for (c, r), k in zip(requests.items(), known, strict=True)]
+            self.journal.record(triples, source.name)
+        progress.advance(len(requests), dropped=len(self.drops))
+        return dict(zip(requests, known, strict=True))

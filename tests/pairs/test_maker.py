@@ -1,0 +1,180 @@
+import json
+
+import pytest
+
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.pairs.generator import Completion
+from preflexor_pl.pairs.pair import PreferencePair
+from tests.scripted import Scripted, Shelf, kind_of, scripted_maker
+
+
+def make(maker, folder, wanted=2, index=2, **options):
+    return maker.make(folder, index, wanted, list(maker.library.chunks), **options)
+
+
+def drops(folder):
+    lines = (folder / "drops.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def only(kind, subject, text):
+    """A reply that differs for one subject and one stage, however often it is asked."""
+    return lambda k, s, again: text if (k, s) == (kind, subject) else None
+
+
+def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
+    maker = scripted_maker(enrich_chunks=1)
+    pair, _ = make(maker, tmp_path, policy_step=12)
+
+    rejected = maker.policy.asked[0]
+    assert pair == PreferencePair(
+        id="0002-0000",
+        prompt="How does silk carry its load? Use <|thinking|>.",
+        chosen=(
+            "<|thinking|>\n"
+            "**Steps**: First silk takes the load, then it spreads it.\n\n"
+            "**Concepts**: First silk takes the load, then it spreads it.\n"
+            "<|/thinking|>\nThe layers of silk share the load."
+        ),
+        rejected="I think that silk is simply strong.",
+        round=2,
+        topic="",
+        chunk_ids=["silk.md#0", "coral.md#0"],
+        teacher="teacher",
+        rejected_source="policy",
+        policy_step=12,
+        seed=rejected.seed,
+        finish_reason="stop",
+    )
+    assert rejected.prompt == "How does silk carry its load?"  # without the trigger
+    assert (rejected.system, rejected.examples) == ("Be brief.", ())
+
+
+def test_stages_run_in_order_and_every_draw_has_its_own_seed(tmp_path):
+    maker = scripted_maker()
+    make(maker, tmp_path)
+    asked = maker.teacher.asked + maker.policy.asked
+    kinds = [kind_of(request) for request in asked]
+    # 2 are wanted, so 3 questions are asked: one is spare, and goes no further
+    assert kinds == ["question"] * 3 + ["thinking"] * 4 + ["answer"] * 2 + ["rejected"] * 2
+    assert len({request.seed for request in asked}) == len(asked)
+
+
+def test_a_finished_round_is_read_back_without_asking(tmp_path):
+    pairs = make(scripted_maker(), tmp_path)
+    maker = scripted_maker()
+    assert make(maker, tmp_path) == pairs
+    assert maker.teacher.asked == maker.policy.asked == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "reason"),
+    [
+        ("question", "Silk is strong.", "not_a_question"),
+        ("question", "Why silk?", "question_too_short"),
+        ("question", "What does the text say about silk?", "question_mentions_source"),
+        ("thinking", "", "sentence_too_short"),
+        ("thinking", "It is so.", "sentence_too_short"),
+        ("thinking", Completion("First silk", "length", 2), "thinking_cut"),
+        ("answer", "\n", "empty_answer"),
+        ("answer", Completion("The layers of", "length", 3), "answer_cut"),
+    ],
+)
+def test_the_teacher_is_asked_once_more_and_then_the_item_is_dropped(tmp_path, kind, said, reason):
+    maker = scripted_maker(only(kind, "silk", said))
+    pairs = make(maker, tmp_path / "bad")
+    assert [pair.id for pair in pairs] == ["0002-0001", "0002-0002"]
+    (drop,) = drops(tmp_path / "bad")
+    assert (drop["id"], drop["reason"]) == ("0002-0000", reason)
+    assert drop["text"] == (said if isinstance(said, str) else said.text)
+    tries = [r for r in maker.teacher.asked if kind_of(r) == kind and "silk" in r.prompt]
+    assert len(tries) == (4 if kind == "thinking" else 2)  # two categories
+
+    once = scripted_maker(
+        lambda k, s, again: said if (k, s, again) == (kind, "silk", False) else None
+    )
+    assert [pair.id for pair in make(once, tmp_path / "good")] == ["0002-0000", "0002-0001"]
+    assert drops(tmp_path / "good") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("", "rejected_empty"),
+        (" \n", "rejected_empty"),
+        ("The layers of silk share the load. ", "rejected_equals_chosen"),
+    ],
+)
+def test_a_rejected_answer_that_teaches_nothing_is_dropped(tmp_path, said, reason):
+    maker = scripted_maker(policy=only("rejected", "silk", said))
+    assert [pair.id for pair in make(maker, tmp_path)] == ["0002-0001", "0002-0002"]
+    assert [(drop["id"], drop["reason"]) for drop in drops(tmp_path)] == [("0002-0000", reason)]
+
+
+def test_thinking_that_is_too_short_is_dropped(tmp_path):
+    # "**Steps**: Silk takes it well." and "**Concepts**: ..." are 10 words; the others' have 20.
+    maker = scripted_maker(only("thinking", "silk", "Silk takes it well."), min_tokens=11)
+    assert [pair.id for pair in make(maker, tmp_path)] == ["0002-0001", "0002-0002"]
+    assert [drop["reason"] for drop in drops(tmp_path)] == ["thinking_too_short"]
+
+
+def test_a_question_that_runs_on_is_cut_at_its_mark(tmp_path):
+    said = Completion("How does silk hold a spider? It", "length", 8)
+    pairs = make(scripted_maker(only("question", "silk", said)), tmp_path)
+    assert pairs[0].prompt == "How does silk hold a spider? Use <|thinking|>."
+
+
+def test_no_question_is_asked_twice(tmp_path):
+    def same(kind, subject, again):
+        return (
+            "How does  SILK carry its load?" if (kind, subject) == ("question", "nacre") else None
+        )
+
+    pairs = make(scripted_maker(same), tmp_path / "a", asked=["how does bone carry its load?"])
+    assert [pair.id[-1] for pair in pairs] == ["0", "3"]  # silk and gecko
+    assert [(d["id"][-1], d["reason"]) for d in drops(tmp_path / "a")] == [
+        ("1", "question_asked_before"),
+        ("2", "question_asked_before"),
+    ]
+
+
+def test_a_shortfall_is_in_the_manifest(tmp_path):
+    pairs = make(scripted_maker(topics=3), tmp_path, wanted=3)
+    assert len(pairs) == 3
+    short = scripted_maker(only("answer", "nacre", ""), topics=3)
+    assert [pair.id[-1] for pair in make(short, tmp_path / "short", wanted=3)] == ["0", "2"]
+    manifest = json.loads((tmp_path / "short/manifest.json").read_text())
+    assert (manifest["wanted"], manifest["pairs"], manifest["drops"]) == (3, 2, {"empty_answer": 1})
+
+
+def test_a_round_without_a_pair_is_an_error_with_its_reasons(tmp_path):
+    def bad(kind, subject, again):
+        if kind == "question":
+            return "No." if subject == "silk" else None
+        return ""
+
+    with pytest.raises(CorpusError, match="8 tries: sentence_too_short 7, not_a_question 1"):
+        make(scripted_maker(bad), tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_topics_are_searched_for_and_asked_about(tmp_path):
+    maker = scripted_maker(topics=["webs", "glue"], questions_per_topic=2, library=Shelf(["coral"]))
+    with_numbers = iter("abcd")
+    maker.teacher.reply = lambda kind, subject, again: (
+        f"How does coral {next(with_numbers)} grow?" if kind == "question" else None
+    )
+    pairs = make(maker, tmp_path, wanted=4)
+    assert [pair.topic for pair in pairs] == ["webs", "webs", "glue", "glue"]
+    assert [pair.chunk_ids for pair in pairs] == [["coral.md#0"]] * 4
+    assert "about webs." in maker.teacher.asked[0].prompt
+
+
+def test_the_teacher_may_write_the_rejected_answer(tmp_path):
+    maker = scripted_maker(rejected="teacher", policy=Scripted("policy", lives=[0]))
+    pair = make(maker, tmp_path)[0]
+    assert (pair.rejected_source, pair.rejected) == (
+        "teacher",
+        "I think that silk is simply strong.",
+    )
+    assert "subject: silk" in maker.teacher.asked[-2].prompt  # it sees the facts to be wrong about

@@ -1,0 +1,46 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+
+PAIR = PreferencePair(
+    id="0000-0001",
+    prompt="Why is silk tough? Use <|thinking|>.",
+    chosen="<|thinking|>\nIt bends.\n<|/thinking|>\nIt bends.",
+    rejected="Because.",
+    round=0,
+    topic="",
+    chunk_ids=["silk.md#0"],
+    teacher="base",
+    rejected_source="policy",
+    policy_step=0,
+    seed=2**62,
+    finish_reason="stop",
+)
+
+
+def test_one_line_a_pair_and_back(tmp_path):
+    pairs = [PAIR, replace(PAIR, id="0000-0002", rejected="Ünï\ncode \\ \t 絹")]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(pair.to_json() + "\n" for pair in pairs), encoding="utf-8")
+    assert read_pairs(path) == pairs
+    assert json.loads(path.read_text(encoding="utf-8").split("\n")[0])["prompt"] == PAIR.prompt
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_line_separators_inside_a_text_end_no_line(tmp_path, separator):
+    pair = replace(PAIR, rejected=f"one{separator}two")
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(pair.to_json() + "\n", encoding="utf-8")
+    assert read_pairs(path) == [pair]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '"text"', '{"id": "0000-0001"}'])
+def test_a_line_that_is_no_pair_is_named(tmp_path, line):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f"{PAIR.to_json()}\n{line}\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"pairs\.jsonl:2 is not a preference pair"):
+        read_pairs(path)

@@ -1,0 +1,129 @@
+"""Generators that answer by a script, and a library without an index: rounds of pairs without a model.
+
+A request's kind is known by its length limit, its subject by the word after ``subject:`` in its text.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
+from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.maker import PairMaker, PairSettings
+
+LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44}
+FIRST = 0.25  # temperature of a first try: a second one is asked warmer
+SUBJECTS = ["silk", "nacre", "bone", "gecko", "spider", "mussel", "wood", "coral"]
+
+GOOD = {
+    "question": "How does {} carry its load?",
+    "thinking": "First {} takes the load, then it spreads it.",
+    "answer": "The layers of {} share the load.",
+    "rejected": "I think that {} is simply strong.",
+}
+
+Reply = Callable[[str, str, bool], str | Completion | None]  # kind, subject, whether asked again
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+@dataclass
+class Scripted:
+    """A generator that says ``GOOD``, or what ``reply`` gives instead.
+
+    ``lives``: batches until the process dies; the list may be shared by several generators.
+    """
+
+    name: str
+    reply: Reply = lambda kind, subject, again: None
+    batch_size: int = 2
+    lives: list[int] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        places = list(range(len(requests)))
+        return [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        if self.lives:
+            if self.lives[0] == 0:
+                raise Killed
+            self.lives[0] -= 1
+        self.asked += requests
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Completion:
+        kind = kind_of(request)
+        subject = re.search(r"subject: *(\w+)|How does (\w+)", request.prompt).expand(r"\1\2")
+        made = self.reply(kind, subject, request.sampling.temperature != FIRST)
+        made = GOOD[kind].format(subject) if made is None else made
+        return Completion(made, "stop", len(made.split())) if isinstance(made, str) else made
+
+
+def kind_of(request: Request) -> str:
+    """Stage of the round that a request belongs to."""
+    return {limit: kind for kind, limit in LIMITS.items()}[request.sampling.max_new_tokens]
+
+
+class Shelf:
+    """A library of one chunk a subject, drawn in their order; every search finds the last one."""
+
+    def __init__(self, subjects: Sequence[str] = SUBJECTS, text: str = "It is tough.") -> None:
+        made = [
+            Chunk(f"{s}.md#0", f"{s}.md", f"{text} subject: {s}", 0, 9, "A title") for s in subjects
+        ]
+        self.chunks = {chunk.id: chunk for chunk in made}
+        self._next = iter(made * 99)
+
+    def context(self, k: int, seed: int, within: Collection[str]) -> list[Chunk]:
+        return [next(self._next)]
+
+    def search(self, text: str, k: int, within: Collection[str]) -> list[Chunk]:
+        return list(self.chunks.values())[::-1][:k]
+
+
+def scripted_settings(**changes: Any) -> PairSettings:
+    """Eight draws, two categories, and the limits that tell the stages apart."""
+    limits = {
+        kind: Sampling(max_new_tokens=limit, temperature=FIRST) for kind, limit in LIMITS.items()
+    }
+    categories = {"Steps": "the steps", "Concepts": "the concepts"}
+    thinking = ThinkingSettings(categories, limits["thinking"], changes.pop("min_tokens", 1))
+    values = {
+        "topics": 8,
+        "questions_per_topic": 1,
+        "chunks_per_context": 1,
+        "enrich_chunks": 0,
+        "rejected": "policy",
+        "rejected_sampling": limits["rejected"],
+        "system_prompt": "Be brief.",
+        "teacher": TeacherSettings("Teach.", limits["question"], limits["answer"]),
+        "thinking": thinking,
+    }
+    return PairSettings(**values | changes)
+
+
+def scripted_maker(
+    teacher: Scripted | Reply | None = None,
+    policy: Scripted | Reply | None = None,
+    library: Any = None,
+    forbidden: Collection[str] = (),
+    **changes: Any,
+) -> PairMaker:
+    """A maker whose texts count as many tokens as they have words."""
+    speakers = [
+        given if isinstance(given, Scripted) else Scripted(name, *([given] if given else []))
+        for name, given in (("teacher", teacher), ("policy", policy))
+    ]
+    return PairMaker(
+        scripted_settings(**changes),
+        library or Shelf(),
+        *speakers,
+        count_tokens=lambda text: len(text.split()),
+        forbidden=forbidden,
+        seed=5,
+    )

@@ -1,0 +1,74 @@
+"""A model with 2 layers and a letter-by-letter tokenizer: real classes, random weights, in a moment.
+
+One byte is one token, so expected ids can be read: ``letters(tokenizer, ids)`` shows them as text.
+"""
+
+from pathlib import Path
+from typing import Any
+
+TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
+    "{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n{{ turn['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+HEAD = "<|im_start|>system\nBe kind.<|im_end|>\n"  # what the template puts first by itself
+
+
+def tiny_tokenizer(template: str | None = TEMPLATE, **options: Any) -> Any:
+    """One token a byte, ChatML's special tokens, and no marker."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: place for place, letter in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in special])
+    options = {"eos_token": "<|im_end|>"} | options
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options)
+    made.chat_template = template
+    return made
+
+
+def save_tiny_model(folder: Path, seed: int = 0, tied: bool = True, **options: Any) -> Path:
+    """Save a random Llama of about 30 thousand weights with its tokenizer; the folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        initializer_range=0.2,  # logits far enough apart for likeliest tokens without ties
+        tie_word_embeddings=tied,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+        **options,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_policy(folder: Path, seed: int = 0, **settings: Any) -> Any:
+    """A Policy on the model in ``folder``, in float32."""
+    from preflexor_pl.core.settings import LoRASettings, PolicySettings
+    from preflexor_pl.policy.policy import Policy
+
+    options = {"dtype": "float32", "lora": LoRASettings(rank=4, alpha=8)} | settings
+    return Policy(PolicySettings(model_name=str(folder), **options), seed)
+
+
+def letters(tokenizer: Any, ids: list[int]) -> str:
+    """Every id as the text that it stands for, special tokens included."""
+    return tokenizer.decode(ids, skip_special_tokens=False)
