@@ -7,12 +7,12 @@ evaluation.
 
 import csv
 import json
-import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
 from preflexor_pl.pairs.journal import write_atomically
 from preflexor_pl.regenerate import RegenerateRounds
+from preflexor_pl.stopping import StopOnSignal
 
 __all__ = [
     "EvaluateRounds",
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingProgress",
 ]
 
+HEADLINE = "format_rate", "distinct", "on_topic", "rewards/accuracies", "accuracy_mismatched"
 VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
 
 
@@ -64,46 +66,36 @@ class EvaluateRounds(Callback):
     def evaluate(self, trainer: Trainer, index: int) -> None:
         """Evaluate the policy as it is and write row ``index``, unless it is there."""
         data = _data(trainer)
-        module: Any = trainer.lightning_module
         path = data.run / "metrics.csv"
         if any(row["round"] == str(index) for row in read_rows(path)):
             return
         started = time.monotonic()
-        pairs, policy = data.held_out_pairs(), data.policy
-        seed = derive_seed(data.seed, "evaluation")
-        values = preferences(
-            policy,
-            module.loss,
-            data.collator,
-            pairs,
-            data.tokens_per_micro_batch,
-            seed,
-        )
-        samplers = [c for c in trainer.callbacks if isinstance(c, SampleAnswers)]  # type: ignore[attr-defined]
-        prompts = [pair.prompt for pair in pairs]
-        everything = prompts + [prompt for sampler in samplers for prompt in sampler.prompts]
-        answered, extra = _split(data.answer(everything), len(prompts))
-        for (
-            sampler
-        ) in samplers:  # a few more rows of a batch cost little, a batch of their own much
-            shown, extra = _split(extra, len(sampler.prompts))
-            sampler.write(data.run, index, shown)
-        questions = [data.question(pair) for pair in pairs]
-        _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
-        values |= judge_form(policy, answered, questions, data.library.embedder.encode, seed)
+        values = self._measure(trainer, index)
         row = {"round": index, "epoch": trainer.current_epoch, "step": trainer.global_step}
         write_row(path, row | {f"val/{name}": round(v, 6) for name, v in values.items()})
         for logger in trainer.loggers:
             logger.log_metrics({f"val/{n}": v for n, v in values.items()}, step=trainer.global_step)
-        headline = (
-            "format_rate",
-            "distinct",
-            "on_topic",
-            "rewards/accuracies",
-            "accuracy_mismatched",
-        )
-        told = " · ".join(f"{name} {values[name]:.2f}" for name in headline)
+        told = " · ".join(f"{name} {values[name]:.2f}" for name in HEADLINE)
         say(f"After {index} rounds: {told} ({time.monotonic() - started:.0f} s)")
+
+    def _measure(self, trainer: Trainer, index: int) -> dict[str, float]:
+        data, module = _data(trainer), trainer.lightning_module
+        loss: Any = module.loss
+        pairs, seed = data.held_out_pairs(), derive_seed(data.seed, "evaluation")
+        budget = data.tokens_per_micro_batch
+        values = preferences(data.policy, loss, data.collator, pairs, budget, seed)
+        prompts = [pair.prompt for pair in pairs]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        samplers = [callback for callback in callbacks if isinstance(callback, SampleAnswers)]
+        # The samples go with the questions: a few more rows of a batch cost little, a batch much.
+        answers = iter(data.answer([*prompts, *(p for s in samplers for p in s.prompts)]))
+        answered = list(islice(answers, len(prompts)))
+        for sampler in samplers:
+            sampler.write(data.run, index, list(islice(answers, len(sampler.prompts))))
+        _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
+        questions = [data.question(pair) for pair in pairs]
+        form = judge_form(data.policy, answered, questions, data.library.embedder.encode, seed)
+        return values | form
 
 
 class SampleAnswers(Callback):
@@ -123,10 +115,6 @@ class SampleAnswers(Callback):
         path = run / "samples" / f"round-{index:04d}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(map(_sample, answered)), encoding="utf-8")
-
-
-def _split(items: list[Answered], count: int) -> tuple[list[Answered], list[Answered]]:
-    return items[:count], items[count:]
 
 
 def _sample(answered: Answered) -> str:
@@ -208,49 +196,6 @@ class TrainingProgress(Callback):
         self._context.__exit__(None, None, None)
 
 
-class Stopped(BaseException):
-    """A signal asked the run to end; a checkpoint is saved where there was something to save."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.exit_code = 128 + signal_number
-
-
-class StopOnSignal(Callback):
-    """SIGINT and SIGTERM: finish the step in hand, save a checkpoint, end with 130 or 143.
-
-    Outside a step there is nothing to save that is not on disk, so the run ends at once.
-    """
-
-    def __init__(self) -> None:
-        self._in_step = False
-        self._signal: int | None = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        if not self._in_step or self._signal is not None:
-            raise Stopped(number)
-        self._signal = number
-        say("Stopping at the end of this step; press again to stop at once")
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """A step begins."""
-        self._in_step = True
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """A step ended: now is the time to stop."""
-        self._in_step = False
-        if self._signal is not None:
-            data = _data(trainer)
-            name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
-            trainer.save_checkpoint(data.run / "checkpoints" / name)
-            raise Stopped(self._signal)
-
-
 class FinishRun(Callback):
     """After the last round: the adapter, the plots, the summary, and a few lines on the screen."""
 
@@ -311,9 +256,9 @@ def run_callbacks(run: Path) -> list[Callback]:
     """What every run from the command line has, in the order that it needs."""
     return [
         StopOnSignal(),
-        TrainingProgress(),
         StepsCSV(),
         EvaluateRounds(),
+        TrainingProgress(),
         FinishRun(),
         ModelCheckpoint(
             run / "checkpoints",

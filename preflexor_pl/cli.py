@@ -20,10 +20,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from preflexor_pl.callbacks import Stopped, run_callbacks
+from preflexor_pl.callbacks import run_callbacks
 from preflexor_pl.core.errors import ConfigError, PreflexorError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
+from preflexor_pl.stopping import Stopped
 
 MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}

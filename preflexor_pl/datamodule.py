@@ -46,7 +46,6 @@ _POSITIVE = (
     "tokens_per_micro_batch",
     "max_prompt_length",
     "held_out",
-    "held_out_questions",
     "generation_batch_size",
 )
 
@@ -122,6 +121,7 @@ class PreferenceDataModule(LightningDataModule):
             chunk_overlap,
             f">= 0 and below chunk_tokens ({chunk_tokens})",
         )
+        require(held_out_questions >= 2, "data.held_out_questions", held_out_questions, ">= 2")
         require(enrich_chunks >= 0, "data.enrich_chunks", enrich_chunks, ">= 0")
         require(
             max_prompt_length < max_length,
@@ -241,7 +241,10 @@ class PreferenceDataModule(LightningDataModule):
         """Questions about the held-out documents; their rejected answers are fixed at round 0."""
         settings = {"topics": 3 * self.held_out_questions, "questions_per_topic": 1}
         folder, wanted = self.run / "held_out", self.held_out_questions
-        return self._maker(**settings).make(folder, HELD_OUT, wanted, self.split[1])
+        pairs = self._maker(**settings).make(folder, HELD_OUT, wanted, self.split[1])
+        if len(pairs) < 2:
+            raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
+        return pairs
 
     # Lightning's hooks
 

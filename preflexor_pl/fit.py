@@ -58,6 +58,9 @@ def preflight(cli: PreferenceCLI) -> None:
     ):
         if config[f"trainer.{key}"] not in (value, None):
             raise ConfigError(f"trainer.{key}: {instead}; leave this key out")
+    for key in ("devices", "num_nodes"):
+        if config[f"trainer.{key}"] not in (1, "1", "auto"):
+            raise ConfigError(f"trainer.{key}: one process makes the pairs as yet; set it to 1")
     checkpoint = config["ckpt_path"]
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path: {checkpoint} does not exist")

@@ -1,6 +1,8 @@
-"""Fixtures import what they need when they are used: tests/losses runs with torch and pytest alone."""
+"""Fixtures import what they need when they are used: tests/losses needs torch and pytest alone."""
 
 import pytest
+
+pytest.register_assert_rewrite("tests.tiny")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,41 @@ def policy(model_folder):
     from tests.tiny import tiny_policy
 
     return tiny_policy(model_folder)
+
+
+@pytest.fixture
+def train(tmp_path, model_folder, monkeypatch, capfd):
+    """``train(*args, text=None)`` trains with the config ``train.ok``, or with ``text``.
+
+    Gives (exit code, stdout, stderr). Files are made in ``tmp_path``.
+    """
+    import gc
+    import signal
+    import sys
+
+    from preflexor_pl import cli, fit
+
+    monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    for name in ("silk", "bone", "wood"):
+        text = " ".join(f"Remark {n} on {name}, which is a tough material." for n in range(6))
+        (tmp_path / f"corpus/{name}.md").write_text(text)
+    (tmp_path / "ok.yaml").write_text(
+        f"model:\n  policy:\n    model_name: {model_folder}\n    dtype: float32\n"
+        "  loss:\n    class_path: losses.ORPOLoss\ndata:\n  corpus: corpus\n  held_out: 1\n"
+    )
+
+    def train(*args, text=None):
+        path = "ok.yaml"
+        if text is not None:
+            path = "mine.yaml"
+            (tmp_path / path).write_text(text)
+        monkeypatch.setattr(sys, "argv", ["fit", "--config", path, *args])
+        capfd.readouterr()
+        gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
+        code = cli.guarded(fit.main)
+        return code, *capfd.readouterr()
+
+    train.ok = (tmp_path / "ok.yaml").read_text()
+    return train

@@ -1,6 +1,6 @@
-"""Generators that answer by a script, and a library without an index: rounds of pairs without a model.
+"""Generators that answer by a script, and a library without an index: rounds without a model.
 
-A request's kind is known by its length limit, its subject by the word after ``subject:`` in its text.
+A request's kind is known by its length limit, its subject by the word after ``subject:``.
 """
 
 import re

@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +11,7 @@ from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
-from tests.pairs.test_pair import PAIR
-from tests.tiny import save_tiny_model
+from tests.tiny import PAIR, save_tiny_model
 
 TEXTS = [
     ("Why?", "It bends.", "No."),
@@ -35,7 +34,7 @@ class Steps:
 
 
 class Watch(Callback):
-    """Keeps the gradient of each step that is made, and breaks the gradient of those in ``broken``."""
+    """Keeps the gradient of each step that is made, and breaks those of the steps in ``broken``."""
 
     def __init__(self, broken=()):
         self.gradients, self.logged, self.broken = [], [], broken
@@ -43,7 +42,7 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         loss = ORPOLoss()
         factor = float("nan") if batch_idx in self.broken else 1.0
-        module.loss = lambda logps: _times(loss(logps), factor)
+        module.loss = lambda logps: scaled(loss(logps), factor)
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         self.gradients.append(
@@ -54,8 +53,8 @@ class Watch(Callback):
         self.logged.append({name: float(value) for name, value in trainer.logged_metrics.items()})
 
 
-def _times(output, factor):
-    return SimpleNamespace(**{**output.__dict__, "per_pair": output.per_pair * factor})
+def scaled(output, factor):
+    return replace(output, per_pair=output.per_pair * factor)
 
 
 @pytest.fixture
@@ -75,12 +74,8 @@ def collate(module):
     )
 
     def collate(*places):
-        pairs = [
-            made.tokenize(
-                PAIR.__class__(**{**PAIR.__dict__, "prompt": p, "chosen": c, "rejected": r})
-            )
-            for p, c, r in (TEXTS[place] for place in places)
-        ]
+        texts = [TEXTS[place] for place in places]
+        pairs = [made.tokenize(replace(PAIR, prompt=p, chosen=c, rejected=r)) for p, c, r in texts]
         return made(pairs, (0, 0))
 
     return collate
@@ -88,10 +83,10 @@ def collate(module):
 
 def fit(module, *steps, watch=None, **options):
     watch = watch or Watch()
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "barebones": False}
     trainer = Trainer(
         max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu",
-        callbacks=[watch], log_every_n_steps=1, **quiet,
+        callbacks=[watch], log_every_n_steps=1, enable_progress_bar=False,
+        enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, Steps(*steps), **options)
     return trainer, watch
@@ -124,7 +119,7 @@ def test_what_is_logged_is_the_mean_over_the_pairs_of_the_step(module, collate):
         alone = [ORPOLoss()(module.policy.logps(collate(place))).loss.item() for place in (0, 1, 2)]
     logged = fit(module, [collate(0, 1), collate(2)])[1].logged[0]
     assert logged["train/loss"] == pytest.approx(sum(alone) / 3, rel=1e-5)
-    assert logged["train/lr"] == 1e-2
+    assert logged["train/lr"] == pytest.approx(1e-2)
     assert {"train/grad_norm", "train/rewards/margins", "train/logps/chosen"} <= logged.keys()
 
 
@@ -151,7 +146,7 @@ def test_a_step_without_a_finite_gradient_is_skipped(module, collate, capsys):
     assert equal(weights(module), before)
     assert "gradient not finite, step skipped" in capsys.readouterr().out
 
-    fit(module, *[[collate(0)]] * 5, watch=Watch(broken=[0, 1, 3, 4]))  # never three in a row
+    fit(module, *[[collate(0)]] * 5, watch=Watch(broken=[1, 2, 4]))  # never three in a row
     assert not equal(weights(module), before)
     assert all(weight.isfinite().all() for weight in weights(module).values())
 

@@ -1,4 +1,4 @@
-"""A model with 2 layers and a letter-by-letter tokenizer: real classes, random weights, in a moment.
+"""A model with 2 layers and a letter-by-letter tokenizer: real classes, random weights, quick.
 
 One byte is one token, so expected ids can be read: ``letters(tokenizer, ids)`` shows them as text.
 """
@@ -6,12 +6,29 @@ One byte is one token, so expected ids can be read: ``letters(tokenizer, ids)`` 
 from pathlib import Path
 from typing import Any
 
+from preflexor_pl.pairs.pair import PreferencePair
+
 TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
     "{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n{{ turn['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 HEAD = "<|im_start|>system\nBe kind.<|im_end|>\n"  # what the template puts first by itself
+
+PAIR = PreferencePair(
+    id="0000-0001",
+    prompt="Why is silk tough? Use <|thinking|>.",
+    chosen="<|thinking|>\nIt bends.\n<|/thinking|>\nIt bends.",
+    rejected="Because.",
+    round=0,
+    topic="",
+    chunk_ids=["silk.md#0"],
+    teacher="base",
+    rejected_source="policy",
+    policy_step=0,
+    seed=2**62,
+    finish_reason="stop",
+)
 
 
 def tiny_tokenizer(template: str | None = TEMPLATE, **options: Any) -> Any:
@@ -72,3 +89,13 @@ def tiny_policy(folder: Path, seed: int = 0, **settings: Any) -> Any:
 def letters(tokenizer: Any, ids: list[int]) -> str:
     """Every id as the text that it stands for, special tokens included."""
     return tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def refused(outcome: tuple[int, str, str], code: int, *named: str) -> None:
+    """Asserts exit code, one ``error:`` line, and what it names."""
+    got, _, stderr = outcome
+    lines = stderr.splitlines()
+    assert (got, len(lines)) == (code, 1), stderr
+    assert lines[0].startswith("error: ")
+    for name in named:
+        assert name in lines[0]

@@ -28,15 +28,13 @@ class LoRASettings:
     """
 
     rank: int = 16
-    alpha: float = 32.0
+    alpha: int = 32
     dropout: float = 0.0
     target_modules: str | list[str] = "all-linear"
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, "model.policy.lora.rank", self.rank, ">= 1")
-        require(
-            isfinite(self.alpha) and self.alpha > 0, "model.policy.lora.alpha", self.alpha, "> 0"
-        )
+        require(self.alpha >= 1, "model.policy.lora.alpha", self.alpha, ">= 1")
         require(
             self.dropout == 0, "model.policy.lora.dropout", self.dropout, "0 in preference training"
         )

@@ -77,17 +77,17 @@ def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
     from peft.tuners.lora import LoraLayer
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
-    seen: set[int] = set()
-    module: Any
+    tables: set[int] = set()
     for module in model.modules():
+        layer: Any = module
         if isinstance(module, TrainableTokensLayer):
-            weight = module.get_base_layer().weight
-            if id(weight) not in seen:  # a tied head shares its table with the embedding
-                seen.add(id(weight))
-                yield weight, module.get_merged_weights(module.active_adapters).detach()
+            weight = layer.get_base_layer().weight
+            if id(weight) not in tables:  # a tied head shares its table with the embedding
+                tables.add(id(weight))
+                yield weight, layer.get_merged_weights(layer.active_adapters).detach()
         elif isinstance(module, LoraLayer):
-            weight = module.get_base_layer().weight
-            delta = sum(module.get_delta_weight(name) for name in module.active_adapters)
+            weight = layer.get_base_layer().weight
+            delta = torch.stack([layer.get_delta_weight(a) for a in layer.active_adapters]).sum(0)
             yield weight, (weight.float() + delta.float()).to(weight.dtype)
 
 

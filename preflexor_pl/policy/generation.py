@@ -7,6 +7,7 @@ row draws from a random generator of its own, and the model is handed back as it
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -125,12 +126,8 @@ class LocalGenerator:
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.policy.inner.config)
-        shared = next(
-            (i for i, column in enumerate(zip(*prompts, strict=False)) if len({*column}) > 1), 2**31
-        )
-        shared = min(
-            shared, min(map(len, prompts)) - 1
-        )  # each row needs a token of its own to go on from
+        columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)  # each row keeps a token
+        shared = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
         if len(prompts) == 1 or shared < SHARED_FROM:
             return 0, cache
         ids = torch.tensor([prompts[0][:shared]], device=self.policy.device)

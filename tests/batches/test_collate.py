@@ -1,4 +1,4 @@
-"""Batches in letters: one byte is one token, ``^`` ends a turn, ``_`` is masked, ``.`` is padding."""
+"""Batches in letters: a byte is a token, ``^`` ends a turn, ``_`` is masked, ``.`` is padding."""
 
 from dataclasses import replace
 
@@ -9,8 +9,7 @@ from losses.logps import IGNORE_INDEX
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.thinking import AnswerOnly, Markers, MaskThinking, NoMasking
 from preflexor_pl.core.markers import MARKERS
-from tests.pairs.test_pair import PAIR
-from tests.tiny import HEAD, letters, tiny_tokenizer
+from tests.tiny import HEAD, PAIR, letters, tiny_tokenizer
 
 FULL = replace(PAIR, prompt="Why?", chosen="So.", rejected="Oh!")
 PLAIN = "User: Why?\nAssistant:"  # 21 letters: what a tokenizer without a template makes of it

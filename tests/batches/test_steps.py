@@ -27,7 +27,7 @@ def flat(steps):
 
 def test_micro_batches_go_from_long_to_short_within_the_budget():
     pairs = [pair("a", 3), pair("b", 10), pair("c", 4), pair("d", 5), pair("e", 30)]
-    # A pair is two rows: 2 * 30 is over the budget and stands alone; 2 * 10 * 2 = 40; 2 * 4 * 2 = 16.
+    # A pair is two rows: 2 * 30 is too much and stands alone; 2 * 2 * 10 = 40, 2 * 2 * 4 = 16.
     assert names(micro_batches(pairs, 40)) == [["e"], ["b", "d"], ["c", "a"]]
     assert names(micro_batches(pairs, 39)) == [["e"], ["b"], ["d", "c", "a"]]
     assert names(micro_batches(pairs, 1)) == [["e"], ["b"], ["d"], ["c"], ["a"]]
@@ -50,7 +50,7 @@ def test_an_epoch_holds_every_pair_once_and_its_last_step_the_rest():
     steps = list(loader())
     assert [len(step[0]) for step in steps] == [4, 4, 2]
     assert len(loader()) == 3
-    assert sorted(sum(flat(steps), [])) == sorted(str(n) for n in range(10))
+    assert {name for step in flat(steps) for name in step} == {str(n) for n in range(10)}
 
 
 def test_the_order_follows_from_seed_and_epoch():

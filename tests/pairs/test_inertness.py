@@ -1,4 +1,4 @@
-"""Whatever documents and the teacher say, a pair holds each marker where we put it and nowhere else."""
+"""Whatever documents and the teacher say, a pair holds each marker only where we put it."""
 
 import pytest
 

@@ -6,7 +6,7 @@ import pytest
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.journal import Journal, write_atomically
-from tests.pairs.test_pair import PAIR
+from tests.tiny import PAIR
 
 ASK, OTHER = Request("Why?", seed=1), Request("Why?", seed=2)
 SAID = Completion("Because.", "stop", 2)

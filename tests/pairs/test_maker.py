@@ -76,7 +76,7 @@ def test_a_finished_round_is_read_back_without_asking(tmp_path):
         ("thinking", "", "sentence_too_short"),
         ("thinking", "It is so.", "sentence_too_short"),
         ("thinking", Completion("First silk", "length", 2), "thinking_cut"),
-        ("answer", "\n", "empty_answer"),
+        ("answer", "\n", "answer_too_short"),
         ("answer", Completion("The layers of", "length", 3), "answer_cut"),
     ],
 )
@@ -141,10 +141,14 @@ def test_no_question_is_asked_twice(tmp_path):
 def test_a_shortfall_is_in_the_manifest(tmp_path):
     pairs = make(scripted_maker(topics=3), tmp_path, wanted=3)
     assert len(pairs) == 3
-    short = scripted_maker(only("answer", "nacre", ""), topics=3)
+    short = scripted_maker(only("answer", "nacre", "No."), topics=3)
     assert [pair.id[-1] for pair in make(short, tmp_path / "short", wanted=3)] == ["0", "2"]
     manifest = json.loads((tmp_path / "short/manifest.json").read_text())
-    assert (manifest["wanted"], manifest["pairs"], manifest["drops"]) == (3, 2, {"empty_answer": 1})
+    assert (manifest["wanted"], manifest["pairs"], manifest["drops"]) == (
+        3,
+        2,
+        {"answer_too_short": 1},
+    )
 
 
 def test_a_round_without_a_pair_is_an_error_with_its_reasons(tmp_path):

@@ -4,22 +4,8 @@ from dataclasses import replace
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.pairs.pair import PreferencePair, read_pairs
-
-PAIR = PreferencePair(
-    id="0000-0001",
-    prompt="Why is silk tough? Use <|thinking|>.",
-    chosen="<|thinking|>\nIt bends.\n<|/thinking|>\nIt bends.",
-    rejected="Because.",
-    round=0,
-    topic="",
-    chunk_ids=["silk.md#0"],
-    teacher="base",
-    rejected_source="policy",
-    policy_step=0,
-    seed=2**62,
-    finish_reason="stop",
-)
+from preflexor_pl.pairs.pair import read_pairs
+from tests.tiny import PAIR
 
 
 def test_one_line_a_pair_and_back(tmp_path):

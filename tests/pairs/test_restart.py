@@ -1,4 +1,4 @@
-"""A round whose process dies anywhere ends as one that was left alone, and repeats no recorded call."""
+"""A round whose process dies anywhere ends as one left alone, and repeats no recorded call."""
 
 from collections import Counter
 from contextlib import suppress
@@ -69,7 +69,7 @@ def test_a_batch_that_was_half_written_is_made_again_whole(undisturbed, tmp_path
 
 
 def test_a_kill_while_the_round_is_finished_changes_nothing(undisturbed, tmp_path):
-    whole, batches, _ = undisturbed
+    whole, _, _ = undisturbed
     play(tmp_path, 1000)
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "pairs.jsonl").write_text("half a li")

@@ -52,12 +52,12 @@ def test_the_folder_holds_what_trains_and_no_whole_table(saved):
 
     policy, folder = saved
     with safe_open(folder / "adapter_model.safetensors", "pt") as file:
-        sizes = {name: torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys()}
-    assert sum(sizes.values()) == sum(p.numel() for p in trained_state(policy).values())
+        sizes = [file.get_tensor(name).numel() for name in file.keys()]  # noqa: SIM118
+    assert sum(sizes) == sum(p.numel() for p in trained_state(policy).values())
     assert not [file.name for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".ckpt")]
 
 
-def test_base_json_says_which_base_and_which_rows(saved):
+def test_base_json_says_which_base_and_which_tokens(saved):
     policy, folder = saved
     known = json.loads((folder / "base.json").read_text())
     assert known["model"] == policy.settings.model_name
@@ -70,9 +70,6 @@ def test_base_json_says_which_base_and_which_rows(saved):
             strict=True,
         )
     )
-    with policy.model.disable_adapter():
-        table = policy.inner.get_input_embeddings()(torch.tensor(policy.new_ids))
-    assert torch.equal(torch.tensor([known["first_rows"][str(i)] for i in policy.new_ids]), table)
 
 
 def test_a_secret_in_the_environment_is_in_no_file(saved, monkeypatch):

