@@ -247,7 +247,7 @@ def _before_and_after(folder: Path) -> dict[str, str] | None:
     if len(files) < 2:
         return None
     first, last = (
-        json.loads(f.read_text(encoding="utf-8").splitlines()[0]) for f in (files[0], files[-1])
+        json.loads(f.read_text(encoding="utf-8").split("\n")[0]) for f in (files[0], files[-1])
     )
     return {"question": first["prompt"], "before": first["text"], "after": last["text"]}
 

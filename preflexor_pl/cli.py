@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
 from preflexor_pl.core.errors import ConfigError, PreflexorError
@@ -28,9 +29,11 @@ from preflexor_pl.stopping import Stopped
 
 MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
-_UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Key |key '|Option ')([\w.]+)")
+_UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
+_IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
 _REFUSED = re.compile(r"Errors: - (.*?) - Expected a <class 'NoneType'>")
 _CLASS = re.compile(r"class_path='([\w.]+)'")
+_KEY = re.compile(r'Parser key "([\w.]+)"')
 
 
 class PreferenceCLI(LightningCLI):
@@ -102,9 +105,7 @@ class PreferenceCLI(LightningCLI):
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
         try:
             super().parse_arguments(parser, args)
-        except ArgumentError as error:
-            raise ConfigError(_one_line(str(error), parser)) from error
-        except ValueError as error:
+        except (ArgumentError, ValueError) as error:
             raise ConfigError(_one_line(str(error), parser)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -124,8 +125,14 @@ class PreferenceCLI(LightningCLI):
         """Build module, data and trainer; what a constructor refuses is a config error."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, MisconfigurationException) as error:
             raise ConfigError(_one_line(str(error), self.parser)) from error
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise ConfigError(f"seed_everything: {error}") from error
 
 
 def _hide(parser: LightningArgumentParser) -> None:
@@ -138,21 +145,24 @@ def _hide(parser: LightningArgumentParser) -> None:
 def _one_line(message: str, parser: LightningArgumentParser) -> str:
     line = " ".join(message.split())
     refused = _REFUSED.search(line)
-    if refused:  # what the last of several types said; the others are not what the user meant
-        owner = _CLASS.search(line)
+    if refused:  # what the first of several types said; the others are not what the user meant
+        owner = _KEY.search(line) or _CLASS.search(line)
         line = f"{owner.group(1)}: {refused.group(1)}" if owner else refused.group(1)
     line = line[:400]
-    unknown = _UNKNOWN.search(line)
-    if not unknown:
+    unknown, in_group = _UNKNOWN.search(line), _IN_GROUP.search(line)
+    if not unknown and not in_group:
         return line
-    key = unknown.group(1)
-    keys = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
+    key = ".".join(in_group.groups()) if in_group else unknown.group(1)  # type: ignore[union-attr]
+    near = _nearest(key, [a.dest for a in parser._actions if not a.dest.endswith(".help")])
+    return f"{line} (did you mean --{near}?)" if near else f"{line} (--help lists the keys)"
+
+
+def _nearest(key: str, keys: Sequence[str]) -> str:
+    """The key most like ``key``: by its whole path, else by its last part, wherever that stands."""
     last = {name.rsplit(".", 1)[-1]: name for name in keys}
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
-    near = near or [
-        last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
-    ]
-    return f"{line} (did you mean --{near[0]}?)" if near else f"{line} (--help lists the keys)"
+    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
+    ends = difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
+    return whole[0] if whole else last[ends[0]] if ends else ""
 
 
 def _check_yaml(path: Path) -> None:

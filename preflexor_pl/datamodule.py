@@ -286,7 +286,8 @@ class PreferenceDataModule(LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         following = trainer.current_epoch + 1
-        over = trainer.should_stop or following == trainer.max_epochs
+        stepped_out = 0 <= trainer.max_steps <= trainer.global_step
+        over = trainer.should_stop or stepped_out or following == trainer.max_epochs
         if following % self.epochs_per_round == 0 and not over:
             self._round_pairs(following // self.epochs_per_round)
 

@@ -16,7 +16,7 @@ from preflexor_pl.cli import PreferenceCLI, default_run, guarded, quiet_librarie
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
-from preflexor_pl.run_folder import RunFolder
+from preflexor_pl.run_folder import RunFolder, readable
 
 
 def main(args: Sequence[str]) -> int:
@@ -64,6 +64,8 @@ def preflight(cli: PreferenceCLI) -> None:
     checkpoint = config["ckpt_path"]
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path: {checkpoint} does not exist")
+    if checkpoint and not readable(Path(checkpoint)):
+        raise ConfigError(f"ckpt_path: {checkpoint} is damaged: leave it out to take the newest")
 
 
 def _finish(trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ class RunFolder:
             ConfigError: names the keys that differ.
         """
         path = self.path / "config.yaml"
-        if path.exists():
+        begun = any((self.path / name).exists() for name in ("held_out", "rounds"))
+        if path.exists() and begun:
             before, now = (
                 _flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text)
             )
@@ -101,6 +103,9 @@ class RunFolder:
 def readable(checkpoint: Path) -> bool:
     """Whether a checkpoint can be loaded without running code from it."""
     try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip() is not None:  # torch.load does not compare the checksums
+                return False
         torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
     except (
         Exception

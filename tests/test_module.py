@@ -40,9 +40,10 @@ class Watch(Callback):
         self.gradients, self.logged, self.broken = [], [], broken
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        loss = ORPOLoss()
         factor = float("nan") if batch_idx in self.broken else 1.0
-        module.loss = lambda logps: scaled(loss(logps), factor)
+        module.loss = lambda logps: replace(
+            ORPOLoss()(logps), per_pair=ORPOLoss()(logps).per_pair * factor
+        )
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         self.gradients.append(
@@ -51,10 +52,6 @@ class Watch(Callback):
 
     def on_train_batch_end(self, trainer, module, *_):
         self.logged.append({name: float(value) for name, value in trainer.logged_metrics.items()})
-
-
-def scaled(output, factor):
-    return replace(output, per_pair=output.per_pair * factor)
 
 
 @pytest.fixture

@@ -25,10 +25,19 @@ ROUNDS, EPOCHS_PER_ROUND, PAIRS, STEPS = 2, 2, 4, 2  # steps an epoch
 
 
 class Watch(Callback):
-    """Which pairs each epoch trains on, and the trained weights when it begins."""
+    """Which pairs each epoch trains on, and what there is when it begins and asks for its data."""
 
     def __init__(self):
-        self.trained_on, self.weights = [], []
+        self.trained_on, self.weights, self.rounds = [], [], []
+
+    def watch_loading(self, data):
+        load = data.train_dataloader
+
+        def train_dataloader():
+            self.rounds.append(len(list(data.run.glob("rounds/*/manifest.json"))))
+            return load()
+
+        data.train_dataloader = train_dataloader
 
     def on_train_epoch_start(self, trainer, module):
         self.trained_on.append(set())
@@ -89,6 +98,7 @@ def run(tmp_path_factory, model_folder):
         return maker
 
     data._maker = with_a_scripted_teacher
+    watch.watch_loading(data)
     policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
     trainer = Trainer(
@@ -97,10 +107,6 @@ def run(tmp_path_factory, model_folder):
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     return data, watch, module
-
-
-def folders(data):
-    return sorted((data.run / "rounds").iterdir())
 
 
 def pairs_of(data, index):
@@ -130,11 +136,17 @@ def say_again(data, policy, pairs):
 
 def test_there_is_a_round_for_every_two_epochs_and_none_after_the_last(run):
     data, _, _ = run
-    assert [path.name for path in folders(data)] == ["round-0000", "round-0001"]
-    for index, path in enumerate(folders(data)):
+    folders = sorted((data.run / "rounds").iterdir())
+    assert [path.name for path in folders] == ["round-0000", "round-0001"]
+    for index, path in enumerate(folders):
         manifest = json.loads((path / "manifest.json").read_text())
         assert (manifest["round"], manifest["pairs"]) == (index, PAIRS)
         assert manifest["policy_step"] == index * EPOCHS_PER_ROUND * STEPS
+
+
+def test_a_round_is_made_when_an_epoch_ends_and_only_the_first_when_data_are_asked_for(run):
+    _, watch, _ = run
+    assert watch.rounds == [0, 1, 2, 2]  # rounds there when epochs 0 to 3 ask for their data
 
 
 def test_every_epoch_trains_on_the_pairs_of_its_round(run):

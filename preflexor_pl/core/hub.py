@@ -32,7 +32,10 @@ def require_model(name: str, key: str) -> None:
         ConfigError: one line with the key, what is wrong and what to do.
     """
     if is_package_name(name):
-        locate(name)
+        try:
+            locate(name)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from error
         return
     folder = Path(name).expanduser()
     if name and folder.exists():

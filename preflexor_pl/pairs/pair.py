@@ -52,7 +52,8 @@ def read_pairs(path: Path) -> list[PreferencePair]:
     """
     names = {field.name for field in fields(PreferencePair)}
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 in a text
+    for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
             pairs.append(PreferencePair(**{name: record[name] for name in names}))

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preflexor_pl.policy.policy import Policy
@@ -29,9 +29,9 @@ model = AutoModelForCausalLM.from_pretrained(known["location"], dtype=torch.{dty
 if len(tokenizer) > model.get_input_embeddings().num_embeddings:
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 with torch.no_grad():
-    for token, row in known["first_rows"].items():
-        for table in (model.get_input_embeddings(), model.get_output_embeddings()):
-            table.weight[int(token)] = torch.tensor(row)
+    for table, rows in known["first_rows"].items():
+        for token, row in rows.items():
+            getattr(model, f"get_{{table}}_embeddings")().weight[int(token)] = torch.tensor(row)
 model = PeftModel.from_pretrained(model, folder)
 ```
 
@@ -44,16 +44,21 @@ def write_adapter(policy: "Policy", folder: Path) -> None:
     """Save adapter, marker rows, tokenizer, ``base.json`` and a model card into ``folder``."""
     policy.model.save_pretrained(folder, save_embedding_layers=False)
     policy.tokenizer.save_pretrained(folder)
-    table = policy.inner.get_input_embeddings()
-    weight = getattr(table, "original_module", table).weight
+    inner = policy.inner
+    tables = {"input": inner.get_input_embeddings(), "output": inner.get_output_embeddings()}
     base = {
         "model": policy.source.name,
         "location": policy.source.location,
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
         "added_tokens": {policy.tokenizer.convert_ids_to_tokens(i): i for i in policy.new_ids},
-        "first_rows": {str(i): weight[i].float().tolist() for i in policy.new_ids},
+        "first_rows": {name: _rows(table, policy.new_ids) for name, table in tables.items()},
     }
     (folder / "base.json").write_text(json.dumps(base), encoding="utf-8")
     card = _CARD.format(model=policy.source.name, folder=folder.as_posix(), dtype=base["dtype"])
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _rows(table: Any, ids: list[int]) -> dict[str, list[float]]:
+    weight = getattr(table, "original_module", table).weight  # as it was before training
+    return {str(i): weight[i].float().tolist() for i in ids}

@@ -92,7 +92,8 @@ class LocalGenerator:
 
     def _attention(self, trained_with: str) -> str:
         slow = self.policy.device.type == "cpu" and self.policy.inner.dtype == torch.bfloat16
-        return attention.register() if slow and trained_with == "sdpa" else trained_with
+        replace = slow and trained_with in ("sdpa", "eager")
+        return attention.register() if replace else trained_with
 
     def _decode(self, requests: Sequence[Request]) -> list[Completion]:
         policy = self.policy

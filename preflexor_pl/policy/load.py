@@ -20,6 +20,7 @@ from preflexor_pl.core.packages import PackageFile, is_package_name, locate, ver
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.settings import PolicySettings
 
+ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
 CONVERSION = 1  # raise it when converted folders of older versions must not be used
 
 
@@ -46,13 +47,23 @@ def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
         file = locate(name)
         location = _converted(file) if file.path.suffix == ".gguf" else file.path
         return ModelSource(name, str(location), file.sha256)
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if not folder.is_dir():
         return ModelSource(name, name, "")
-    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
-    listing = "".join(f"{file.name}:{file.stat().st_size};" for file in files)
-    config = (folder / "config.json").read_bytes()
-    return ModelSource(name, name, hashlib.sha256(listing.encode() + config).hexdigest())
+    return ModelSource(name, str(folder), _fingerprint(folder))
+
+
+def _fingerprint(folder: Path) -> str:
+    """sha256 over names, sizes and both ends of the files: whole weights may be many gigabytes."""
+    total = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        size = path.stat().st_size
+        total.update(f"{path.name}:{size};".encode())
+        with path.open("rb") as file:
+            total.update(file.read(ENDS))
+            file.seek(max(0, size - ENDS))
+            total.update(file.read(ENDS))
+    return total.hexdigest()
 
 
 def cache_folder() -> Path:
