@@ -50,7 +50,7 @@ def _data(trainer: Trainer) -> PreferenceDataModule:
 class EvaluateRounds(Callback):
     """Writes one row a round to ``metrics.csv``: row r is the policy after r rounds of training.
 
-    A row that is there already is kept, so a run that goes on evaluates nothing twice.
+    A row of the same round and epoch is kept, so a run that goes on evaluates nothing twice.
     """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,7 +67,8 @@ class EvaluateRounds(Callback):
         """Evaluate the policy as it is and write row ``index``, unless it is there."""
         data = _data(trainer)
         path = data.run / "metrics.csv"
-        if any(row["round"] == str(index) for row in read_rows(path)):
+        place = str(index), str(trainer.current_epoch)
+        if any((row["round"], row["epoch"]) == place for row in read_rows(path)):
             return
         started = time.monotonic()
         values = self._measure(trainer, index)

@@ -90,6 +90,7 @@ class PreferenceCLI(LightningCLI):
         parser.add_argument(
             "--debug", type=bool, default=False, help="Show the traceback of an error."
         )
+        parser.set_defaults({"model.loss": {"class_path": "losses.ORPOLoss"}})
         parser.link_arguments("run", "data.run")
         for key in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", key, compute_fn=int)

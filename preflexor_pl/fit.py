@@ -25,6 +25,13 @@ def main(args: Sequence[str]) -> int:
     cli = PreferenceCLI(args, default_run(args), before=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(cli.config["fresh"])
+    try:
+        return _train(cli, folder)
+    finally:
+        folder.release()
+
+
+def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     folder.keep_config(cli.parser.dump(cli.config, skip_unset=False))
     trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
     if folder.finished_epochs >= epochs:

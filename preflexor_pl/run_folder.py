@@ -57,6 +57,10 @@ class RunFolder:
                 f"{self.path} cannot be written ({error.strerror}): use --run OTHER"
             ) from error
 
+    def release(self) -> None:
+        """Let another run have the folder."""
+        self._lock.release()
+
     def keep_config(self, text: str) -> None:
         """Keep the config of a new run; refuse another one for a run that has begun.
 

@@ -48,10 +48,12 @@ class Watch(Callback):
         self.trained_on[-1] |= {id for micro_batch in batch for id in micro_batch.ids}
 
 
-def make_data(folder):
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for name in SUBJECTS[:5]:
+def make_data(folder, corpus=None):
+    """Data whose run is in ``folder``, of ``corpus`` or of one that is written there."""
+    write = corpus is None
+    corpus = corpus or folder / "corpus"
+    corpus.mkdir(exist_ok=True)
+    for name in SUBJECTS[:5] if write else []:
         text = (
             f"This document has the subject: {name}. It is a tough material of animals and plants. "
             f"Its layers share the load, so that {name} bends for a long while before it breaks."
@@ -145,8 +147,7 @@ def test_there_is_a_round_for_every_two_epochs_and_none_after_the_last(run):
 
 
 def test_a_round_is_made_when_an_epoch_ends_and_only_the_first_when_data_are_asked_for(run):
-    _, watch, _ = run
-    assert watch.rounds == [0, 1, 2, 2]  # rounds there when epochs 0 to 3 ask for their data
+    assert run[1].rounds == [0, 1, 2, 2]  # rounds there when epochs 0 to 3 ask for their data
 
 
 def test_every_epoch_trains_on_the_pairs_of_its_round(run):

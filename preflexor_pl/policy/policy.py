@@ -45,6 +45,10 @@ class Policy(nn.Module):
         self.markers, self.new_ids = register_markers(base, self.tokenizer, settings.add_tokens)
         self.trained_rows = [self.markers.think_start, self.markers.think_end]
         self.end_id = end_of_turn_id(self.tokenizer)
+        if self.end_id is None:
+            raise ConfigError(
+                f"{settings.model_name}: its tokenizer has no token that ends a turn: set eos_token"
+            )
         self.stop_ids = frozenset({self.end_id, self.tokenizer.eos_token_id} - {None})
         self.pad_id = self.end_id  # any id does: masks come from lengths, never from the pad id
         start = derive_seed(seed, "lora")

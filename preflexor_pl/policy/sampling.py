@@ -32,7 +32,7 @@ class Sampler:
     ) -> None:
         self.settings = [request.sampling for request in requests]
         self.noise = [torch.Generator().manual_seed(request.seed) for request in requests]
-        self.stop_ids = torch.tensor(sorted(stop_ids), device=device)
+        self.stop_ids = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
         self.drawn: list[list[int]] = [[] for _ in requests]
         self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=device)
 

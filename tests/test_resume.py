@@ -1,0 +1,115 @@
+"""A run that was stopped and goes on ends with the weights and pairs of one that never was."""
+
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from losses import ORPOLoss
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.module import PreferenceModule
+from preflexor_pl.policy.adapters import trained_state
+from preflexor_pl.run_folder import RunFolder
+from preflexor_pl.stopping import StopOnSignal, Stopped
+from tests.scripted import Killed, Scripted, kind_of
+from tests.test_regeneration import make_data
+
+EPOCHS = 4  # two rounds of two epochs of two steps
+
+
+class Asks(Scripted):
+    """Asks another question for each seed, the same one in every process."""
+
+    def _answer(self, request):
+        made = super()._answer(request)
+        if kind_of(request) != "question":
+            return made
+        return replace(made, text=made.text.replace("?", f" {request.seed % 10**6}?"))
+
+
+class SignalAt(Callback):
+    """Sends a signal to this process during a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def train(folder, model_folder, corpus, stop=None, lives=None):
+    """One process's part of a run; returns its trained weights."""
+    data = make_data(folder, corpus)
+    make = data._maker
+    teacher = Asks("script", lives=lives or [])
+
+    def with_a_scripted_teacher(**changes):
+        maker = make(**changes)
+        maker.teacher = teacher
+        return maker
+
+    data._maker = with_a_scripted_teacher
+    policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
+    module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
+    checkpoints = ModelCheckpoint(
+        data.run / "checkpoints", "{epoch}-{step}", monitor="step", mode="max", save_top_k=2,
+        save_on_train_epoch_end=True,
+    )  # fmt: skip
+    callbacks = [StopOnSignal(), *([SignalAt(stop)] if stop is not None else []), checkpoints]
+    trainer = Trainer(
+        max_epochs=EPOCHS, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu", callbacks=callbacks,
+    )  # fmt: skip
+    trainer.fit(module, data, ckpt_path=RunFolder(data.run).checkpoint(), weights_only=True)
+    assert trainer.global_step == EPOCHS * 2
+    return {name: weight.clone() for name, weight in trained_state(module.policy).items()}
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """StopOnSignal takes the signals; pytest gets them back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, model_folder):
+    """(corpus, weights, pairs by file) of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    weights = train(folder, model_folder, None)
+    return folder / "corpus", weights, pairs(folder)
+
+
+def pairs(folder):
+    files = sorted((folder / "run").rglob("pairs.jsonl"))
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("step", [1, 2, 6])
+def test_stopped_in_a_step(tmp_path, model_folder, undisturbed, step):
+    corpus, weights, made = undisturbed
+    with pytest.raises(Stopped):
+        train(tmp_path, model_folder, corpus, stop=step)
+    same(train(tmp_path, model_folder, corpus), weights)
+    assert pairs(tmp_path) == made
+
+
+@pytest.mark.parametrize("lives", [7])
+def test_killed_while_pairs_are_made(tmp_path, model_folder, undisturbed, lives):
+    corpus, weights, made = undisturbed
+    with pytest.raises(Killed):
+        train(tmp_path, model_folder, corpus, lives=[lives])
+    same(train(tmp_path, model_folder, corpus), weights)
+    assert pairs(tmp_path) == made
+
+
+def same(weights, others):
+    assert weights.keys() == others.keys()
+    for name, weight in weights.items():
+        assert torch.equal(weight, others[name]), name
