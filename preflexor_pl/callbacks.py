@@ -211,7 +211,8 @@ class FinishRun(Callback):
         facts = self._facts(trainer)
         write_summary(data.run, facts)
         rows = read_rows(data.run / "metrics.csv")
-        say("\n" + "\n".join(summary_lines(facts, rows)))
+        lines = [*summary_lines(facts, rows), f"See {data.run / 'summary.md'}"]
+        say("\n" + "\n".join(lines))
         finished = {"epochs": trainer.max_epochs, "minutes": facts["minutes"]}
         write_atomically(data.run / "finished.json", json.dumps(finished))
 

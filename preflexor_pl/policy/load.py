@@ -8,7 +8,9 @@ import hashlib
 import os
 import platform
 import shutil
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def _converted(file: PackageFile) -> Path:
         if not (folder / "config.json").exists():
             verify(file)  # once: what is converted is known by this sha256
             say(f"Converting {file.path.name} once (about a minute); kept in {folder}")
-            with quiet_loading():
+            with quiet_loading(), redirect_stderr(StringIO()):  # transformers draws its own bar
                 _convert(file.path, folder)
     return folder
 
