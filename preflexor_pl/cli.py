@@ -137,10 +137,17 @@ class PreferenceCLI(LightningCLI):
 
 
 def _hide(parser: LightningArgumentParser) -> None:
-    for action in parser._actions:
-        key = action.dest
-        if key.startswith("trainer.") and key.split(".")[1] not in TRAINER_KEYS:
-            action.help = "==SUPPRESS=="
+    """Leave the Trainer's rarer keys out of the help; they are parsed all the same."""
+    parser.usage = (
+        "python -m preflexor_pl.fit --config FILE [--KEY VALUE ...]   (--help_all: all keys)"
+    )
+    for group in parser._action_groups:
+        group._group_actions = [action for action in group._group_actions if _is_shown(action.dest)]
+
+
+def _is_shown(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] != "trainer" or (len(parts) == 2 and parts[1] in TRAINER_KEYS)
 
 
 def _one_line(message: str, parser: LightningArgumentParser) -> str:
