@@ -12,7 +12,6 @@ The facts of a run, all of them optional; what is not given, or None, is not cla
 import csv
 import io
 import math
-import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preflexor_pl.evaluation.text_metrics import wilson_interval
+from preflexor_pl.pairs.journal import write_atomically
 
 SMALL_MODEL = 1_000_000_000  # parameters; below it an answer's truth is luck
 
@@ -84,7 +84,7 @@ def write_row(csv_path: Path, row: Mapping[str, object], key: str = "round") -> 
     writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(csv_path, text.getvalue())
+    write_atomically(csv_path, text.getvalue())
 
 
 def write_summary(run_folder: Path, facts: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ def write_summary(run_folder: Path, facts: Mapping[str, Any]) -> str:
         "## What to do next\n\n" + _next_steps(run_folder, facts),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    _replace(run_folder / "summary.md", text)
+    write_atomically(run_folder / "summary.md", text)
     return text
 
 
@@ -255,14 +255,3 @@ def _next_steps(run_folder: Path, facts: Mapping[str, Any]) -> str:
         "`adapter/` loads with plain transformers and peft; "
         "[its model card](adapter/README.md) has the lines to copy."
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file by one that is complete on disk before it takes the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    with open(unfinished, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)

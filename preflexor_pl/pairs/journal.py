@@ -19,9 +19,10 @@ from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``, or leave it as it was."""
+    """Replace ``path`` by ``text``, or leave it as it was; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -240,9 +240,8 @@ class _Round:
 
     def _pair(self, item: Item, rejected: Completion, seed: int, source: str) -> PreferencePair:
         text = rejected.text
-        if (
-            self.settings.rejected == "teacher"
-        ):  # the policy's own text keeps the markers it emitted
+        # The policy's own text keeps the markers that it emitted.
+        if self.settings.rejected == "teacher":
             text = make_inert(text, self.maker.forbidden)
         return PreferencePair(
             id=item.id,
