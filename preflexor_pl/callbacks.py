@@ -19,14 +19,15 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.evaluation.held_out import Answered, judge_form, preferences
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
-from preflexor_pl.pairs.journal import write_atomically
 from preflexor_pl.regenerate import RegenerateRounds
+from preflexor_pl.rounds import question
 from preflexor_pl.stopping import StopOnSignal
 
 __all__ = [
@@ -83,8 +84,9 @@ class EvaluateRounds(Callback):
         data, module = _data(trainer), trainer.lightning_module
         loss: Any = module.loss
         pairs, seed = data.held_out_pairs(), derive_seed(data.seed, "evaluation")
-        budget = data.tokens_per_micro_batch
-        values = preferences(data.policy, loss, data.collator, pairs, budget, seed)
+        budget, tokenized = data.tokens_per_micro_batch, data.tokenized_held_out()
+        collator, reflection = data.rounds.collator, data.pair_settings.reflection
+        values = preferences(data.policy, loss, collator, tokenized, budget, seed)
         prompts = [pair.prompt for pair in pairs]
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         samplers = [callback for callback in callbacks if isinstance(callback, SampleAnswers)]
@@ -94,8 +96,8 @@ class EvaluateRounds(Callback):
         for sampler in samplers:
             sampler.write(data.run, index, list(islice(answers, len(sampler.prompts))))
         _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
-        questions = [data.question(pair) for pair in pairs]
-        form = judge_form(data.policy, answered, questions, data.library.embedder.encode, seed)
+        questions, embed = list(map(question, pairs)), data.library.embedder.encode
+        form = judge_form(data.policy, answered, questions, embed, seed, reflection)
         return values | form
 
 
@@ -206,7 +208,7 @@ class FinishRun(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left of the run."""
         data = _data(trainer)
-        data.policy.save_adapter(data.run / "adapter")
+        data.policy.save(data.run / data.policy.artifact)
         plot_run(data.run)
         facts = self._facts(trainer)
         write_summary(data.run, facts)
@@ -229,9 +231,10 @@ class FinishRun(Callback):
         policy = data.policy
         return {
             "model": policy.source.name,
-            "teacher": f"{policy.source.name}, adapters off",
+            "teacher": data.rounds.teacher.name,
+            "start": policy.settings.start_from,
             "loss": repr(module.loss),
-            "parameters": sum(p.numel() for p in policy.parameters() if not p.requires_grad),
+            "parameters": sum(p.numel() for p in policy.inner.parameters()),
             "rounds": len(manifests),
             "pairs": sum(manifest["pairs"] for manifest in manifests),
             "held_out_questions": len(data.held_out_pairs()),

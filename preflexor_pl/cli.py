@@ -94,6 +94,7 @@ class PreferenceCLI(LightningCLI):
         parser.link_arguments("run", "data.run")
         for key in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", key, compute_fn=int)
+        parser.link_arguments("data.reflection", "model.reflection")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; on an error name the nearest key."""

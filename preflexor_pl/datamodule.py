@@ -9,7 +9,6 @@ for recovery.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,22 +18,18 @@ from lightning.pytorch import LightningDataModule
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
-from preflexor_pl.core.chat import encode
-from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings, require
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
-from preflexor_pl.pairs.maker import PairMaker, PairSettings
-from preflexor_pl.pairs.pair import PreferencePair, read_pairs
-from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.pairs.maker import PairSettings
+from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
+from preflexor_pl.rounds import Rounds
 
-HELD_OUT = -1  # the round number of the held-out pairs
-CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line
-
+CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
 _POSITIVE = (
     "chunk_tokens",
@@ -76,7 +71,10 @@ class PreferenceDataModule(LightningDataModule):
         held_out_questions: how many questions are asked about them.
         masking: which tokens of a response are targets; all of them by default.
         rejected: who writes the rejected answer: the policy in training, or the teacher.
+        rejected_trigger: whether the policy is asked with the trigger, and so has thinking of its
+            own in it.
         rejected_sampling: how it is drawn.
+        reflection: whether the chosen response criticises its thinking before it answers.
         system_prompt: the policy's system turn; null keeps the chat template's own.
         teacher: who asks, thinks and answers.
         thinking: the structure of the thinking section.
@@ -105,7 +103,9 @@ class PreferenceDataModule(LightningDataModule):
         held_out_questions: int = 32,
         masking: ThinkingMask | None = None,
         rejected: Literal["policy", "teacher"] = "policy",
+        rejected_trigger: bool = False,
         rejected_sampling: Sampling | None = None,
+        reflection: bool = False,
         system_prompt: str | None = None,
         teacher: TeacherSettings | None = None,
         thinking: ThinkingSettings | None = None,
@@ -159,8 +159,10 @@ class PreferenceDataModule(LightningDataModule):
             chunks_per_context=chunks_per_context,
             enrich_chunks=enrich_chunks,
             rejected=rejected,
+            rejected_trigger=rejected_trigger,
             rejected_sampling=rejected_sampling
             or Sampling(max_new_tokens=128, min_new_tokens=16, temperature=1.0),
+            reflection=reflection,
             system_prompt=system_prompt,
             teacher=teacher or TeacherSettings(),
             thinking=thinking or ThinkingSettings(),
@@ -183,21 +185,6 @@ class PreferenceDataModule(LightningDataModule):
         return self.trainer.current_epoch // self.epochs_per_round
 
     @cached_property
-    def collator(self) -> PairCollator:
-        """Pairs to tensors, for the policy's tokenizer."""
-        policy = self.policy
-        return PairCollator(
-            policy.tokenizer,
-            policy.markers,
-            policy.end_id,
-            self.masking,
-            self.pair_settings.system_prompt,
-            min(self.max_length, policy.max_positions),
-            self.max_prompt_length,
-            self.seed,
-        )
-
-    @cached_property
     def library(self) -> Library:
         """Chunks and their graph, embedded on first use and kept in the run's folder."""
         say(f"Reading {self.corpus}")
@@ -215,12 +202,57 @@ class PreferenceDataModule(LightningDataModule):
         """Ids of the chunks to train on, and of those held out, by whole documents."""
         return self.library.hold_out(self.held_out, derive_seed(self.seed, "held out"))
 
+    @cached_property
+    def rounds(self) -> Rounds:
+        """The rounds of this run, made by the model in training."""
+        return self.rounds_of(self.policy)
+
+    def rounds_of(self, policy: Policy) -> Rounds:
+        """The rounds of this run, made by ``policy``."""
+        return Rounds(
+            self.run,
+            self.library,
+            self.split,
+            self.pair_settings,
+            policy,
+            self._teacher_model(policy),
+            self.collator_of(policy),
+            self.tokens_per_micro_batch,
+            self.generation_batch_size,
+            self.seed,
+        )
+
+    def collator_of(self, model: LanguageModel) -> PairCollator:
+        """Pairs to tensors, for the tokenizer of ``model``."""
+        return PairCollator(
+            model.tokenizer,
+            model.markers,
+            model.end_id,
+            self.masking,
+            self.pair_settings.system_prompt,
+            min(self.max_length, model.max_positions),
+            self.max_prompt_length,
+            self.seed,
+        )
+
+    def _teacher_model(self, policy: Policy) -> LanguageModel:
+        teacher = self.pair_settings.teacher
+        if teacher.model_name is None:
+            return policy
+        say(f"Loading the teacher {teacher.model_name}")
+        key = "data.teacher.model_name"
+        model = load_language_model(teacher.model_name, key, teacher.quantization)
+        return model.to(policy.device)
+
     @property
     def longest_response(self) -> int:
         """Tokens that a response may have in evaluation: as many as the longest chosen one."""
         thinking, teacher = self.pair_settings.thinking, self.pair_settings.teacher
-        blocks = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
-        return min(blocks + teacher.answer.max_new_tokens, self.max_length - self.max_prompt_length)
+        longest = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
+        longest += teacher.answer.max_new_tokens
+        if self.pair_settings.reflection:
+            longest += teacher.critique.max_new_tokens + CATEGORY_TOKENS
+        return min(longest, self.max_length - self.max_prompt_length)
 
     def answer(self, prompts: Sequence[str]) -> list[Answered]:
         """The policy's greedy responses to ``prompts``, asked as in training."""
@@ -232,19 +264,20 @@ class PreferenceDataModule(LightningDataModule):
             self.generation_batch_size,
         )
 
-    @staticmethod
-    def question(pair: PreferencePair) -> str:
-        """The question of a pair, without its trigger."""
-        return pair.prompt.removesuffix(TRIGGER)
-
     def held_out_pairs(self) -> list[PreferencePair]:
         """Questions about the held-out documents; their rejected answers are fixed at round 0."""
-        settings = {"topics": 3 * self.held_out_questions, "questions_per_topic": 1}
-        folder, wanted = self.run / "held_out", self.held_out_questions
-        pairs = self._maker(**settings).make(folder, HELD_OUT, wanted, self.split[1])
-        if len(pairs) < 2:
-            raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
-        return pairs
+        return self.rounds.held_out(self.held_out_questions)
+
+    def tokenized_held_out(self) -> list[TokenizedPair]:
+        """The held-out pairs as ids, with the reference's log-probs where the loss needs them."""
+        folder = self.run / "held_out"
+        return self.rounds.tokenized(self.held_out_pairs(), folder, self._needs_reference)
+
+    @property
+    def _needs_reference(self) -> bool:
+        assert self.trainer is not None
+        module: Any = self.trainer.lightning_module
+        return module.loss.needs_reference
 
     # Lightning's hooks
 
@@ -265,16 +298,12 @@ class PreferenceDataModule(LightningDataModule):
         assert self.trainer is not None
         if self.round == 0:
             self.held_out_pairs()  # before the first step, so that they are the untrained model's
-        pairs = self.tokenized(self._round_pairs(self.round))
-        if not pairs:
-            raise CorpusError(
-                f"no pair of round {self.round} fits: raise data.max_length or "
-                "data.max_prompt_length"
-            )
-        epoch = self.trainer.current_epoch
+        rounds, epoch = self.rounds, self.trainer.current_epoch
+        folder = rounds.folder(self.round)
+        pairs = rounds.tokenized(self._round_pairs(self.round), folder, self._needs_reference)
         return StepLoader(
             pairs,
-            partial(self.collator, draw=(self.round, epoch)),
+            partial(rounds.collator, draw=(self.round, epoch)),
             self.pairs_per_step,
             self.tokens_per_micro_batch,
             self.seed,
@@ -291,51 +320,6 @@ class PreferenceDataModule(LightningDataModule):
         if following % self.epochs_per_round == 0 and not over:
             self._round_pairs(following // self.epochs_per_round)
 
-    # Rounds
-
-    def tokenized(self, pairs: list[PreferencePair]) -> list[TokenizedPair]:
-        """The pairs as ids; says how many were cut and how many cannot be used."""
-        made = [self.collator.tokenize(pair) for pair in pairs]
-        kept = [pair for pair in made if pair and self.collator.is_supervised(pair)]
-        cut = sum(pair.truncated for pair in kept)
-        if cut or len(kept) < len(pairs):
-            say(
-                f"  {cut} responses cut to data.max_length, {len(pairs) - len(kept)} pairs unusable"
-            )
-        return kept
-
-    def round_folder(self, index: int) -> Path:
-        """Where the files of a round are."""
-        return self.run / "rounds" / f"round-{index:04d}"
-
     def _round_pairs(self, index: int) -> list[PreferencePair]:
         assert self.trainer is not None
-        folder = self.round_folder(index)
-        if not (folder / "manifest.json").exists():
-            self.policy.save_adapter(folder / "policy")
-        asked = [self.question(pair) for earlier in range(index) for pair in self._read(earlier)]
-        pairs = self._maker().make(
-            folder, index, self.pairs_per_round, self.split[0], asked, self.trainer.global_step
-        )
-        if len(pairs) < self.pairs_per_round:
-            say(f"  round {index}: {len(pairs)} pairs of {self.pairs_per_round} wanted")
-        return pairs
-
-    def _maker(self, **changes: Any) -> PairMaker:
-        policy = self.policy
-        teacher, trained = (
-            LocalGenerator(policy, adapters, self.generation_batch_size)
-            for adapters in (False, True)
-        )
-        return PairMaker(
-            replace(self.pair_settings, **changes),
-            self.library,
-            teacher,
-            trained,
-            lambda text: len(encode(policy.tokenizer, text)),
-            policy.special_strings,
-            self.seed,
-        )
-
-    def _read(self, index: int) -> list[PreferencePair]:
-        return read_pairs(self.round_folder(index) / "pairs.jsonl")
+        return self.rounds.make(index, self.pairs_per_round, self.trainer.global_step)

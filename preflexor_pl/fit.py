@@ -16,6 +16,8 @@ from preflexor_pl.cli import PreferenceCLI, default_run, guarded, quiet_librarie
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
+from preflexor_pl.policy.load import require_attention
+from preflexor_pl.policy.start import read_start
 from preflexor_pl.run_folder import RunFolder, readable
 
 
@@ -56,8 +58,12 @@ def preflight(cli: PreferenceCLI) -> None:
     corpus = Path(config["data.corpus"])
     if not corpus.exists():
         raise ConfigError(f"data.corpus: {corpus} does not exist: give a folder of documents")
-    for key in ("model.policy.model_name", "data.embedder"):
-        require_model(config[key], key)
+    for key in ("model.policy.model_name", "data.embedder", "data.teacher.model_name"):
+        if config.get(key):
+            require_model(config[key], key)
+    if start := config["model.policy.start_from"]:
+        read_start(start)
+    require_attention(config["model.policy.attn_implementation"])
     for key, value, instead in (
         ("accumulate_grad_batches", 1, "data.pairs_per_step sets the pairs of a step"),
         ("gradient_clip_val", None, "model.max_grad_norm limits the gradient"),

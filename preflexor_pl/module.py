@@ -32,6 +32,7 @@ class PreferenceModule(LightningModule):
         lr: learning rate of AdamW, constant, > 0.
         max_grad_norm: the gradient is scaled down to this norm, > 0.
         seed: of the adapters' first values.
+        reflection: whether the rows of the reflection markers train too.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class PreferenceModule(LightningModule):
         lr: float = 5e-5,
         max_grad_norm: float = 1.0,
         seed: int = 0,
+        reflection: bool = False,
     ) -> None:
         super().__init__()
         require(0 < lr < float("inf"), "model.lr", lr, "> 0")
@@ -50,22 +52,19 @@ class PreferenceModule(LightningModule):
         self.lr = lr
         self.max_grad_norm = max_grad_norm
         self.seed = seed
+        self.reflection = reflection
         self.policy: Policy | None = None
         self.skipped = 0
         self.automatic_optimization = False
         self.strict_loading = (
             False  # checkpoints hold what trains; on_load_checkpoint checks the names
         )
-        if self.loss.needs_reference:
-            raise ConfigError(
-                f"model.loss: {type(self.loss).__name__} needs a reference model, which a run "
-                "does not have yet: use losses.ORPOLoss"
-            )
 
     def configure_model(self) -> None:
         """Load the weights, once."""
         if self.policy is None:
-            self.policy = Policy(self.settings, self.seed)
+            reference = self.loss.needs_reference
+            self.policy = Policy(self.settings, self.seed, self.reflection, reference)
             self.policy.check_gradients()
 
     def configure_callbacks(self) -> list[Any]:
@@ -94,7 +93,7 @@ class PreferenceModule(LightningModule):
 
     def _backward(self, batch: PairBatch, pairs_in_step: int) -> tuple[PairLogps, LossOutput]:
         logps = self.policy.logps(batch)  # type: ignore[union-attr]
-        output = self.loss(logps)
+        output = self.loss(logps, batch.reference_logps())
         self.manual_backward(output.per_pair.sum() / pairs_in_step)
         return logps, output
 
@@ -115,10 +114,7 @@ class PreferenceModule(LightningModule):
         """Keep what trains; the frozen base is known by its name."""
         assert self.policy is not None
         checkpoint["state_dict"] = {k: v.cpu() for k, v in trained_state(self.policy).items()}
-        checkpoint["policy"] = {
-            "model_name": self.settings.model_name,
-            "sha256": self.policy.source.sha256,
-        }
+        checkpoint["policy"] = self.policy.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the trained weights back.
@@ -128,11 +124,16 @@ class PreferenceModule(LightningModule):
         """
         self.configure_model()
         assert self.policy is not None
-        saved = checkpoint.get("policy", {})
-        if saved.get("sha256") != self.policy.source.sha256:
+        saved, ours = checkpoint.get("policy", {}), self.policy.identity
+        if saved.get("sha256") != ours["sha256"]:
             raise ConfigError(
                 f"the checkpoint was made with {saved.get('model_name')}, not with "
                 f"{self.settings.model_name}: use --run OTHER, or --fresh"
+            )
+        if saved.get("start") != ours["start"]:
+            raise ConfigError(
+                f"what is in {self.settings.start_from} has changed since this run began: "
+                "use --fresh"
             )
         try:
             load_trained_state(self.policy, checkpoint["state_dict"])

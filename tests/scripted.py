@@ -99,6 +99,8 @@ def scripted_settings(**changes: Any) -> PairSettings:
         "chunks_per_context": 1,
         "enrich_chunks": 0,
         "rejected": "policy",
+        "rejected_trigger": False,
+        "reflection": False,
         "rejected_sampling": limits["rejected"],
         "system_prompt": "Be brief.",
         "teacher": TeacherSettings("Teach.", limits["question"], limits["answer"]),
@@ -126,4 +128,5 @@ def scripted_maker(
         count_tokens=lambda text: len(text.split()),
         forbidden=forbidden,
         seed=5,
+        problem=lambda pair: "",
     )

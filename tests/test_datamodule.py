@@ -2,10 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from tests.tiny import PAIR
 
 
 def data(**settings):
@@ -48,12 +46,11 @@ def test_sizes_that_do_not_go_together_are_refused(settings, key):
 def test_the_longest_response_is_what_the_teacher_may_write():
     thinking = ThinkingSettings()  # two categories of 96 tokens, each with 12 for its name
     made = data(max_length=1000, max_prompt_length=100, thinking=thinking)
-    assert made.longest_response == 2 * (96 + 12) + TeacherSettings().answer.max_new_tokens
+    teacher = TeacherSettings()
+    assert made.longest_response == 2 * (96 + 12) + teacher.answer.max_new_tokens
+    made = data(max_length=1000, max_prompt_length=100, thinking=thinking, reflection=True)
+    assert made.longest_response == 3 * (96 + 12) + teacher.answer.max_new_tokens
     assert data(max_length=200, max_prompt_length=100).longest_response == 100
-
-
-def test_a_question_is_a_prompt_without_its_trigger():
-    assert data().question(PAIR) == "Why is silk tough?"
 
 
 @pytest.mark.parametrize(
@@ -95,37 +92,6 @@ def test_the_round_of_an_epoch(trainer_epoch):
     module = data()
     module.trainer = SimpleNamespace(current_epoch=trainer_epoch)
     assert module.round == trainer_epoch // 2
-
-
-class Rejects:
-    """A collator to which every pair is too long, or has no target."""
-
-    def __init__(self, reason):
-        self.reason = reason
-
-    def tokenize(self, pair):
-        return None if self.reason == "long" else SimpleNamespace(truncated=2)
-
-    def is_supervised(self, pair):
-        return self.reason != "masked"
-
-
-@pytest.mark.parametrize("reason", ["long", "masked"])
-def test_an_epoch_without_a_pair_is_no_success(monkeypatch, capsys, reason):
-    module = data()
-    module.trainer = SimpleNamespace(current_epoch=2)
-    module.collator = Rejects(reason)
-    monkeypatch.setattr(module, "_round_pairs", lambda index: [PAIR] * 3)
-    with pytest.raises(CorpusError, match=r"no pair of round 1 fits: raise data\.max_length"):
-        module.train_dataloader()
-    assert "3 pairs unusable" in capsys.readouterr().out
-
-
-def test_cut_responses_are_counted(capsys):
-    module = data()
-    module.collator = Rejects("nothing")
-    assert len(module.tokenized([PAIR] * 3)) == 3
-    assert "6 responses cut to data.max_length, 0 pairs unusable" in capsys.readouterr().out
 
 
 def test_without_a_trainer_there_is_no_policy():

@@ -18,6 +18,7 @@ from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.rounds import question, round_folder
 from tests.scripted import SUBJECTS, Scripted, scripted_settings
 from tests.tiny import tiny_policy
 
@@ -82,6 +83,18 @@ def make_data(folder, corpus=None):
     )
 
 
+def taught_by(data, teacher):
+    """Have ``teacher`` ask and answer in the rounds of ``data``."""
+    make = data.rounds_of
+
+    def rounds_of(policy):
+        rounds = make(policy)
+        rounds.teacher = teacher
+        return rounds
+
+    data.rounds_of = rounds_of
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, model_folder):
     """(data, watch, module) after two rounds of two epochs."""
@@ -92,14 +105,7 @@ def run(tmp_path_factory, model_folder):
     def reply(kind, subject, again):
         return f"How does {subject} carry load {next(numbers)}?" if kind == "question" else None
 
-    make = data._maker
-
-    def with_a_scripted_teacher(**changes):
-        maker = make(**changes)
-        maker.teacher = Scripted("script", reply)
-        return maker
-
-    data._maker = with_a_scripted_teacher
+    taught_by(data, Scripted("script", reply))
     watch.watch_loading(data)
     policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
@@ -112,7 +118,7 @@ def run(tmp_path_factory, model_folder):
 
 
 def pairs_of(data, index):
-    return read_pairs(data.round_folder(index) / "pairs.jsonl")
+    return read_pairs(round_folder(data.run, index) / "pairs.jsonl")
 
 
 def saved_policy(data, model_folder, index):
@@ -120,7 +126,7 @@ def saved_policy(data, model_folder, index):
     from peft import load_peft_weights, set_peft_model_state_dict
 
     policy = tiny_policy(model_folder, seed=99)
-    weights = load_peft_weights(str(data.round_folder(index) / "policy"), device="cpu")
+    weights = load_peft_weights(str(round_folder(data.run, index) / "policy"), device="cpu")
     set_peft_model_state_dict(policy.model, weights)
     return policy
 
@@ -130,7 +136,7 @@ def say_again(data, policy, pairs):
     generator = LocalGenerator(policy, adapters=True)
     settings = data.pair_settings
     asked = [
-        Request(data.question(p), settings.system_prompt, settings.rejected_sampling, p.seed)
+        Request(question(p), settings.system_prompt, settings.rejected_sampling, p.seed)
         for p in pairs
     ]
     return [generator.complete([request])[0].text for request in asked]

@@ -15,7 +15,7 @@ from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.run_folder import RunFolder
 from preflexor_pl.stopping import StopOnSignal, Stopped
 from tests.scripted import Killed, Scripted, kind_of
-from tests.test_regeneration import make_data
+from tests.test_regeneration import make_data, taught_by
 
 EPOCHS = 4  # two rounds of two epochs of two steps
 
@@ -44,15 +44,7 @@ class SignalAt(Callback):
 def train(folder, model_folder, corpus, stop=None, lives=None):
     """One process's part of a run; returns its trained weights."""
     data = make_data(folder, corpus)
-    make = data._maker
-    teacher = Asks("script", lives=lives or [])
-
-    def with_a_scripted_teacher(**changes):
-        maker = make(**changes)
-        maker.teacher = teacher
-        return maker
-
-    data._maker = with_a_scripted_teacher
+    taught_by(data, Asks("script", lives=lives or []))
     policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
     checkpoints = ModelCheckpoint(

@@ -77,13 +77,15 @@ def save_tiny_model(folder: Path, seed: int = 0, tied: bool = True, **options: A
     return folder
 
 
-def tiny_policy(folder: Path, seed: int = 0, **settings: Any) -> Any:
+def tiny_policy(
+    folder: Path, seed: int = 0, reflection: bool = False, reference: bool = False, **settings: Any
+) -> Any:
     """A Policy on the model in ``folder``, in float32."""
     from preflexor_pl.core.settings import LoRASettings, PolicySettings
     from preflexor_pl.policy.policy import Policy
 
     options = {"dtype": "float32", "lora": LoRASettings(rank=4, alpha=8)} | settings
-    return Policy(PolicySettings(model_name=str(folder), **options), seed)
+    return Policy(PolicySettings(model_name=str(folder), **options), seed, reflection, reference)
 
 
 def letters(tokenizer: Any, ids: list[int]) -> str:

@@ -1,5 +1,6 @@
 """Pairs of text -> token ids -> thinking mask -> the tensors of a micro-batch."""
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losses.logps import IGNORE_INDEX
-from preflexor_pl.batches.thinking import Markers, ThinkingMask
+from losses import PairLogps
+from losses.logps import IGNORE_INDEX, sum_pairs
+from preflexor_pl.batches.thinking import Markers, NoMasking, ThinkingMask
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.pairs.pair import PreferencePair
@@ -25,6 +27,8 @@ class TokenizedPair:
         chosen: ids of the chosen response.
         rejected: ids of the rejected response.
         truncated: how many of the two responses were cut to fit.
+        reference: log-prob of each token of the two responses under the reference, float32, where
+            the loss needs it.
     """
 
     id: str
@@ -32,6 +36,7 @@ class TokenizedPair:
     chosen: list[int]
     rejected: list[int]
     truncated: int = 0
+    reference: tuple[Tensor, Tensor] | None = None
 
     @property
     def longest(self) -> int:
@@ -49,6 +54,8 @@ class PairBatch:
         labels: [2B, T] input_ids where supervised, IGNORE_INDEX elsewhere.
         first_target: the first column that holds a target in any row, >= 1.
         ids: [B] of the pairs.
+        reference: [2B, T] log-prob of the token in each column under the reference, 0 outside the
+            responses; None where the pairs have none.
     """
 
     input_ids: Tensor
@@ -56,6 +63,7 @@ class PairBatch:
     labels: Tensor
     first_target: int
     ids: tuple[str, ...]
+    reference: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,9 +72,17 @@ class PairBatch:
         """The same batch on ``device``."""
         moved = {
             name: getattr(self, name).to(device, non_blocking=non_blocking)
-            for name in ("input_ids", "attention_mask", "labels")
+            for name in ("input_ids", "attention_mask", "labels", "reference")
+            if getattr(self, name) is not None
         }
         return replace(self, **moved)
+
+    def reference_logps(self) -> PairLogps | None:
+        """The reference's log-probs summed over this batch's targets, whatever its mask left."""
+        if self.reference is None:
+            return None
+        unsupervised = self.labels == IGNORE_INDEX
+        return sum_pairs(self.reference.masked_fill(unsupervised, 0.0), self.labels)
 
 
 class PairCollator:
@@ -121,12 +137,22 @@ class PairCollator:
         cut = sum(len(side) > room for side in (chosen, rejected))
         return TokenizedPair(pair.id, prompt, chosen[:room], rejected[:room], cut)
 
-    def is_supervised(self, pair: TokenizedPair) -> bool:
-        """Whether the mask leaves both sides at least one target, whatever it draws."""
-        return all(
-            any(self.masking(side, self.markers, random.Random(0)))
-            for side in (pair.chosen, pair.rejected)
-        )
+    def problem(self, pair: PreferencePair) -> str:
+        """Why a pair cannot be trained on, as a slug; "" where it can."""
+        made = self.tokenize(pair)
+        if made is None:
+            return "prompt_too_long"
+        for side in ("chosen", "rejected"):
+            # Which tokens a mask draws can change; whether any is left cannot.
+            if not any(self.masking(getattr(made, side), self.markers, random.Random(0))):
+                return f"{side}_no_target"
+        return ""
+
+    def unmasked(self) -> "PairCollator":
+        """The same without a mask: every token of the responses is a target."""
+        twin = copy.copy(self)
+        twin.masking = NoMasking()
+        return twin
 
     def __call__(self, pairs: Sequence[TokenizedPair], draw: tuple[int, int]) -> PairBatch:
         """Collate a micro-batch.
@@ -143,6 +169,8 @@ class PairCollator:
         input_ids = torch.full(shape, self.end_id)  # [2B, T]
         attention_mask = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORE_INDEX)
+        known = [pair.reference for pair in pairs if pair.reference is not None]
+        reference = torch.zeros(shape) if len(known) == len(pairs) else None  # [2B, T]
         for row, (pair, side, response) in enumerate(sides):
             start, end = len(pair.prompt), len(pair.prompt) + len(response)
             rng = random.Random(derive_seed(self.seed, *draw, pair.id, side))
@@ -151,6 +179,8 @@ class PairCollator:
             input_ids[row, :end] = ids
             attention_mask[row, :end] = 1
             labels[row, start:end] = ids[start:].where(keep, IGNORE_INDEX)
+            if reference is not None:
+                reference[row, start:end] = known[row % len(pairs)][row // len(pairs)]
         counts = (labels != IGNORE_INDEX).sum(1)
         if not counts.all():
             empty = [sides[row][0].id for row in (counts == 0).nonzero().flatten().tolist()]
@@ -158,4 +188,5 @@ class PairCollator:
                 f"no supervised token in pairs {', '.join(empty)}: drop them before the batch"
             )
         first = int((labels != IGNORE_INDEX).any(0).nonzero()[0])
-        return PairBatch(input_ids, attention_mask, labels, first, tuple(p.id for p in pairs))
+        names = tuple(pair.id for pair in pairs)
+        return PairBatch(input_ids, attention_mask, labels, first, names, reference)

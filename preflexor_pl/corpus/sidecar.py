@@ -4,15 +4,14 @@ hnswlib crashes the process on a truncated or flipped file and silently accepts 
 dimension, so its file is loaded only if its sha256 is the one noted here, and this note is whole.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError, ResourceError
+from preflexor_pl.core.files import replaced
 
 INDEX = "index.bin"
 META = "meta.json"
@@ -35,14 +34,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         ResourceError: the disk or the permissions do not allow it.
     """
-    temporary = path.with_name(f".{path.name}.tmp")  # one name: a killed run leaves one at most
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # hnswlib's own is a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with replaced(path) as part:
+            write(part)
+    except RuntimeError as error:  # hnswlib's own
         raise ResourceError(f"cannot write {path}: {error}") from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torchmetrics import MeanMetric
 
-from losses import PreferenceLoss
+from losses import ORPOLoss, PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.chat import encode
@@ -27,7 +27,6 @@ from preflexor_pl.evaluation.text_metrics import (
     repeated_ngrams,
 )
 from preflexor_pl.pairs.generator import Completion, Request
-from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.policy import Policy
 
@@ -69,6 +68,7 @@ def judge_form(
     questions: Sequence[str],
     embed: Callable[[Sequence[str]], np.ndarray],
     seed: int,
+    reflection: bool = False,
 ) -> dict[str, float]:
     """Rates over greedy responses.
 
@@ -78,6 +78,7 @@ def judge_form(
         questions: [N] the questions without their trigger.
         embed: texts -> [N, D] vectors.
         seed: of the random other question that an answer must not be nearer to.
+        reflection: whether the form has a reflection section.
 
     Returns:
         ``format_rate``, ``distinct``, ``on_topic``, ``repetition``.
@@ -88,6 +89,7 @@ def judge_form(
             item.completion.text,
             len(encode(policy.tokenizer, item.parsed.thinking or "")),
             item.completion.finish_reason == "stop",
+            reflection,
         )
         for item in answered
     ]
@@ -106,31 +108,32 @@ def preferences(
     policy: Policy,
     loss: PreferenceLoss,
     collator: PairCollator,
-    pairs: Sequence[PreferencePair],
+    pairs: Sequence[TokenizedPair],
     token_budget: int,
     seed: int,
 ) -> dict[str, float]:
     """Loss and rewards on the held-out pairs, and on mismatched ones.
 
     ``accuracy_mismatched`` sets the chosen response against that of another question: both have the
-    form, so only what they say can tell them apart.
+    form, so only what they say can tell them apart. It compares mean log-probs of whole responses,
+    whatever the loss and its mask, so that the phases can be compared.
 
     Args:
         policy: in any mode; it has no dropout.
         loss: the training loss.
         collator: of the run.
-        pairs: held-out pairs, their rejected answers fixed at round 0.
+        pairs: held-out pairs, their rejected answers fixed at round 0, with the reference's
+            log-probs where the loss needs them.
         token_budget: padded tokens in one forward pass.
         seed: of who is set against whom.
     """
-    tokenized = [t for t in map(collator.tokenize, pairs) if t and collator.is_supervised(t)]
-    means = _means(policy, loss, collator, tokenized, token_budget)
-    partners = mismatched_partners(len(tokenized), seed)
+    partners = mismatched_partners(len(pairs), seed)
     crossed = [
-        replace(pair, rejected=tokenized[partner].chosen)
-        for pair, partner in zip(tokenized, partners, strict=True)
+        replace(pair, rejected=pairs[partner].chosen, reference=None)
+        for pair, partner in zip(pairs, partners, strict=True)
     ]
-    mismatched = _means(policy, loss, collator, crossed, token_budget)
+    means = _means(policy, loss, collator, pairs, token_budget)
+    mismatched = _means(policy, ORPOLoss(), collator.unmasked(), crossed, token_budget)
     return means | {"accuracy_mismatched": mismatched["rewards/accuracies"]}
 
 
@@ -138,13 +141,14 @@ def _means(
     policy: Policy,
     loss: PreferenceLoss,
     collator: PairCollator,
-    pairs: list[TokenizedPair],
+    pairs: Sequence[TokenizedPair],
     token_budget: int,
 ) -> dict[str, float]:
     means: dict[str, MeanMetric] = {}
     for group in micro_batches(pairs, token_budget):
         batch = collator(group, DRAW).to(policy.device)
         logps = policy.logps(batch)
-        for name, values in per_pair([(logps, loss(logps))]).items():
+        output = loss(logps, batch.reference_logps())
+        for name, values in per_pair([(logps, output)]).items():
             means.setdefault(name, MeanMetric().to(policy.device)).update(values)
     return {name: float(mean.compute()) for name, mean in means.items()}

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.evaluation.text_metrics import wilson_interval
-from preflexor_pl.pairs.journal import write_atomically
 
 SMALL_MODEL = 1_000_000_000  # parameters; below it an answer's truth is luck
 

@@ -15,19 +15,22 @@ from preflexor_pl.core.responses import parse_response
 MIN_THINKING_TOKENS = 20  # less is a marker pair with a phrase in it, not thinking
 
 
-def has_form(text: str, thinking_tokens: int, finished: bool) -> bool:
+def has_form(text: str, thinking_tokens: int, finished: bool, reflection: bool = False) -> bool:
     """Whether a response has the form that training asks for.
 
     It begins with exactly one closed thinking section that is long enough, goes on with a non-empty
-    answer, and ended by itself. A closed reflection section between the two is part of the form.
+    answer, and ended by itself. Between the two stands one closed reflection section in a phase
+    that trains it, and none in any other.
 
     Args:
         text: The response, decoded with its markers.
         thinking_tokens: Tokens inside the thinking section, markers not counted.
         finished: Whether generation ended by eos, not by the length limit.
+        reflection: Whether the form has a reflection section.
     """
     parsed = parse_response(text)
-    return finished and thinking_tokens >= MIN_THINKING_TOKENS and not parsed.problems
+    formed = not parsed.problems and (parsed.reflection is not None) == reflection
+    return formed and finished and thinking_tokens >= MIN_THINKING_TOKENS
 
 
 def distinct(answers: Sequence[str | None]) -> float:

@@ -26,6 +26,7 @@ class Item:
     chunk_ids: list[str]
     question: str = ""
     blocks: dict[str, str] = field(default_factory=dict)
+    reflection: str = ""
     answer: str = ""
 
     def ordered_blocks(self, categories: Collection[str]) -> dict[str, str]:

@@ -14,19 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``, or leave it as it was; its folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 class Journal:
@@ -107,6 +97,13 @@ class Journal:
             **facts,
         }
         write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def without_calls(calls: Path, beginning: str, to: Path) -> None:
+    """Copy the records of ``calls`` to ``to``, but for those whose call begins so."""
+    lines = calls.read_text(encoding="utf-8").split("\n")[:-1]
+    kept = [line for line in lines if not json.loads(line)["call"].startswith(beginning)]
+    write_atomically(to, "".join(f"{line}\n" for line in kept))
 
 
 def _digest(request: Request, source: str) -> str:

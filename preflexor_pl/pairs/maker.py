@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.markers import THINK_START, TRIGGER
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.library import Library
@@ -23,6 +23,7 @@ from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
 
+REJECTED_TRIES = 3  # all else of a pair is made by then, and costs more than another draw
 SPARE = 4  # one spare question for this many that are needed: most drops happen there
 
 
@@ -35,7 +36,9 @@ class PairSettings:
     chunks_per_context: int
     enrich_chunks: int
     rejected: Literal["policy", "teacher"]
+    rejected_trigger: bool
     rejected_sampling: Sampling
+    reflection: bool
     system_prompt: str | None
     teacher: TeacherSettings
     thinking: ThinkingSettings
@@ -52,6 +55,7 @@ class PairMaker:
         count_tokens: tokens of a text, in the policy's tokenizer.
         forbidden: strings that must stay inert in whatever the teacher writes.
         seed: of the run.
+        problem: why a pair cannot be trained on, as a slug; "" where it can.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class PairMaker:
         count_tokens: Callable[[str], int],
         forbidden: Collection[str],
         seed: int,
+        problem: Callable[[PreferencePair], str],
     ) -> None:
         self.settings = settings
         self.library = library
@@ -71,6 +76,7 @@ class PairMaker:
         self.count_tokens = count_tokens
         self.forbidden = forbidden
         self.seed = seed
+        self.problem = problem
 
     def make(
         self,
@@ -114,7 +120,12 @@ class PairMaker:
             reasons = Counter(drop["reason"] for drop in asker.drops)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CorpusError(f"{folder}: no pair came out of {len(plan)} tries: {told}")
-        facts = {"round": round_index, "wanted": wanted, "policy_step": policy_step}
+        facts = {
+            "round": round_index,
+            "wanted": wanted,
+            "policy_step": policy_step,
+            "rejected_no_thinking": sum(THINK_START not in pair.rejected for pair in pairs),
+        }
         journal.finish(pairs, asker.drops, facts)
         return pairs
 
@@ -166,7 +177,7 @@ class _Round:
             asking, candidates = candidates[:ask], candidates[ask:]
             questions += self._questions(asking)
             items, questions = questions[:missing], questions[missing:]
-            pairs += self._rejected(self._answers(self._thinking(items)))
+            pairs += self._rejected(self._answers(self._reflections(self._thinking(items))))
         return pairs
 
     def _questions(self, items: list[Item]) -> list[Item]:
@@ -199,6 +210,22 @@ class _Round:
         kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
 
+    def _reflections(self, items: list[Item]) -> list[Item]:
+        """The teacher's criticism of the thinking, where this phase has any."""
+        if not self.settings.reflection:
+            return items
+
+        def accept(item: Item, text: str) -> str:
+            item.reflection, reason = prompts.read_sentence(text)
+            return reason
+
+        asks = []
+        for item in items:
+            texts, thinking = self._texts(item.chunk_ids), self._thinking_of(item)
+            prompt = prompts.ask_critique(texts, item.question, thinking)
+            asks.append(Ask(item, "", prompt, accept))
+        return self.asker.ask("reflection", asks, self.settings.teacher.critique)
+
     def _answers(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
             item.answer, reason = prompts.read_answer(text)
@@ -207,36 +234,56 @@ class _Round:
         asks = []
         for item in items:
             self._enrich(item)
-            thinking = prompts.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
+            thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
             prompt = prompts.ask_answer(self._texts(item.chunk_ids), item.question, thinking)
             asks.append(Ask(item, "", prompt, accept))
         return self.asker.ask("answer", asks, self.settings.teacher.answer)
 
     def _rejected(self, items: list[Item]) -> list[PreferencePair]:
+        """Pairs in the order of ``items``; a rejected answer of no use is drawn again."""
         from_policy = self.settings.rejected == "policy"
         source = self.maker.policy if from_policy else self.maker.teacher
-        requests = {}
+        pairs: dict[str, PreferencePair] = {}
+        failed: dict[str, tuple[str, str]] = {}
+        for attempt in range(REJECTED_TRIES):
+            missing = [item for item in items if item.id not in pairs]
+            requests = {
+                "/".join(filter(None, ("rejected", item.id, str(attempt or "")))): (
+                    self._request_rejected(item, attempt)
+                )
+                for item in missing
+            }
+            made = self.asker.complete("rejected", requests, source)
+            for item, (call, request) in zip(missing, requests.items(), strict=True):
+                pair = self._pair(item, made[call], request.seed, source.name)
+                reason = self._why_not(item, pair)
+                if reason:
+                    failed[item.id] = reason, pair.rejected
+                else:
+                    pairs[item.id] = pair
         for item in items:
-            seed = self.asker.seed_of(item, "rejected")
-            if from_policy:
-                asked, system = Prompt(item.question), self.settings.system_prompt
-            else:
-                asked = prompts.ask_wrong_answer(self._texts(item.chunk_ids), item.question)
-                system = self.settings.teacher.system_prompt
-            requests[f"rejected/{item.id}"] = Request(
-                asked.text, system, self.settings.rejected_sampling, seed, asked.examples
-            )
-        made = self.asker.complete("rejected", requests, source)
-        pairs = []
-        for item, (call, request) in zip(items, requests.items(), strict=True):
-            pair = self._pair(item, made[call], request.seed, source.name)
-            if not pair.rejected.strip():
-                self.asker.drop(item, "rejected_empty", pair.rejected)
-            elif pair.rejected.strip() in (pair.chosen.strip(), item.answer):
-                self.asker.drop(item, "rejected_equals_chosen", pair.rejected)
-            else:
-                pairs.append(pair)
-        return pairs
+            if item.id not in pairs:
+                self.asker.drop(item, *failed[item.id])
+        return [pairs[item.id] for item in items if item.id in pairs]
+
+    def _request_rejected(self, item: Item, attempt: int) -> Request:
+        settings = self.settings
+        if settings.rejected == "policy":
+            trigger = TRIGGER if settings.rejected_trigger else ""
+            asked, system = Prompt(item.question + trigger), settings.system_prompt
+        else:
+            asked = prompts.ask_wrong_answer(self._texts(item.chunk_ids), item.question)
+            system = settings.teacher.system_prompt
+        seed = self.asker.seed_of(item, "rejected", attempt)
+        return Request(asked.text, system, settings.rejected_sampling, seed, asked.examples)
+
+    def _why_not(self, item: Item, pair: PreferencePair) -> str:
+        """Why a pair is of no use; "" where it is."""
+        if not pair.rejected.strip():
+            return "rejected_empty"
+        if pair.rejected.strip() in (pair.chosen.strip(), item.answer):
+            return "rejected_equals_chosen"
+        return self.maker.problem(pair)
 
     def _pair(self, item: Item, rejected: Completion, seed: int, source: str) -> PreferencePair:
         text = rejected.text
@@ -247,7 +294,7 @@ class _Round:
             id=item.id,
             prompt=item.question + TRIGGER,
             chosen=prompts.chosen_response(
-                item.ordered_blocks(self.settings.thinking.categories), item.answer
+                item.ordered_blocks(self.settings.thinking.categories), item.answer, item.reflection
             ),
             rejected=text,
             round=self.asker.index,
@@ -260,6 +307,9 @@ class _Round:
             finish_reason=rejected.finish_reason,
         )
 
+    def _thinking_of(self, item: Item) -> str:
+        return prompts.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
+
     def _enrich(self, item: Item) -> None:
         """Add the chunks nearest to the question that are not in its context yet."""
         reach = self.settings.enrich_chunks + len(item.chunk_ids)
@@ -268,7 +318,7 @@ class _Round:
         item.chunk_ids = item.chunk_ids + new[: self.settings.enrich_chunks]
 
     def _long_enough(self, item: Item) -> bool:
-        text = prompts.thinking_text(item.blocks)
+        text = self._thinking_of(item)
         if self.maker.count_tokens(text) >= self.settings.thinking.min_tokens:
             return True
         self.asker.drop(item, "thinking_too_short", text)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflexor_pl.core.markers import THINK_END, THINK_START
+from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
 
 Examples = tuple[tuple[str, str], ...]
 
@@ -45,6 +45,7 @@ class _Worked:
     question: str
     steps: str
     concepts: str
+    critique: str
     answer: str
     wrong: str
 
@@ -58,6 +59,8 @@ _CONCRETE = _Worked(
     "placed there carry that load.",
     "The main concepts are tensile load, steel reinforcement and the alkaline pore water of "
     "concrete.",
+    "The reasoning says why steel is needed but not why it lasts: it should add that the alkaline "
+    "pore water protects the bars from rust.",
     "Steel bars are placed in concrete because they carry the tension that concrete cannot "
     "bear. The alkaline pore water keeps them from rusting.",
     "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
@@ -69,6 +72,8 @@ _RUBBER = _Worked(
     "Heating with sulfur forms bridges between the chains; the bridges keep the chains from "
     "sliding apart, so they return when the load is gone.",
     "The main concepts are vulcanisation, sulfur bridges and the sliding of polymer chains.",
+    "The reasoning leaves open what happens without sulfur: it should say that the chains would "
+    "then flow past each other and stay where they were pulled.",
     "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow"
     " past each other, so the rubber springs back.",
     "Sulfur makes rubber spring back because it evaporates when the rubber is stretched.",
@@ -92,6 +97,14 @@ def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
     return Prompt(_category("\n\n".join(context), question, wanted), examples, SENTENCE_ENDS)
 
 
+def ask_critique(context: Sequence[str], question: str, thinking: str) -> Prompt:
+    """Ask for what is missing or wrong in the thinking, in one sentence."""
+    examples = tuple(
+        (_critique(w.facts, w.question, w.steps), w.critique) for w in (_CONCRETE, _RUBBER)
+    )
+    return Prompt(_critique("\n\n".join(context), question, thinking), examples, SENTENCE_ENDS)
+
+
 def ask_answer(context: Sequence[str], question: str, thinking: str) -> Prompt:
     """Ask for the answer, given the facts and the thinking."""
     examples = tuple(
@@ -112,6 +125,13 @@ def _question(facts: str, about: str) -> str:
 
 def _category(facts: str, question: str, wanted: str) -> str:
     return f"{facts}\n\nQuestion: {question}\nIn one sentence, give {wanted}."
+
+
+def _critique(facts: str, question: str, thinking: str) -> str:
+    return (
+        f"{facts}\n\nQuestion: {question}\nReasoning: {thinking}\n"
+        "In one sentence, criticise this reasoning: what is missing or wrong in it?"
+    )
 
 
 def _answer(facts: str, thinking: str, question: str) -> str:
@@ -160,6 +180,9 @@ def thinking_text(blocks: dict[str, str]) -> str:
     return "\n\n".join(f"**{name}**: {text.strip()}" for name, text in blocks.items())
 
 
-def chosen_response(blocks: dict[str, str], answer: str) -> str:
-    """A whole chosen response: thinking section, then the answer."""
-    return f"{THINK_START}\n{thinking_text(blocks)}\n{THINK_END}\n{answer.strip()}"
+def chosen_response(blocks: dict[str, str], answer: str, reflection: str = "") -> str:
+    """A whole chosen response: thinking section, reflect section if there is one, the answer."""
+    parts = [THINK_START, thinking_text(blocks), THINK_END]
+    if reflection:
+        parts += [REFLECT_START, reflection.strip(), REFLECT_END]
+    return "\n".join([*parts, answer.strip()])

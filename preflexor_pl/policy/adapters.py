@@ -1,56 +1,133 @@
-"""LoRA adapters and trained marker rows: attach, switch off, merge for generation, save and load.
+"""LoRA adapters and trained marker rows: stack, choose, merge for generation, save and load.
 
-All adapters off is the base model, to the bit; merging for generation is undone to the bit.
+Each phase has an adapter of its own, and those of earlier phases stay as they are. All off is the
+base model, to the bit; merging for generation is undone to the bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
+from preflexor_pl.policy.start import lora_weights
 
-ADAPTER = "default"  # plain peft loads an adapter of this name without being told
+ADAPTER = "default"  # the one that trains; plain peft loads an adapter of this name unasked
+
+
+def stack_earlier(model: Any, folders: Sequence[Path]) -> Any:
+    """``model`` with the frozen adapters of earlier phases, the oldest first, all of them on.
+
+    Raises:
+        ConfigError: one of them does not fit the model.
+    """
+    from peft import LoraConfig
+
+    for number, folder in enumerate(folders, 1):
+        config = LoraConfig.from_pretrained(str(folder))
+        config.trainable_token_indices = None  # they are rows of the base's table by now
+        model = _add(model, f"phase-{number}", config)
+        _fill(model, f"phase-{number}", folder)
+    if folders:
+        activate(model, list(model.peft_config))
+    return model
 
 
 def attach_lora(model: Any, settings: LoRASettings, trained_rows: list[int], seed: int) -> Any:
-    """Wrap ``model`` with fresh LoRA adapters and ``trained_rows`` of its embedding (and head).
+    """Add fresh adapters, and ``trained_rows`` of the embedding (and head), that train.
 
     Args:
-        model: a transformers model; its weights are frozen.
+        model: a transformers model, or one with the adapters of earlier phases; all frozen.
         settings: rank, scale and target layers.
         trained_rows: ids of the marker rows that train with the adapter.
         seed: of the first values of the adapters.
-    """
-    from peft import LoraConfig, get_peft_model
 
-    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    names = _table_names(model)
-    rows = {names[0]: trained_rows} if tied else dict.fromkeys(names, trained_rows)
+    Returns:
+        The peft model with all of its adapters on.
+    """
+    from peft import LoraConfig
+
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
-        trainable_token_indices=rows if trained_rows else None,
+        trainable_token_indices=_rows_by_table(model, trained_rows),
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        wrapped = get_peft_model(model, config, adapter_name=ADAPTER)
-    for parameter in wrapped.parameters():
-        if parameter.requires_grad:
+        wrapped = _add(model, ADAPTER, config)
+    for name, parameter in wrapped.named_parameters():
+        if f".{ADAPTER}" in name:
             parameter.data = parameter.data.float()
+    activate(wrapped, list(wrapped.peft_config))
     return wrapped
 
 
-def _table_names(model: Any) -> tuple[str, str]:
+def _add(model: Any, name: str, config: Any) -> Any:
+    from peft import PeftModel, get_peft_model
+
+    if not isinstance(model, PeftModel):
+        return get_peft_model(model, config, adapter_name=name)
+    model.add_adapter(name, config)
+    return model
+
+
+def _fill(model: Any, name: str, folder: Path) -> None:
+    from peft import set_peft_model_state_dict
+
+    try:
+        loaded: Any = set_peft_model_state_dict(model, lora_weights(folder), adapter_name=name)
+        lacking = [key for key in loaded.missing_keys if f".{name}." in key]
+        wrong = [*loaded.unexpected_keys, *lacking]
+    except RuntimeError as error:
+        raise ConfigError(f"{folder}: its adapter does not fit the model: {error}") from error
+    if wrong:
+        raise ConfigError(f"{folder}: its adapter does not fit the model: {', '.join(wrong[:3])}")
+
+
+def _rows_by_table(model: Any, rows: list[int]) -> dict[str, list[int]] | None:
+    if not rows:
+        return None
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    names = table_names(model)
+    return {names[0]: rows} if tied else dict.fromkeys(names, rows)
+
+
+def table_names(model: Any) -> tuple[str, str]:
+    """What the model calls its embedding and its head."""
     modules = {id(module): name for name, module in model.named_modules()}
     tables = model.get_input_embeddings(), model.get_output_embeddings()
     embedding, head = (modules[id(table)].split(".")[-1] for table in tables)
     return embedding, head
+
+
+def activate(model: Any, names: Sequence[str]) -> None:
+    """Switch on the adapters ``names`` and no other; only the newest, where it is on, trains."""
+    if names:
+        model.base_model.enable_adapter_layers()
+        model.base_model.set_adapter(list(names), inference_mode=True)
+    else:
+        model.base_model.disable_adapter_layers()
+    if ADAPTER in names:
+        for name, parameter in model.named_parameters():
+            if f".{ADAPTER}" in name:
+                parameter.requires_grad_(True)
+
+
+@contextmanager
+def using(model: Any, names: Sequence[str]) -> Iterator[None]:
+    """Run with the adapters ``names`` alone; without any it is the base."""
+    activate(model, names)
+    try:
+        yield
+    finally:
+        activate(model, list(model.peft_config))
 
 
 @contextmanager
@@ -66,11 +143,20 @@ def merged(model: Any) -> Iterator[None]:
             for weight, folded in _folded_weights(model):
                 kept.append((weight, weight.data))
                 weight.data = folded
-        with model.disable_adapter():
+        with using(model, ()):
             yield
     finally:
         for weight, before in reversed(kept):
             weight.data = before
+
+
+@torch.no_grad()
+def fold(model: Any) -> Any:
+    """The transformers model with the adapters in its weights, for good; ``model`` is used up."""
+    for weight, folded in _folded_weights(model):
+        weight.data = folded
+    activate(model, ())
+    return model.unload()
 
 
 def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
@@ -86,8 +172,11 @@ def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
                 tables.add(id(weight))
                 yield weight, layer.get_merged_weights(layer.active_adapters).detach()
         elif isinstance(module, LoraLayer):
+            on = [name for name in layer.active_adapters if name in layer.lora_A]
+            if not on:  # phases may target different layers
+                continue
             weight = layer.get_base_layer().weight
-            delta = torch.stack([layer.get_delta_weight(a) for a in layer.active_adapters]).sum(0)
+            delta = torch.stack([layer.get_delta_weight(name) for name in on]).sum(0)
             yield weight, (weight.float() + delta.float()).to(weight.dtype)
 
 

@@ -1,21 +1,29 @@
-"""The adapter's folder: what plain peft and transformers need to load it, and a card for people."""
+"""What a phase leaves: a folder that plain peft and transformers load, with a card for people."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from preflexor_pl.policy.adapters import ADAPTER
+from preflexor_pl.policy.start import CARD, WEIGHTS, lora_weights
+
 if TYPE_CHECKING:
     from preflexor_pl.policy.policy import Policy
 
-_CARD = """---
+_HEAD = """---
 base_model: {model}
-library_name: peft
+library_name: {library}
 tags: [preflexor_pl, preference-optimisation, reasoning]
 ---
-# A thinking adapter for {model}
+# {title}
 
-LoRA weights and the rows of the thinking markers, trained by preflexor_pl. The tokenizer in this
-folder has the markers that the base model's lacks; their first rows are in `base.json`.
+"""
+
+_ADAPTER = """LoRA weights and the rows of the thinking markers, trained by preflexor_pl. The
+tokenizer in this folder has the markers that the base model's lacks; their first rows are in
+`base.json`.{stacked}
 
 ```python
 import json, torch
@@ -32,33 +40,103 @@ with torch.no_grad():
     for table, rows in known["first_rows"].items():
         for token, row in rows.items():
             getattr(model, f"get_{{table}}_embeddings")().weight[int(token)] = torch.tensor(row)
-model = PeftModel.from_pretrained(model, folder)
+{load}
 ```
+"""
 
+_ALONE = "model = PeftModel.from_pretrained(model, folder)"
+_STACK = """names = known["phases"]
+model = PeftModel.from_pretrained(model, f"{folder}/{names[0]}", adapter_name=names[0])
+for name in names[1:]:
+    model.load_adapter(f"{folder}/{name}", adapter_name=name)
+model.load_adapter(folder, adapter_name="default")
+model.base_model.set_adapter([*names, "default"])"""
+_STACKED = " The adapters of the phases before it lie in {names}; all of them work together."
+
+_WHOLE = """Every weight of {model}, trained by preflexor_pl.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained("{folder}")
+```
+"""
+
+_TAIL = """
 Ask with the trigger it was trained with: `How does nacre resist cracks? Use <|thinking|>.`
 What it writes has the form of reasoning; whether it is true is for you to check.
 """
 
 
 def write_adapter(policy: "Policy", folder: Path) -> None:
-    """Save adapter, marker rows, tokenizer, ``base.json`` and a model card into ``folder``."""
-    policy.model.save_pretrained(folder, save_embedding_layers=False)
-    policy.tokenizer.save_pretrained(folder)
+    """Save all adapters, marker rows, tokenizer, ``base.json`` and a model card into ``folder``."""
+    policy.model.save_pretrained(folder, selected_adapters=[ADAPTER], save_embedding_layers=False)
+    earlier = policy.start.adapters if policy.start else []
+    phases = [f"phase-{number}" for number in range(1, len(earlier) + 1)]
+    for phase, left in zip(phases, earlier, strict=True):
+        _copy_earlier(left, folder / phase)
     inner = policy.inner
     tables = {"input": inner.get_input_embeddings(), "output": inner.get_output_embeddings()}
-    base = {
+    known = {
+        **_known(policy),
+        "phases": phases,
+        "first_rows": {name: _rows(table, policy.marker_ids) for name, table in tables.items()},
+    }
+    names = ", ".join(f"`{name}/`" for name in phases)
+    body = _ADAPTER.format(
+        folder=folder.as_posix(),
+        dtype=known["dtype"],
+        stacked=_STACKED.format(names=names) if phases else "",
+        load=_STACK if phases else _ALONE,
+    )
+    _finish(policy, folder, known, "peft", f"A thinking adapter for {policy.source.name}", body)
+
+
+def _copy_earlier(left: Path, folder: Path) -> None:
+    """The adapter that a phase left without its marker rows, which are in ``first_rows`` by now."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    settings = json.loads((left / "adapter_config.json").read_text(encoding="utf-8"))
+    settings["trainable_token_indices"] = None
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    save_file(lora_weights(left), folder / WEIGHTS)
+
+
+def write_whole(policy: "Policy", folder: Path) -> None:
+    """Save every weight, the tokenizer, ``base.json`` and a model card into ``folder``."""
+    policy.model.save_pretrained(folder)
+    known = {**_known(policy), "whole": True, "phases": [], "first_rows": {}}
+    name = policy.source.name
+    body = _WHOLE.format(model=name, folder=folder.as_posix())
+    _finish(policy, folder, known, "transformers", f"A thinking model from {name}", body)
+
+
+def _known(policy: "Policy") -> dict[str, Any]:
+    trained = policy.tokenizer.convert_ids_to_tokens(policy.trained_rows)
+    start = policy.start
+    new = {policy.tokenizer.convert_ids_to_tokens(i): i for i in policy.new_ids}
+    return {
         "model": policy.source.name,
         "location": policy.source.location,
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
-        "added_tokens": {policy.tokenizer.convert_ids_to_tokens(i): i for i in policy.new_ids},
-        "first_rows": {name: _rows(table, policy.new_ids) for name, table in tables.items()},
+        "added_tokens": new or (start.known["added_tokens"] if start else {}),
+        "trained_markers": [*(start.trained_markers if start else []), *trained],
     }
-    (folder / "base.json").write_text(json.dumps(base), encoding="utf-8")
-    card = _CARD.format(model=policy.source.name, folder=folder.as_posix(), dtype=base["dtype"])
-    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
+def _finish(
+    policy: "Policy", folder: Path, known: dict[str, Any], library: str, title: str, body: str
+) -> None:
+    policy.tokenizer.save_pretrained(folder)
+    head = _HEAD.format(model=policy.source.name, library=library, title=title)
+    (folder / "README.md").write_text(head + body + _TAIL, encoding="utf-8")
+    (folder / CARD).write_text(json.dumps(known), encoding="utf-8")
+
+
+@torch.no_grad()
 def _rows(table: Any, ids: list[int]) -> dict[str, list[float]]:
     weight = getattr(table, "original_module", table).weight  # as it was before training
     return {str(i): weight[i].float().tolist() for i in ids}

@@ -5,10 +5,10 @@ row draws from a random generator of its own, and the model is handed back as it
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +17,8 @@ from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.policy import attention
-from preflexor_pl.policy.adapters import merged
+from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.sampling import Sampler
-
-if TYPE_CHECKING:
-    from preflexor_pl.policy.policy import Policy
 
 SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
 SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
@@ -31,20 +28,20 @@ class LocalGenerator:
     """The Generator of the model in this process.
 
     Args:
-        policy: whose weights are used.
+        speaker: whose weights are used.
         adapters: True draws from the policy as it is now, False from its base, markers suppressed.
         batch_size: prompts in one batch.
     """
 
-    def __init__(self, policy: "Policy", adapters: bool, batch_size: int = 32) -> None:
-        self.policy = policy
+    def __init__(self, speaker: LanguageModel, adapters: bool, batch_size: int = 32) -> None:
+        self.speaker = speaker
         self.adapters = adapters
         self.batch_size = batch_size
 
     @property
     def name(self) -> str:
         """The model's name, and whether it is the policy or its base."""
-        return f"{self.policy.source.name} ({'policy' if self.adapters else 'base'})"
+        return f"{self.speaker.source.name} ({'policy' if self.adapters else 'base'})"
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Indices by batch, the longest prompts first, so memory is short at once or never."""
@@ -59,8 +56,8 @@ class LocalGenerator:
             ResourceError: not even one prompt fits.
         """
         try:
-            with self._ready():
-                return self._decode(requests)
+            with self._ready() as model:
+                return self._decode(model, requests)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             if len(requests) == 1:
@@ -72,42 +69,42 @@ class LocalGenerator:
         return self.complete(requests[:half]) + self.complete(requests[half:])
 
     def _prompt_ids(self, request: Request) -> list[int]:
-        return chat_ids(self.policy.tokenizer, request.prompt, request.system, request.examples)
+        return chat_ids(self.speaker.tokenizer, request.prompt, request.system, request.examples)
 
     @contextmanager
-    def _ready(self) -> Iterator[None]:
-        model = self.policy.model
-        training = model.training
-        trained_with = model.config._attn_implementation
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
-            stack.enter_context(merged(model) if self.adapters else model.disable_adapter())
+    def _ready(self) -> Iterator[Any]:
+        """The model to run, in eval mode; afterwards every part of it is in its own mode again."""
+        with torch.inference_mode(), self.speaker.speaking(self.adapters) as model:
+            modes = [(module, module.training) for module in model.modules()]
+            trained_with = model.config._attn_implementation
             try:
                 model.eval()
-                self.policy.inner.set_attn_implementation(self._attention(trained_with))
-                yield
+                model.set_attn_implementation(self._attention(model, trained_with))
+                yield model
             finally:
-                self.policy.inner.set_attn_implementation(trained_with)
-                model.train(training)
+                model.set_attn_implementation(trained_with)
+                for module, mode in modes:
+                    module.training = mode
 
-    def _attention(self, trained_with: str) -> str:
-        slow = self.policy.device.type == "cpu" and self.policy.inner.dtype == torch.bfloat16
+    @staticmethod
+    def _attention(model: Any, trained_with: str) -> str:
+        slow = model.device.type == "cpu" and model.dtype == torch.bfloat16
         replace = slow and trained_with in ("sdpa", "eager")
         return attention.register() if replace else trained_with
 
-    def _decode(self, requests: Sequence[Request]) -> list[Completion]:
-        policy = self.policy
+    def _decode(self, model: Any, requests: Sequence[Request]) -> list[Completion]:
+        speaker = self.speaker
         prompts = [self._prompt_ids(request) for request in requests]
-        shared, cache = self._shared_prefix(prompts)
+        shared, cache = self._shared_prefix(model, prompts)
         rest = [prompt[shared:] for prompt in prompts]
-        ids, mask = _left_padded(rest, policy.pad_id, policy.device)
+        ids, mask = _left_padded(rest, speaker.pad_id, speaker.device)
         mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)  # [B, T]
-        suppressed = [] if self.adapters else policy.marker_ids
-        sampler = Sampler(requests, suppressed, policy.stop_ids, policy.device)
-        texts = [_Text(request, policy.stop_ids, policy.decode) for request in requests]
+        suppressed = [] if self.adapters else speaker.marker_ids
+        sampler = Sampler(requests, suppressed, speaker.stop_ids, speaker.device)
+        texts = [_Text(request, speaker.stop_ids, speaker.decode) for request in requests]
         rows = list(range(len(requests)))  # the request that each row of the batch belongs to
         while True:
-            logits = self._forward(ids, mask, cache)  # [R, V]
+            logits = self._forward(model, ids, mask, cache)  # [R, V]
             tokens = sampler.draw(logits, rows)  # [R]
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 texts[row].take(token)
@@ -116,30 +113,31 @@ class LocalGenerator:
                 break
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             if len(going) <= SHRINK_AT * len(rows):
-                kept = torch.tensor(going, device=policy.device)
+                kept = torch.tensor(going, device=speaker.device)
                 cache.batch_select_indices(kept)
                 mask, tokens, rows = mask[kept], tokens[kept], [rows[place] for place in going]
             ids = tokens[:, None]
         return [text.completion() for text in texts]
 
-    def _shared_prefix(self, prompts: list[list[int]]) -> tuple[int, Any]:
+    def _shared_prefix(self, model: Any, prompts: list[list[int]]) -> tuple[int, Any]:
         """Run what all prompts begin with once; its length, and a cache that holds it for each."""
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self.policy.inner.config)
+        cache = DynamicCache(config=model.config)
         columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)  # each row keeps a token
         shared = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
         if len(prompts) == 1 or shared < SHARED_FROM:
             return 0, cache
-        ids = torch.tensor([prompts[0][:shared]], device=self.policy.device)
-        self._forward(ids, torch.ones_like(ids), cache)
+        ids = torch.tensor([prompts[0][:shared]], device=self.speaker.device)
+        self._forward(model, ids, torch.ones_like(ids), cache)
         cache.batch_repeat_interleave(len(prompts))
         return shared, cache
 
-    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    @staticmethod
+    def _forward(model: Any, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Logits [B, V] after the last of ``ids`` [B, T]; ``mask`` [B, L] covers the cache too."""
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self.policy.inner(
+        output = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,

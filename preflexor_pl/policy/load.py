@@ -10,6 +10,7 @@ import platform
 import shutil
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading, require_model
 from preflexor_pl.core.packages import PackageFile, is_package_name, locate, verify
 from preflexor_pl.core.progress import say
-from preflexor_pl.core.settings import PolicySettings
 
 ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
 CONVERSION = 1  # raise it when converted folders of older versions must not be used
@@ -117,10 +117,10 @@ def _convert(gguf: Path, folder: Path) -> None:
     os.replace(half_made, folder)
 
 
-def base_dtype(settings: PolicySettings) -> torch.dtype:
-    """The dtype of the frozen base: what ``settings`` say, or what this processor does well."""
-    if settings.dtype != "auto":
-        return torch.float32 if settings.dtype == "float32" else torch.bfloat16
+def resolve_dtype(name: str) -> torch.dtype:
+    """The dtype that ``auto``, ``float32`` or ``bfloat16`` stands for on this processor."""
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
     return torch.bfloat16 if _has_bf16() else torch.float32
 
 
@@ -132,11 +132,24 @@ def _has_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def load_base(settings: PolicySettings, source: ModelSource) -> tuple[Any, Any]:
+def load_base(
+    source: ModelSource,
+    dtype: torch.dtype,
+    attention: str = "sdpa",
+    quantization: str | None = None,
+    key: str = "model.policy.model_name",
+) -> tuple[Any, Any]:
     """The model and its tokenizer, as they come.
 
+    Args:
+        source: where its files are.
+        dtype: of its weights; of its sums where they are quantised.
+        attention: attention kernel of transformers.
+        quantization: ``4bit`` or None.
+        key: the setting to name in an error.
+
     Returns:
-        (model in eval mode on the CPU in :func:`base_dtype`, tokenizer that pads on the left).
+        (model in eval mode on the CPU, tokenizer).
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -145,12 +158,38 @@ def load_base(settings: PolicySettings, source: ModelSource) -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(source.location)
             model = AutoModelForCausalLM.from_pretrained(
                 source.location,
-                dtype=base_dtype(settings),
-                attn_implementation=settings.attn_implementation,
+                dtype=dtype,
+                attn_implementation=attention,
+                quantization_config=_nf4(dtype) if quantization else None,
             )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"model.policy.model_name: {source.name} did not load: {reason}"
-        ) from error
+        raise ConfigError(f"{key}: {source.name} did not load: {reason}") from error
     return model.eval(), tokenizer
+
+
+def require_attention(name: str) -> None:
+    """Refuse an attention kernel that is not there; loads nothing.
+
+    Raises:
+        ConfigError: says what to install, or what to choose instead.
+    """
+    if name != "flash_attention_2":
+        return
+    key = "model.policy.attn_implementation: flash_attention_2"
+    if find_spec("flash_attn") is None:
+        raise ConfigError(f"{key} is not installed: pip install 'preflexor_pl[flash-attn]' or sdpa")
+    if not torch.cuda.is_available():
+        raise ConfigError(f"{key} needs a CUDA device: use sdpa")
+
+
+def _nf4(dtype: torch.dtype) -> Any:
+    """QLoRA's settings (Dettmers et al., 2023, arXiv:2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )

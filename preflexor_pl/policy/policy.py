@@ -1,80 +1,164 @@
-"""The model in training: one copy of the weights, policy with adapters on, base with them off."""
+"""The model in training, and the two it is measured against: its base and its reference.
 
+With adapters one copy of the weights serves all three: all off is the base, which is the teacher;
+the earlier phases' adapters alone are the reference; all on is the policy. Weights that train
+themselves need real copies.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from losses import PairLogps
 from losses.logps import sum_pairs, token_logps
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
-from preflexor_pl.policy.adapters import attach_lora
-from preflexor_pl.policy.card import write_adapter
-from preflexor_pl.policy.load import find_model, load_base
-from preflexor_pl.policy.markers import register_markers
+from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
+from preflexor_pl.policy.card import write_adapter, write_whole
+from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
+from preflexor_pl.policy.start import Start, check_base, read_start
 
 
-class Policy(nn.Module):
-    """Weights, tokenizer and markers of the model that is trained.
+class Policy(LanguageModel):
+    """The language model that trains.
 
     Args:
-        settings: which model, and how it is held.
+        settings: which model, where it starts from, and how it is held.
         seed: of the adapters' first values.
+        reflection: whether this phase trains the rows of the reflection markers too.
+        reference: whether log-probs of the reference will be asked for.
 
     Attributes:
-        model: the peft model.
-        tokenizer: with the markers registered.
-        markers: ids of the four markers.
-        stop_ids: ids that end the model's turn.
+        model: the peft model, or the transformers model where every weight trains.
+        start: what the phases before left; None in a first phase.
+        trained_rows: ids of the markers whose rows train; those that an earlier phase trained stay
+            as they are.
+        base_copy: the base, where the weights under the adapters are not the base's own.
+        reference_copy: the reference, where every weight trains.
 
     Raises:
-        ConfigError: the model cannot be had, or a marker row would get no gradient.
+        ConfigError: the model cannot be had, or does not go with what it starts from.
     """
 
-    def __init__(self, settings: PolicySettings, seed: int = 0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        settings: PolicySettings,
+        seed: int = 0,
+        reflection: bool = False,
+        reference: bool = False,
+    ) -> None:
+        source = find_model(settings.model_name)
+        start = read_start(settings.start_from) if settings.start_from else None
+        weights = source
+        if start:
+            check_base(start, source.name, source.sha256)
+            weights = replace(source, location=str(start.folder)) if start.is_whole else source
+        dtype = resolve_dtype(settings.dtype if settings.lora else "float32")
+        base, tokenizer = load_base(
+            weights, dtype, settings.attn_implementation, settings.quantization
+        )
+        super().__init__(source, base, tokenizer, settings.add_tokens)
         self.settings = settings
-        self.source = find_model(settings.model_name)
-        base, self.tokenizer = load_base(settings, self.source)
-        self.markers, self.new_ids = register_markers(base, self.tokenizer, settings.add_tokens)
-        self.trained_rows = [self.markers.think_start, self.markers.think_end]
-        self.end_id = end_of_turn_id(self.tokenizer)
-        if self.end_id is None:
-            raise ConfigError(
-                f"{settings.model_name}: its tokenizer has no token that ends a turn: set eos_token"
+        self.start: Start | None = start
+        self.trained_rows = self._untrained(self.marker_ids[: 4 if reflection else 2])
+        if start:
+            start.put_rows(base)
+            self.model = stack_earlier(base, start.adapters)
+        self.base_copy: LanguageModel | None = None
+        self.reference_copy: nn.Module | None = None
+        if settings.lora:
+            first_values = derive_seed(seed, "lora")
+            self.model = attach_lora(self.model, settings.lora, self.trained_rows, first_values)
+        else:
+            self._train_whole(reference)
+        if not settings.lora or (start and start.is_whole):
+            self.base_copy = load_language_model(settings.model_name, "model.policy.model_name")
+        if settings.gradient_checkpointing:
+            self._checkpoint_activations()
+        self._tell_copies()
+
+    def _untrained(self, ids: list[int]) -> list[int]:
+        known = self.start.trained_markers if self.start else []
+        return [i for i in ids if self.tokenizer.convert_ids_to_tokens(i) not in known]
+
+    def _train_whole(self, reference: bool) -> None:
+        if self.start and self.start.adapters:
+            self.model = fold(self.model)
+        if reference:
+            self.reference_copy = copy.deepcopy(self.model).requires_grad_(False)
+        self.model.requires_grad_(True)
+
+    def _checkpoint_activations(self) -> None:
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        self.inner.gradient_checkpointing_enable({"use_reentrant": False})
+        for module in self.inner.modules():
+            # The layers ask whether they train; what is in them stays in eval mode: no dropout.
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
+
+    def _tell_copies(self) -> None:
+        parts = []
+        if not self.settings.lora:
+            count = sum(p.numel() for p in self.model.parameters())
+            parts.append(
+                f"{count / 1e6:.0f} M weights train: {_gigabytes(self.model)}, and twice as much "
+                "for the optimiser, and as much for gradients"
             )
-        self.stop_ids = frozenset({self.end_id, self.tokenizer.eos_token_id} - {None})
-        self.pad_id = self.end_id  # any id does: masks come from lengths, never from the pad id
-        start = derive_seed(seed, "lora")
-        self.model: Any = attach_lora(base, settings.lora, self.trained_rows, start)
+        if self.base_copy:
+            parts.append(f"a copy of the base as teacher: {_gigabytes(self.base_copy)}")
+        if self.reference_copy:
+            parts.append(f"a copy of the start as reference: {_gigabytes(self.reference_copy)}")
+        if parts:
+            say("Memory: " + "; ".join(parts))
 
     @property
     def inner(self) -> Any:
         """The transformers model itself, with the adapters' layers in place."""
-        return self.model.get_base_model()
+        return self.model.get_base_model() if self.settings.lora else self.model
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.inner.device
+    def artifact(self) -> str:
+        """What a run leaves: ``adapter``, or ``model`` where every weight trains."""
+        return "adapter" if self.settings.lora else "model"
 
     @property
-    def marker_ids(self) -> list[int]:
-        """The four markers' ids."""
-        m = self.markers
-        return [m.think_start, m.think_end, m.reflect_start, m.reflect_end]
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint belongs to: the base, and what the phase started from."""
+        return {
+            "model_name": self.settings.model_name,
+            "sha256": self.source.sha256,
+            "start": self.start.fingerprint if self.start else "",
+        }
 
-    @property
-    def max_positions(self) -> int:
-        """Longest sequence that the model was made for."""
-        config = self.inner.config
-        return getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31
+    @contextmanager
+    def speaking(self, adapted: bool) -> Iterator[Any]:
+        """The transformers model to draw text from: the policy as it is now, or its base.
+
+        Args:
+            adapted: True for the policy.
+        """
+        if not adapted and self.base_copy:
+            with self.base_copy.speaking(adapted) as model:
+                yield model
+            return
+        context: Any = nullcontext()
+        if self.settings.lora and not adapted:
+            context = using(self.model, ())
+        elif self.settings.lora and not self.settings.quantization:  # 4-bit weights take no sum
+            context = merged(self.model)
+        with context:
+            yield self.inner
 
     def logps(self, batch: PairBatch) -> PairLogps:
         """Summed log-probs of the supervised tokens of each side of each pair.
@@ -85,63 +169,74 @@ class Policy(nn.Module):
         Returns:
             PairLogps in float32, differentiable in the trained weights.
         """
-        # Columns before every row's first target need no logits: most prompts are longer than 1.
-        first = int(batch.first_target)
-        keep = batch.labels.shape[1] - first + 1
-        output = self.model(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            use_cache=False,
-            logits_to_keep=keep,
-        )
-        targets = batch.labels[:, first:]  # [2B, K]
-        logits = output.logits[:, :-1]  # [2B, K, V]
-        logps = token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
-        return sum_pairs(logps, targets)
+        return sum_pairs(_token_logps(self.model, batch), batch.labels[:, batch.first_target :])
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of a response: markers as strings where they were emitted as ids, the rest inert."""
-        names = {i: self.tokenizer.convert_ids_to_tokens(i) for i in self.marker_ids}
-        parts: list[str] = []
-        plain: list[int] = []
-        for token in [*ids, None]:
-            if token is not None and token not in names:
-                plain.append(token)
-                continue
-            text = self.tokenizer.decode(plain, skip_special_tokens=True)
-            parts.append(make_inert(text, self.special_strings))
-            plain = []
-            if token is not None:
-                parts.append(names[token])
-        return "".join(parts)
+    @torch.no_grad()
+    def reference_logps(self, batch: PairBatch) -> Tensor:
+        """Log-prob of each supervised token under the reference.
 
-    @property
-    def special_strings(self) -> list[str]:
-        """Every string that this tokenizer would read as a control token."""
-        return [str(t) for t in self.tokenizer.all_special_tokens] + [
-            token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
-        ]
+        Args:
+            batch: B pairs on the policy's device.
 
-    def save_adapter(self, folder: Path) -> None:
-        """Save what trains, with tokenizer and card; plain peft and transformers can load it."""
+        Returns:
+            [2B, T] in float32, at the columns of ``batch.labels``; 0 where unsupervised.
+        """
+        if self.settings.lora:
+            earlier = [name for name in self.model.peft_config if name != ADAPTER]
+            with using(self.model, earlier):
+                logps = _token_logps(self.model, batch)
+        elif self.reference_copy is not None:
+            logps = _token_logps(self.reference_copy, batch)
+        else:
+            raise RuntimeError("this policy holds no reference: build it with reference=True")
+        return nn.functional.pad(logps, (batch.first_target, 0))
+
+    def save(self, folder: Path) -> None:
+        """Save what trained, with tokenizer and card; plain peft and transformers can load it."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_adapter(self, folder)
+        (write_adapter if self.settings.lora else write_whole)(self, folder)
 
     def check_gradients(self) -> None:
-        """Refuse a model whose trained marker rows would get no gradient.
+        """Refuse a model some of whose trained weights, or marker rows, would get no gradient.
 
         Raises:
-            ConfigError: names the rows.
+            ConfigError: names them.
         """
-        ids = torch.tensor([self.trained_rows], device=self.device)
+        rows = self.trained_rows or self.marker_ids
         with torch.enable_grad():
-            self.model(input_ids=ids, use_cache=False).logits[
-                ..., self.trained_rows
-            ].sum().backward()
-        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        missing = [
-            name for name, p in trained if p.grad is None or ("token" in name and not p.grad.any())
-        ]
+            ids = torch.tensor([rows], device=self.device)
+            self.model(input_ids=ids, use_cache=False).logits[..., rows].sum().backward()
+        missing = [n for n, p in self.named_parameters() if p.requires_grad and not self._moves(p)]
         self.zero_grad(set_to_none=True)
         if missing:
             raise ConfigError(f"these weights would get no gradient: {', '.join(missing)[:200]}")
+
+    def _moves(self, parameter: nn.Parameter) -> bool:
+        gradient = parameter.grad
+        if gradient is None:
+            return False
+        rows = len(self.trained_rows)
+        tables = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
+        if parameter.shape == (rows, tables[0].weight.shape[1]):  # peft's trained rows
+            return bool(gradient.any(1).all())
+        if any(parameter is table.weight for table in tables):
+            return bool(gradient[self.trained_rows].any(1).all())
+        return True
+
+
+def _token_logps(model: Any, batch: PairBatch) -> Tensor:
+    """[2B, K] log-probs of the targets in the last K columns, from the first target on."""
+    # Columns before every row's first target need no logits: most prompts are longer than 1.
+    targets = batch.labels[:, batch.first_target :]
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+        logits_to_keep=targets.shape[1] + 1,
+    )
+    logits = output.logits[:, :-1]  # [2B, K, V]
+    return token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
+
+
+def _gigabytes(model: nn.Module) -> str:
+    return f"{sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9:.1f} GB"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import tensor
 
 from losses.logps import IGNORE_INDEX
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
@@ -110,12 +111,35 @@ def test_a_prompt_that_is_too_long_drops_its_pair(collator, max_length, max_prom
 
 def test_a_pair_without_a_target_is_told_before_the_batch_and_refused_in_it(tokenizer, collator):
     made = collator(AnswerOnly())
-    open_end = made.tokenize(replace(FULL, rejected="<|thinking|>Oh"))
-    fine = made.tokenize(replace(FULL, id="fine"))
-    assert made.is_supervised(fine)
-    assert not made.is_supervised(open_end)
+    open_end = replace(FULL, rejected="<|thinking|>Oh")
+    fine = replace(FULL, id="fine")
+    assert made.problem(fine) == ""
+    assert made.problem(open_end) == "rejected_no_target"
+    assert made.problem(replace(FULL, chosen="<|thinking|>Oh")) == "chosen_no_target"
+    assert made.problem(replace(FULL, prompt="Why? " * 99)) == "prompt_too_long"
+    assert made.unmasked().problem(open_end) == ""
     with pytest.raises(ValueError, match=r"no supervised token in pairs 0000-0001:"):
-        made([fine, open_end], (0, 0))
+        made([made.tokenize(fine), made.tokenize(open_end)], (0, 0))
+
+
+def test_the_reference_lies_under_the_tokens_and_is_summed_over_the_targets(collator):
+    made = collator(AnswerOnly())
+    pairs = [
+        TokenizedPair(
+            "a", [65] * 3, [66, 67], [68], reference=(tensor([-1.0, -2]), tensor([-4.0]))
+        ),
+        TokenizedPair("b", [65], [66], [67, 68], reference=(tensor([-8.0]), tensor([-16.0, -32]))),
+    ]
+    batch = made(pairs, (0, 0))
+    assert batch.reference.tolist() == [
+        [0, 0, 0, -1, -2], [0, -8, 0, 0, 0], [0, 0, 0, -4, 0], [0, -16, -32, 0, 0],
+    ]  # fmt: skip
+    batch.labels[0, 3] = batch.labels[3, 2] = -100  # a mask that is drawn anew
+    sums = batch.reference_logps()
+    assert (sums.chosen.tolist(), sums.rejected.tolist()) == ([-2, -8], [-4, -16])
+    assert (sums.chosen_len.tolist(), sums.rejected_len.tolist()) == ([1, 1], [1, 1])
+    without = [replace(pair, reference=None) for pair in pairs]
+    assert made(without, (0, 0)).reference_logps() is None
 
 
 def test_first_target_is_the_first_column_with_a_target_in_any_row(collator):

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
 
 FACTS = {
@@ -99,7 +100,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ResourceError, match="No space"):
         write_row(tmp_path / "metrics.csv", {"round": 1})
     assert (tmp_path / "metrics.csv").read_text() == "round\n0\n"
 

@@ -39,8 +39,13 @@ def test_anything_else_lacks_the_form(text):
     assert not has_form(text, thinking_tokens=99, finished=True)
 
 
-def test_a_reflection_is_part_of_the_form():
-    assert has_form("<|thinking|>t<|/thinking|><|reflect|>r<|/reflect|>a", 20, True)
+def test_a_reflection_is_part_of_the_form_where_it_is_trained_and_nowhere_else():
+    reflected = "<|thinking|>t<|/thinking|><|reflect|>r<|/reflect|>a"
+    for text in (reflected, GOOD):
+        assert has_form(text, 20, True, reflection=True) == (text == reflected)
+        assert has_form(text, 20, True) == (text == GOOD)
+    late = "<|thinking|>t<|/thinking|>a<|reflect|>r<|/reflect|>b"
+    assert not has_form(late, 20, True, reflection=True)
 
 
 def test_distinct_ignores_case_and_white_space():

@@ -19,7 +19,7 @@ def saved(request, tmp_path):
     with torch.no_grad():
         for weight in trained_state(policy).values():
             weight.add_(torch.randn(weight.shape, generator=noise) * 0.2)
-    policy.save_adapter(tmp_path / "run/adapter")
+    policy.save(tmp_path / "run/adapter")
     return policy, tmp_path / "run/adapter"
 
 
@@ -75,6 +75,6 @@ def test_base_json_says_which_base_and_which_tokens(saved):
 def test_a_secret_in_the_environment_is_in_no_file(saved, monkeypatch):
     policy, folder = saved
     monkeypatch.setenv("HF_TOKEN", "hf_not_a_real_one")
-    policy.save_adapter(folder)
+    policy.save(folder)
     for file in folder.iterdir():
         assert b"hf_not_a_real_one" not in file.read_bytes()

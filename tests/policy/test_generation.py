@@ -152,11 +152,11 @@ def test_short_memory_halves_the_batch(policy, monkeypatch):
     generator = LocalGenerator(policy, True)
     expected, decode, sizes = generator.complete(requests(WARM)), generator._decode, []
 
-    def little_memory(batch):
+    def little_memory(model, batch):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.OutOfMemoryError
-        return decode(batch)
+        return decode(model, batch)
 
     monkeypatch.setattr(generator, "_decode", little_memory)
     assert generator.complete(requests(WARM)) == expected
@@ -164,7 +164,7 @@ def test_short_memory_halves_the_batch(policy, monkeypatch):
 
 
 def test_no_memory_at_all_is_an_error_with_advice(policy, monkeypatch):
-    def no_memory(batch):
+    def no_memory(model, batch):
         raise torch.OutOfMemoryError
 
     generator = LocalGenerator(policy, True)

@@ -1,0 +1,38 @@
+"""Files that are whole or not there: written beside their place, then moved into it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from preflexor_pl.core.errors import ResourceError
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there when the block ends well takes the place of ``path``.
+
+    The folder is made. A block that fails leaves ``path`` as it was.
+
+    Raises:
+        ResourceError: the disk or the permissions do not allow it.
+    """
+    part = path.with_name(f".{path.name}.part")  # one name: a killed run leaves one at most
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``, or leave it as it was; see :func:`replaced`."""
+    with replaced(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")

@@ -1,0 +1,117 @@
+"""A causal model with its tokenizer: what generation needs of a model, whoever trains it.
+
+Frozen. ``Policy`` is the one that trains; a teacher with weights of its own is one of these as it
+is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from preflexor_pl.core.chat import end_of_turn_id
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype
+from preflexor_pl.policy.markers import register_markers
+
+
+class LanguageModel(nn.Module):
+    """Weights, tokenizer and markers of one model.
+
+    Args:
+        source: where it came from.
+        model: a transformers model; its weights are frozen.
+        tokenizer: of the model; gets the markers that it lacks.
+        add_tokens: whether it may get them.
+
+    Attributes:
+        markers: ids of the four markers.
+        new_ids: ids among them that the tokenizer lacked.
+        end_id: the id that ends a turn.
+        stop_ids: ids that end the model's turn.
+
+    Raises:
+        ConfigError: the tokenizer lacks a marker and may not get it, or has no end of turn.
+    """
+
+    def __init__(
+        self, source: ModelSource, model: Any, tokenizer: Any, add_tokens: bool = True
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.model = model.requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.markers, self.new_ids = register_markers(model, tokenizer, add_tokens)
+        self.end_id = end_of_turn_id(tokenizer)
+        if self.end_id is None:
+            raise ConfigError(
+                f"{source.name}: its tokenizer has no token that ends a turn: set eos_token"
+            )
+        self.stop_ids = frozenset({self.end_id, tokenizer.eos_token_id} - {None})
+        self.pad_id = self.end_id  # any id will do: masks come from lengths
+
+    @property
+    def inner(self) -> Any:
+        """The transformers model itself."""
+        return self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.inner.device
+
+    @property
+    def marker_ids(self) -> list[int]:
+        """The four markers' ids."""
+        m = self.markers
+        return [m.think_start, m.think_end, m.reflect_start, m.reflect_end]
+
+    @property
+    def max_positions(self) -> int:
+        """Longest sequence that the model was made for."""
+        config = self.inner.config
+        return getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31
+
+    @property
+    def special_strings(self) -> list[str]:
+        """Every string that this tokenizer would read as a control token."""
+        return [str(t) for t in self.tokenizer.all_special_tokens] + [
+            token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
+        ]
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of a response: markers as strings where they were emitted as ids, the rest inert."""
+        names = {i: self.tokenizer.convert_ids_to_tokens(i) for i in self.marker_ids}
+        parts: list[str] = []
+        plain: list[int] = []
+        for token in [*ids, None]:
+            if token is not None and token not in names:
+                plain.append(token)
+                continue
+            text = self.tokenizer.decode(plain, skip_special_tokens=True)
+            parts.append(make_inert(text, self.special_strings))
+            plain = []
+            if token is not None:
+                parts.append(names[token])
+        return "".join(parts)
+
+    @contextmanager
+    def speaking(self, adapted: bool) -> Iterator[Any]:
+        """The transformers model to draw text from.
+
+        Args:
+            adapted: True for what training made of it; here there is no such thing.
+        """
+        yield self.inner
+
+
+def load_language_model(
+    name: str, key: str, quantization: str | None = None, attention: str = "sdpa"
+) -> LanguageModel:
+    """A frozen model by its name; raises ConfigError naming ``key``."""
+    source = find_model(name, key)
+    model, tokenizer = load_base(source, resolve_dtype("auto"), attention, quantization, key)
+    return LanguageModel(source, model, tokenizer)

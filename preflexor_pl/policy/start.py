@@ -1,0 +1,150 @@
+"""Where a phase starts: what the phases before it left on disk.
+
+A run of adapters leaves ``adapter/``: its own at the root, those of the phases before it in
+``phase-1/``, ``phase-2/``, so that the folder stands alone. A run of full fine-tuning leaves
+``model/``, whole weights. The marker rows that earlier phases trained become rows of the base's
+table: peft lets one adapter at a time have rows, and the base itself never sees a marker.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preflexor_pl.core.errors import ConfigError
+
+CARD = "base.json"
+WEIGHTS = "adapter_model.safetensors"
+ROWS = ".token_adapter.trainable_tokens_delta"  # peft's name of the trained rows of a table
+KEY = "model.policy.start_from"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A folder that a phase left.
+
+    Attributes:
+        folder: of the adapter, or of the whole model.
+        known: what its ``base.json`` says.
+    """
+
+    folder: Path
+    known: dict[str, Any]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the folder holds whole weights, of full fine-tuning."""
+        return bool(self.known.get("whole"))
+
+    @property
+    def adapters(self) -> list[Path]:
+        """The folders of the adapters, the oldest phase first; none where weights are whole."""
+        if self.is_whole:
+            return []
+        return [*(self.folder / name for name in self.known["phases"]), self.folder]
+
+    @property
+    def trained_markers(self) -> list[str]:
+        """Markers whose rows some phase trained."""
+        return self.known["trained_markers"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of every weight that the phases trained."""
+        total = hashlib.sha256()
+        files = sorted(self.folder.glob("*.safetensors")) if self.is_whole else []
+        for file in [*files, *(adapter / WEIGHTS for adapter in self.adapters)]:
+            with file.open("rb") as weights:
+                total.update(hashlib.file_digest(weights, "sha256").digest())
+        return total.hexdigest()
+
+    @torch.no_grad()
+    def put_rows(self, model: Any) -> None:
+        """Write the marker rows as the phases left them into the tables of ``model``."""
+        tables = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
+        for name, rows in self.known["first_rows"].items():
+            for token, row in rows.items():
+                weight = tables[name].weight
+                weight[int(token)] = torch.tensor(row, dtype=weight.dtype)
+        if self.is_whole:
+            return
+        settings = json.loads((self.folder / "adapter_config.json").read_text(encoding="utf-8"))
+        trained = settings.get("trainable_token_indices") or {}
+        modules = {name.split(".")[-1]: module for name, module in model.named_modules()}
+        for key, values in _weights(self.folder).items():
+            if key.endswith(ROWS):
+                table = key.removesuffix(ROWS).split(".")[-1]
+                weight = modules[table].weight
+                weight[torch.tensor(trained[table])] = values.to(weight.dtype)
+
+
+def read_start(name: str) -> Start:
+    """The start that ``model.policy.start_from`` names; loads no weights.
+
+    Args:
+        name: a run, or the folder of an adapter or of whole weights that a run left.
+
+    Raises:
+        ConfigError: there is none, or it is not what a finished run leaves.
+    """
+    given = Path(name).expanduser()
+    if not given.is_dir():
+        raise ConfigError(
+            f"{KEY}: {name} does not exist: run the phase before it first, or give a run or the "
+            "folder of an adapter"
+        )
+    for folder in (given, given / "adapter", given / "model"):
+        if (folder / CARD).is_file():
+            return _checked(folder)
+    if (given / "config.yaml").is_file():
+        raise ConfigError(f"{KEY}: {name} is a run that is not finished: run its command again")
+    raise ConfigError(f"{KEY}: {name} holds no {CARD}: give a run, or an adapter that a run left")
+
+
+def _checked(folder: Path) -> Start:
+    try:
+        start = Start(folder, json.loads((folder / CARD).read_text(encoding="utf-8")))
+        wanted = {"model", "sha256", "first_rows", "trained_markers", "phases"}
+        lacking = wanted - start.known.keys()
+        files = [adapter / WEIGHTS for adapter in start.adapters] if not lacking else []
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{KEY}: {folder / CARD} is damaged ({error})") from error
+    if lacking:
+        raise ConfigError(f"{KEY}: {folder / CARD} lacks {', '.join(sorted(lacking))}")
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"{KEY}: {file} is missing: copy the whole folder of the adapter")
+    return start
+
+
+def check_base(start: Start, name: str, sha256: str) -> None:
+    """Refuse a start that was trained on another base.
+
+    Raises:
+        ConfigError: names both.
+    """
+    if start.known["sha256"] != sha256 or (not sha256 and start.known["model"] != name):
+        raise ConfigError(
+            f"{KEY}: {start.folder} was trained on {start.known['model']}, and "
+            f"model.policy.model_name is {name}: both must be the same model"
+        )
+
+
+def lora_weights(folder: Path) -> dict[str, Tensor]:
+    """The adapter's matrices in ``folder``, without its marker rows."""
+    return {name: w for name, w in _weights(folder).items() if not name.endswith(ROWS)}
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ConfigError(f"{KEY}: {folder / WEIGHTS} is damaged ({error})") from error

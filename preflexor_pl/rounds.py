@@ -1,0 +1,185 @@
+"""The rounds of one run: makes what is missing on disk, reads what is there, and tokenises it.
+
+runs/<name>/held_out/            asked about the held-out documents, fixed before the first step
+runs/<name>/rounds/round-0000/   the pairs of a round, and the policy that they were made with
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.progress import say
+from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.journal import without_calls
+from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.policy import Policy
+from preflexor_pl.policy.reference import with_reference
+
+HELD_OUT = -1  # the round number of the held-out pairs
+
+
+class Rounds:
+    """The rounds of one run.
+
+    Args:
+        run: the run's folder.
+        library: chunks and their graph.
+        split: ids of the chunks to train on, and of those held out.
+        settings: what the pairs are made of.
+        policy: the model in training.
+        teacher_model: whose frozen weights are the teacher; the policy's own base, mostly.
+        collator: pairs to tensors.
+        token_budget: padded tokens in one forward pass.
+        batch_size: texts generated together.
+        seed: of the run.
+
+    Attributes:
+        teacher: writes questions, thinking and chosen answers.
+        writer: the policy, writing rejected answers.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        library: Library,
+        split: tuple[list[str], list[str]],
+        settings: PairSettings,
+        policy: Policy,
+        teacher_model: LanguageModel,
+        collator: PairCollator,
+        token_budget: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.run = run
+        self.library = library
+        self.split = split
+        self.settings = settings
+        self.policy = policy
+        self.teacher_model = teacher_model
+        self.teacher: Any = LocalGenerator(teacher_model, False, batch_size)
+        self.writer: Any = LocalGenerator(policy, True, batch_size)
+        self.collator = collator
+        self.token_budget = token_budget
+        self.seed = seed
+
+    def folder(self, index: int) -> Path:
+        """Where the files of a round are."""
+        return round_folder(self.run, index)
+
+    def make(self, index: int, wanted: int, policy_step: int) -> list[PreferencePair]:
+        """The pairs of a round, made by the policy as it is unless they are there.
+
+        Args:
+            index: of the round.
+            wanted: how many pairs; a shortfall is told.
+            policy_step: optimiser steps made so far, for the record.
+        """
+        folder = self.folder(index)
+        if self.policy.settings.lora and not (folder / "manifest.json").exists():
+            self.policy.save(folder / "policy")
+        pairs = self._make(folder, index, wanted, policy_step)
+        if len(pairs) < wanted:
+            say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
+        return pairs
+
+    def held_out(self, wanted: int) -> list[PreferencePair]:
+        """Questions about the held-out documents; their rejected answers are fixed at round 0.
+
+        Raises:
+            CorpusError: fewer than two pairs came out.
+        """
+        folder = self.run / "held_out"
+        settings = replace(self.settings, topics=3 * wanted, questions_per_topic=1)
+        pairs = self._maker(settings).make(folder, HELD_OUT, wanted, self.split[1])
+        if len(pairs) < 2:
+            raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
+        return pairs
+
+    def replay(self, index: int, wanted: int, policy_step: int) -> list[PreferencePair]:
+        """The pairs of a round with its rejected answers drawn anew by the policy as it is.
+
+        The teacher's part is read from the round's journal. Every batch is the one that was drawn
+        then, so the policy of that round gives the same texts.
+
+        Raises:
+            ConfigError: the run has no such round.
+        """
+        folder = self.folder(index)
+        if not (folder / "manifest.json").exists():
+            raise ConfigError(f"{folder} is no complete round")
+        with tempfile.TemporaryDirectory() as name:
+            again = Path(name)
+            shutil.copy(folder / "plan.json", again)
+            without_calls(folder / "calls.jsonl", "rejected/", again / "calls.jsonl")
+            return self._make(again, index, wanted, policy_step)
+
+    def tokenized(
+        self, pairs: Sequence[PreferencePair], folder: Path, reference: bool
+    ) -> list[TokenizedPair]:
+        """The pairs as ids; says how many responses were cut.
+
+        Args:
+            pairs: of one round, or the held-out ones.
+            folder: theirs.
+            reference: whether the loss needs the reference's log-probs.
+
+        Raises:
+            CorpusError: not one of them fits.
+        """
+        usable = [pair for pair in pairs if not self.collator.problem(pair)]
+        made = [made for pair in usable if (made := self.collator.tokenize(pair))]
+        cut = sum(pair.truncated for pair in made)
+        if cut or len(made) < len(pairs):
+            lost = len(pairs) - len(made)
+            say(f"  {cut} responses cut to data.max_length, {lost} pairs unusable")
+        if not made:
+            raise CorpusError(
+                f"{folder}: no pair fits: raise data.max_length or data.max_prompt_length"
+            )
+        if not reference:
+            return made
+        title = "held-out pairs" if folder.name == "held_out" else f"round {int(folder.name[6:])}"
+        path = folder / "reference.safetensors"
+        return with_reference(self.policy, self.collator, made, self.token_budget, path, title)
+
+    def _make(
+        self, folder: Path, index: int, wanted: int, policy_step: int
+    ) -> list[PreferencePair]:
+        earlier = [self.folder(number) / "pairs.jsonl" for number in range(index)]
+        asked = [question(pair) for path in earlier for pair in read_pairs(path)]
+        maker = self._maker(self.settings)
+        return maker.make(folder, index, wanted, self.split[0], asked, policy_step)
+
+    def _maker(self, settings: PairSettings) -> PairMaker:
+        policy, teacher = self.policy, self.teacher_model
+        return PairMaker(
+            settings,
+            self.library,
+            self.teacher,
+            self.writer,
+            lambda text: len(encode(policy.tokenizer, text)),
+            [*policy.special_strings, *teacher.special_strings],
+            self.seed,
+            self.collator.problem,
+        )
+
+
+def round_folder(run: Path, index: int) -> Path:
+    """Where the files of a run's round are."""
+    return run / "rounds" / f"round-{index:04d}"
+
+
+def question(pair: PreferencePair) -> str:
+    """The question of a pair, without its trigger."""
+    return pair.prompt.removesuffix(TRIGGER)
