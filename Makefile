@@ -6,7 +6,7 @@ READY := .venv/.ready
 CONFIG ?= configs/orpo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fit test check fix clean
+.PHONY: help venv fit phases test check fix clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -15,6 +15,12 @@ venv: $(READY)  ## make .venv with everything pinned in constraints.txt
 
 fit: $(READY)  ## train: make fit ARGS="--trainer.max_epochs 2"
 	$(BIN)/python -m preflexor_pl.fit --config $(CONFIG) $(ARGS)
+
+phases: $(READY)  ## the three phases in a row (about 40 minutes), then one table over them
+	$(BIN)/python -m preflexor_pl.fit --config configs/orpo.yaml
+	$(BIN)/python -m preflexor_pl.fit --config configs/exo.yaml
+	$(BIN)/python -m preflexor_pl.fit --config configs/reflect.yaml
+	$(BIN)/python -m preflexor_pl.phases runs/orpo runs/exo runs/reflect
 
 test: $(READY)  ## run the tests: make test ARGS='-m "not slow"'
 	$(BIN)/python -m pytest $(ARGS)

@@ -31,7 +31,8 @@ MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 _UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
 _IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
-_REFUSED = re.compile(r"Errors: - (.*?) - Expected a <class 'NoneType'>")
+_REFUSED = re.compile(r".*Errors: - (.*?) - Expected a <class 'NoneType'>")  # the innermost
+_GIVEN = re.compile(r"Given value: (\S+)")
 _CLASS = re.compile(r"class_path='([\w.]+)'")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 
@@ -155,8 +156,12 @@ def _one_line(message: str, parser: LightningArgumentParser) -> str:
     line = " ".join(message.split())
     refused = _REFUSED.search(line)
     if refused:  # what the first of several types said; the others are not what the user meant
-        owner = _KEY.search(line) or _CLASS.search(line)
-        line = f"{owner.group(1)}: {refused.group(1)}" if owner else refused.group(1)
+        said, given = refused.group(1), _GIVEN.search(line, refused.end())
+        named = _CLASS.search(line)
+        owner = ".".join(_KEY.findall(line)) or (named.group(1) if named else "")
+        if said.startswith("Expected") and given:
+            said += f", got {given.group(1)}"
+        line = f"{owner}: {said}" if owner else said
     line = line[:400]
     unknown, in_group = _UNKNOWN.search(line), _IN_GROUP.search(line)
     if not unknown and not in_group:

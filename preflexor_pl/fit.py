@@ -18,6 +18,7 @@ from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
 from preflexor_pl.policy.load import require_attention
 from preflexor_pl.policy.start import read_start
+from preflexor_pl.publish import PushToHub
 from preflexor_pl.run_folder import RunFolder, readable
 
 
@@ -86,7 +87,7 @@ def _finish(trainer: Trainer) -> None:
     module = trainer.lightning_module
     module.to(trainer.strategy.root_device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EvaluateRounds | FinishRun):
+        if isinstance(callback, EvaluateRounds | FinishRun | PushToHub):
             callback.on_train_end(trainer, module)
 
 

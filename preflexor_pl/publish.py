@@ -151,7 +151,7 @@ def _bounded_requests() -> Iterator[None]:
 
 
 class PushToHub(Checkpoint):
-    """Pushes adapter, tokenizer and log history to ``repo_id``, and all pairs to ``repo_id``_data.
+    """Pushes model, tokenizer and log history to ``repo_id``, and all pairs to ``repo_id``_data.
 
     It does so when a round has been trained, and once more at the end of training, when the log has
     the last evaluation and the last round may have been cut short; the commits are called
@@ -209,7 +209,7 @@ class PushToHub(Checkpoint):
                 _write_pairs(data.run, pairs, self.repo_id)
                 url = self._publish(pairs, f"{self.repo_id}_data", message, "dataset")
                 owner = url.split("/")[-2]  # repo_id need not name it
-                data.policy.save_adapter(model)
+                data.policy.save(model)
                 _adapt_card(model, f"{owner}/{self.repo_id.split('/')[-1]}")
                 _copy(model, {name: data.run / name for name in LOG_HISTORY})
                 say(f"Pushed {message} to {self._publish(model, self.repo_id, message, 'model')}")
@@ -246,7 +246,7 @@ def _write_pairs(run: Path, folder: Path, model: str) -> None:
 
 
 def _adapt_card(folder: Path, repo_id: str) -> None:
-    """Make a saved adapter's card hold on the hub, without this folder and local bases."""
+    """Make a saved model's card hold on the hub, without this folder and local bases."""
     path = folder / "README.md"
     card = path.read_text(encoding="utf-8")
     base = re.search(r"^base_model: (.*)\n", card, re.MULTILINE)

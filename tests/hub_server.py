@@ -76,7 +76,7 @@ class HubServer:
             if part in path and failure == "hang":
                 self._over.wait()
             if part in path:
-                return failure, {"error": f"told to fail; was sent {authorization}"}
+                return failure, {"error": f"told to fail:\nwas sent {authorization}"}
         if not authorization:
             return 401, {"error": "Invalid username or password."}
         if path == "/api/repos/create":

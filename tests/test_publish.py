@@ -5,7 +5,9 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from io import StringIO
 from itertools import count
+from logging import getLogger
 from tempfile import gettempdir
+from traceback import format_exception
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +54,7 @@ def run(tmp_path):
 def stand_in(run, epochs_per_round=1, card="A card.\n"):
     """What the hooks are called with in an epoch; ``weights``: what that epoch has made of them."""
 
-    def save_adapter(folder):
+    def save(folder):
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").write_bytes(b"\0\xff" + data.weights)
         (folder / "README.md").write_text(card.format(folder=folder.as_posix()))
@@ -60,7 +62,7 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
     data = SimpleNamespace(
         run=run,
         epochs_per_round=epochs_per_round,
-        policy=SimpleNamespace(save_adapter=save_adapter),
+        policy=SimpleNamespace(save=save),
     )
     trainer = SimpleNamespace(datamodule=data)
 
@@ -131,7 +133,7 @@ def test_a_token_that_cannot_be_sent(hub, run, monkeypatch, tmp_path, token):
     [
         ({"": 401}, "owner/name", "HTTP 401, the token may not write there: log in with `hf auth"),
         ({"": 403}, "owner/name", "HTTP 403"),
-        ({"": 500}, "owner/name", r"HTTP 500: told to fail; was sent Bearer \*\*\*: try again"),
+        ({"": 500}, "owner/name", r"HTTP 500: told to fail: was sent Bearer \*\*\*: try again"),
         ({"/commit": 409}, "owner/name", "HTTP 409"),
         ({"/preupload": 429}, "owner/name", "HTTP 429"),
         ({"": "drop"}, "owner/name", "RemoteProtocolError .*: check the network and the endpoint"),
@@ -146,8 +148,8 @@ def test_a_failure_is_one_line_without_the_token(hub, run, failing, repo_id, sai
     line = str(error.value)
     assert line.startswith(f"cannot push the model {repo_id} to {hub.url}: ")
     assert "\n" not in line
-    assert SECRET not in line
-    assert error.value.__suppress_context__
+    assert SECRET not in "".join(format_exception(error.value))
+    assert len(set(hub.requests)) == len(hub.requests)  # nothing was asked for again
     assert not any(repository.commits for repository in hub.repositories.values())
 
 
@@ -255,11 +257,12 @@ def test_the_pairs_load_as_a_dataset_without_those_of_an_earlier_run(hub, run, t
     assert "license" not in card
 
 
-def test_the_card_says_how_to_load_the_model_from_the_hub(hub, run):
+def test_the_card_says_how_to_load_the_model_from_the_hub(hub, run, monkeypatch):
+    monkeypatch.chdir(run)
     push = PushToHub("name", endpoint=hub.url)
     card = '---\nbase_model: {base}\n---\nfolder = "{{folder}}"\nload("{{folder}}/x")\n'
     written = []
-    for base in ("owner/base", "package:some/model.gguf", str(run)):
+    for base in ("owner/base", "package:some/model.gguf", "rounds/round-0000"):
         push.on_train_epoch_end(*stand_in(run, card=card.format(base=base))(0))
         written.append(hub.model(f"{OWNER}/name").files["README.md"].decode())
     body = (
@@ -276,10 +279,15 @@ def test_the_card_says_how_to_load_the_model_from_the_hub(hub, run):
         ({"/commit": 500}, "HTTP 500"),
         ({"models/owner/name/commit": 500}, "the model owner/name to"),
         ({"": "drop"}, "RemoteProtocolError"),
+        ({"/preupload": "drop"}, "no answer to 1 requests"),
         (None, "ConnectError"),
     ],
 )
-def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(hub, run, capfd, failing, said):
+def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(
+    hub, run, capfd, caplog, monkeypatch, failing, said
+):
+    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(getLogger("huggingface_hub"), "propagate", True)  # its lines to caplog
     push = PushToHub("owner/name", endpoint=hub.url if failing else GONE)
     epoch, hub.failing = stand_in(run), failing or {}
     push.on_train_epoch_end(*epoch(0))
@@ -288,6 +296,7 @@ def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(hub, run, cap
     assert said in out
     assert out.count("\n") == 1
     assert not err
+    assert not caplog.records
     assert SECRET not in out
     push.endpoint, hub.failing = hub.url, {}
     push.on_train_epoch_end(*epoch(1))
@@ -298,10 +307,10 @@ def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(hub, run, cap
 def test_a_full_disk_is_one_line_too(hub, run, capsys):
     trainer, _ = stand_in(run)(0)
 
-    def save_adapter(folder):
+    def save(folder):
         raise OSError(28, "No space left on device")
 
-    trainer.datamodule.policy.save_adapter = save_adapter
+    trainer.datamodule.policy.save = save
     PushToHub("owner/name", endpoint=hub.url).on_train_epoch_end(trainer, None)
     assert capsys.readouterr().out.startswith("round_0 is not on the hub: [Errno 28] No space")
 
@@ -327,7 +336,7 @@ def test_the_callback_is_named_in_a_config(train):
 
 
 class Watch(Callback):
-    """Keeps the adapter after each epoch, and a log as an evaluation would."""
+    """Keeps the model after each epoch, and a log as an evaluation would."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -340,7 +349,7 @@ class Watch(Callback):
         self.note(trainer)
 
     def on_train_epoch_end(self, trainer, module):
-        module.policy.save_adapter(self.folder / str(trainer.current_epoch))
+        module.policy.save(self.folder / str(trainer.current_epoch))
 
     def on_train_end(self, trainer, module):
         self.note(trainer)
@@ -362,23 +371,15 @@ def whole_run(tmp_path_factory, model_folder):
     from preflexor_pl.core.settings import LoRASettings, PolicySettings
     from preflexor_pl.module import PreferenceModule
     from tests.scripted import Scripted
-    from tests.test_regeneration import make_data
+    from tests.test_regeneration import make_data, taught_by
 
     folder = tmp_path_factory.mktemp("publish")
     data, numbers = make_data(folder), count()
-    make = data._maker
 
-    def with_a_scripted_teacher(**changes):
-        maker = make(**changes)
-        maker.teacher = Scripted(
-            "script",
-            lambda kind, subject, again: (
-                f"How does {subject} bend {next(numbers)}?" if kind == "question" else None
-            ),
-        )
-        return maker
+    def reply(kind, subject, again):
+        return f"How does {subject} bend {next(numbers)}?" if kind == "question" else None
 
-    data._maker = with_a_scripted_teacher
+    taught_by(data, Scripted("script", reply))
     data.pair_settings = replace(data.pair_settings, rejected="teacher")  # it is quicker
     settings = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     with pytest.MonkeyPatch.context() as patch, HubServer() as hub:
@@ -402,6 +403,7 @@ def test_a_run_pushes_what_each_round_trained(whole_run):
     weights = "adapter_model.safetensors"
     for (_, files), epoch in zip(model.commits, (1, 2), strict=True):
         assert files[weights] == (watch.folder / str(epoch) / weights).read_bytes()
+    assert b'folder = snapshot_download("owner/name")\n' in model.files["README.md"]
     kept = {path.name for path in (watch.folder / "2").iterdir()}
     assert model.files.keys() == kept | {"metrics.csv"}
     for name in kept - {"README.md"}:

@@ -2,21 +2,31 @@
 
 import signal
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from losses import ORPOLoss
+from losses import DPOLoss, EXOLoss, ORPOLoss
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.run_folder import RunFolder
 from preflexor_pl.stopping import StopOnSignal, Stopped
+from tests.policy.test_adapters import disturb
 from tests.scripted import Killed, Scripted, kind_of
 from tests.test_regeneration import make_data, taught_by
+from tests.tiny import tiny_policy
 
+KINDS = {
+    "orpo": (ORPOLoss(), {}),
+    "exo": (EXOLoss(), {}),  # from an earlier phase, with the reference's log-probs kept
+    "full": (DPOLoss(), {"lora": None}),
+}
+LR = 0.03
 EPOCHS = 4  # two rounds of two epochs of two steps
 
 
@@ -41,12 +51,15 @@ class SignalAt(Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-def train(folder, model_folder, corpus, stop=None, lives=None):
+def train(folder, model_folder, corpus, stop=None, lives=None, kind="orpo"):
     """One process's part of a run; returns its trained weights."""
+    loss, settings = KINDS[kind]
     data = make_data(folder, corpus)
     taught_by(data, Asks("script", lives=lives or []))
-    policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
-    module = PreferenceModule(policy, ORPOLoss(), lr=0.03)
+    if kind == "exo":
+        settings = {"start_from": str(earlier_phase(folder.parent / "earlier", model_folder))}
+    options = {"lora": LoRASettings(rank=4, alpha=8)} | settings
+    module = PreferenceModule(PolicySettings(str(model_folder), "float32", **options), loss, lr=LR)
     checkpoints = ModelCheckpoint(
         data.run / "checkpoints", "{epoch}-{step}", monitor="step", mode="max", save_top_k=2,
         save_on_train_epoch_end=True,
@@ -61,6 +74,15 @@ def train(folder, model_folder, corpus, stop=None, lives=None):
     return {name: weight.clone() for name, weight in trained_state(module.policy).items()}
 
 
+def earlier_phase(folder, model_folder):
+    """An adapter that a phase before this one left."""
+    if not folder.exists():
+        policy = tiny_policy(model_folder, seed=4)
+        disturb(policy)
+        policy.save(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def handlers():
     """StopOnSignal takes the signals; pytest gets them back."""
@@ -72,10 +94,15 @@ def handlers():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, model_folder):
-    """(corpus, weights, pairs by file) of a run that was never stopped."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    weights = train(folder, model_folder, None)
-    return folder / "corpus", weights, pairs(folder)
+    """kind -> (corpus, weights, pairs by file) of a run that was never stopped."""
+
+    @cache
+    def run(kind):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        weights = train(folder, model_folder, None, kind=kind)
+        return folder / "corpus", weights, pairs(folder)
+
+    return run
 
 
 def pairs(folder):
@@ -83,22 +110,35 @@ def pairs(folder):
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-@pytest.mark.parametrize("step", [1, 2, 6])
-def test_stopped_in_a_step(tmp_path, model_folder, undisturbed, step):
-    corpus, weights, made = undisturbed
+@pytest.mark.parametrize(
+    ("kind", "step"), [("orpo", 1), ("orpo", 2), ("orpo", 6), ("exo", 5), ("full", 5)]
+)
+def test_stopped_in_a_step(tmp_path, model_folder, undisturbed, kind, step):
+    corpus, weights, made = undisturbed(kind)
     with pytest.raises(Stopped):
-        train(tmp_path, model_folder, corpus, stop=step)
-    same(train(tmp_path, model_folder, corpus), weights)
+        train(tmp_path, model_folder, corpus, stop=step, kind=kind)
+    same(train(tmp_path, model_folder, corpus, kind=kind), weights)
     assert pairs(tmp_path) == made
 
 
-@pytest.mark.parametrize("lives", [7])
-def test_killed_while_pairs_are_made(tmp_path, model_folder, undisturbed, lives):
-    corpus, weights, made = undisturbed
+@pytest.mark.parametrize(("kind", "lives"), [("orpo", 7), ("exo", 14)])
+def test_killed_while_pairs_are_made(tmp_path, model_folder, undisturbed, kind, lives):
+    corpus, weights, made = undisturbed(kind)
     with pytest.raises(Killed):
-        train(tmp_path, model_folder, corpus, lives=[lives])
-    same(train(tmp_path, model_folder, corpus), weights)
+        train(tmp_path, model_folder, corpus, lives=[lives], kind=kind)
+    same(train(tmp_path, model_folder, corpus, kind=kind), weights)
     assert pairs(tmp_path) == made
+
+
+def test_a_start_that_changed_is_refused(tmp_path, model_folder, undisturbed):
+    corpus, *_ = undisturbed("exo")
+    with pytest.raises(Stopped):
+        train(tmp_path / "a", model_folder, corpus, stop=1, kind="exo")
+    earlier = tiny_policy(model_folder, seed=5)
+    disturb(earlier, 5)
+    earlier.save(tmp_path / "earlier")
+    with pytest.raises(ConfigError, match="has changed since this run began: use --fresh"):
+        train(tmp_path / "a", model_folder, corpus, kind="exo")
 
 
 def same(weights, others):

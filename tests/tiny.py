@@ -49,13 +49,23 @@ def tiny_tokenizer(template: str | None = TEMPLATE, **options: Any) -> Any:
     return made
 
 
-def save_tiny_model(folder: Path, seed: int = 0, tied: bool = True, **options: Any) -> Path:
-    """Save a random Llama of about 30 thousand weights with its tokenizer; the folder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+def save_tiny_model(
+    folder: Path,
+    seed: int = 0,
+    tied: bool = True,
+    family: str = "Llama",
+    template: str | None = TEMPLATE,
+    **options: Any,
+) -> Path:
+    """Save a random model of about 30 thousand weights with its tokenizer; the folder.
 
-    tokenizer = tiny_tokenizer()
-    config = LlamaConfig(
+    ``family``: the beginning of its class's name in transformers.
+    """
+    import torch
+    import transformers
+
+    tokenizer = tiny_tokenizer(template)
+    config = getattr(transformers, f"{family}Config")(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=48,
@@ -72,7 +82,7 @@ def save_tiny_model(folder: Path, seed: int = 0, tied: bool = True, **options: A
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        LlamaForCausalLM(config).save_pretrained(folder)
+        getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -132,6 +132,33 @@ def summary_lines(facts: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     return [line for line in lines if line]
 
 
+def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
+    """A Markdown table: what each run ended with, and first of all what the first one began with.
+
+    Args:
+        runs: folder, minutes and number of held-out questions of each.
+    """
+    metrics = _METRICS[:7]
+    lines = [
+        "| | " + " | ".join(metric.label for metric in metrics) + " | minutes |",
+        "|" + "---|" * (len(metrics) + 2),
+    ]
+    for place, (run, minutes, n) in enumerate(runs):
+        before, after = _before_and_after(read_rows(run / "metrics.csv"))
+        rows = [(f"after {run.name}", after, f"{minutes:.1f}")]
+        if place == 0:
+            rows.insert(0, (f"before {run.name}", before, ""))
+        for name, row, time in rows:
+            cells = [_shown(metric, row, n) or "-" for metric in metrics]
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {time} |")
+    n = runs[0][2]
+    lines.append(
+        f"\nOver {n} held-out questions, in brackets 95 % Wilson intervals. Rewards are those of "
+        "each run's own loss and cannot be compared across losses; the other columns can."
+    )
+    return "\n".join(lines)
+
+
 def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
-from preflexor_pl.policy.start import lora_weights
+from preflexor_pl.policy.start import WEIGHTS, lora_weights
 
 ADAPTER = "default"  # the one that trains; plain peft loads an adapter of this name unasked
 
@@ -31,7 +31,7 @@ def stack_earlier(model: Any, folders: Sequence[Path]) -> Any:
         config = LoraConfig.from_pretrained(str(folder))
         config.trainable_token_indices = None  # they are rows of the base's table by now
         model = _add(model, f"phase-{number}", config)
-        _fill(model, f"phase-{number}", folder)
+        _fill(model, f"phase-{number}", folder, lora_weights(folder))
     if folders:
         activate(model, list(model.peft_config))
     return model
@@ -78,11 +78,29 @@ def _add(model: Any, name: str, config: Any) -> Any:
     return model
 
 
-def _fill(model: Any, name: str, folder: Path) -> None:
+def load_adapter(model: Any, folder: Path) -> None:
+    """Put what ``Policy.save`` left in ``folder`` into the adapter and the rows that train.
+
+    Raises:
+        ConfigError: it is not there, is damaged, or does not fit the model.
+    """
+    from peft import load_peft_weights
+    from safetensors import SafetensorError
+
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"{folder} holds no {WEIGHTS}")
+    try:
+        weights = load_peft_weights(str(folder), device="cpu")
+    except SafetensorError as error:
+        raise ConfigError(f"{folder / WEIGHTS} is damaged ({error})") from error
+    _fill(model, ADAPTER, folder, weights)
+
+
+def _fill(model: Any, name: str, folder: Path, weights: dict[str, Tensor]) -> None:
     from peft import set_peft_model_state_dict
 
     try:
-        loaded: Any = set_peft_model_state_dict(model, lora_weights(folder), adapter_name=name)
+        loaded: Any = set_peft_model_state_dict(model, weights, adapter_name=name)
         lacking = [key for key in loaded.missing_keys if f".{name}." in key]
         wrong = [*loaded.unexpected_keys, *lacking]
     except RuntimeError as error:

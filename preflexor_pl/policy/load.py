@@ -163,9 +163,27 @@ def load_base(
                 quantization_config=_nf4(dtype) if quantization else None,
             )
     except (OSError, ValueError, ImportError, RuntimeError) as error:
+        if "attn_implementation" in str(error):
+            raise ConfigError(
+                f"model.policy.attn_implementation: {source.name} has no {attention}: use eager"
+            ) from error
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{key}: {source.name} did not load: {reason}") from error
+    if quantization:
+        _keep_layout(model)
     return model.eval(), tokenizer
+
+
+def _keep_layout(model: Any) -> None:
+    """Stop bitsandbytes from repacking weights at their first use without a gradient on a CPU.
+
+    It rounds the scales to bfloat16 on the way, so that policy and reference would differ.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def require_attention(name: str) -> None:

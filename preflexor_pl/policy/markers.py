@@ -26,6 +26,23 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
         (ids of the four markers, ids among them that were new).
 
     Raises:
+        ConfigError: see :func:`register_tokens`.
+    """
+    markers, new = register_tokens(tokenizer, add_tokens)
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for token, words in new.items():
+        _first_row(model, token, words)
+    return markers, list(new)
+
+
+def register_tokens(tokenizer: Any, add_tokens: bool) -> tuple[Markers, dict[int, list[int]]]:
+    """The tokenizer's part of :func:`register_markers`; needs no model.
+
+    Returns:
+        (ids of the four markers, new id -> ids of its describing words).
+
+    Raises:
         ConfigError: a marker is missing and ``add_tokens`` is False, or it does not become one
             token.
     """
@@ -44,11 +61,7 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
     for marker, token in zip(MARKERS, ids, strict=True):
         if encode(tokenizer, f"a{marker}b").count(token) != 1:
             raise ConfigError(f"the tokenizer does not keep {marker} as one token")
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    for marker in new:
-        _first_row(model, tokenizer.convert_tokens_to_ids(marker), words[marker])
-    return Markers(*ids), [tokenizer.convert_tokens_to_ids(marker) for marker in new]
+    return Markers(*ids), {tokenizer.convert_tokens_to_ids(m): words[m] for m in new}
 
 
 @torch.no_grad()

