@@ -1,0 +1,74 @@
+"""Every config that is shipped parses and builds, with its models replaced by small ones."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from losses import DPOLoss, EXOLoss, ORPOLoss
+from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
+from preflexor_pl.cli import PreferenceCLI, default_run
+from tests.tiny import tiny_policy
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+OVERLAYS = {"reference", "qlora"}
+PHASES = {
+    "orpo": (ORPOLoss(0.1), NoMasking(), False, None),
+    "exo": (EXOLoss(0.1, 5e-3), AnswerOnly(True), False, "runs/orpo"),
+    "dpo": (DPOLoss(0.1, 0.0), AnswerOnly(True), False, "runs/orpo"),
+    "reflect": (ORPOLoss(0.1), NoMasking(), True, "runs/exo"),
+}
+
+
+@pytest.fixture
+def build(model_folder, monkeypatch, tmp_path):
+    """Module and data of config files by their names, with ``model_folder`` for every model."""
+
+    def build(*names, teacher=False):
+        args = [arg for name in names for arg in ("--config", str(CONFIGS / f"{name}.yaml"))]
+        args += ["--model.policy.model_name", str(model_folder), "--run", str(tmp_path / "run")]
+        args += ["--data.teacher.model_name", str(model_folder)] if teacher else []
+        monkeypatch.setattr(sys, "argv", sys.argv[:1])
+        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        return cli.model, cli.datamodule
+
+    return build
+
+
+def test_every_file_is_known():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == OVERLAYS | PHASES.keys()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase(build, phase):
+    loss, masking, reflection, start = PHASES[phase]
+    module, data = build(phase)
+    assert module.loss == loss
+    assert data.masking == masking
+    assert module.reflection == data.pair_settings.reflection == reflection
+    assert module.settings.start_from == start
+    assert data.pair_settings.rejected_trigger == (phase != "orpo")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_references_scale_over_a_phase(build, phase):
+    loss, masking, reflection, start = PHASES[phase]
+    module, data = build(phase, "reference", teacher=True)
+    assert (module.loss, data.masking, module.reflection) == (loss, masking, reflection)
+    assert (module.settings.lora.rank, module.settings.start_from) == (64, start)
+    assert data.embedder == "BAAI/bge-large-en-v1.5"
+    assert len(data.pair_settings.thinking.categories) == 5
+    assert data.pair_settings.system_prompt == "You are a helpful materials scientist."
+
+
+def test_qlora_over_the_references_scale_holds_policy_and_teacher_in_4_bits(build, model_folder):
+    module, data = build("orpo", "reference", "qlora", teacher=True)
+    assert module.settings.lora.rank == 64
+    module.configure_model()
+    teacher = data._teacher_model(module.policy)
+    for model in (module.policy, teacher):
+        assert model.inner.is_loaded_in_4bit
+    assert not tiny_policy(model_folder).inner.__dict__.get("is_loaded_in_4bit")
+    assert module.policy.inner.is_gradient_checkpointing
+    assert teacher.source.name == str(model_folder)
+    assert not any(p.requires_grad for p in teacher.parameters())
