@@ -234,6 +234,7 @@ class FinishRun(Callback):
             "teacher": data.rounds.teacher.name,
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
+            "config": str(data.run / "config.yaml"),
             "parameters": sum(p.numel() for p in policy.inner.parameters()),
             "rounds": len(manifests),
             "pairs": sum(manifest["pairs"] for manifest in manifests),

@@ -235,6 +235,7 @@ def quiet_libraries() -> None:
         "lightning.pytorch",
         "lightning.fabric",
         "sentence_transformers",
+        "bitsandbytes",
         "httpx",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -140,10 +140,7 @@ def _round(run: Path, index: int | None) -> int:
 
 
 def _read(path: Path) -> list[PreferencePair]:
-    try:
-        pairs = read_pairs(path)
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is no text in UTF-8 ({error.reason})") from error
+    pairs = read_pairs(path)
     if not pairs:
         raise CorpusError(f"{path} holds no pairs")
     return pairs
@@ -234,7 +231,8 @@ def show(console: Console, collator: PairCollator, seen: Seen) -> None:
     """Print a pair, coloured by what each token is, with its counts."""
     pair, plain = seen.pair, _is_plain(console)
     prompt = len(seen.prompt)
-    console.rule(_inert(f"{pair.id} · round {pair.round} · step {pair.policy_step}"))
+    title = f"{pair.id} · round {pair.round} · step {pair.policy_step}"
+    console.rule(_inert(title), style="none")
     console.print(_painted(collator, seen.prompt, ["prompt"] * prompt, plain))
     for name, side in seen.sides.items():
         kinds = ["supervised" if target else "masked" for target in side.supervised]

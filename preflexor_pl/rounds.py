@@ -113,7 +113,7 @@ class Rounds:
         then, so the policy of that round gives the same texts.
 
         Raises:
-            ConfigError: the run has no such round.
+            ConfigError: the run has no such round, or made it with other settings.
         """
         folder = self.folder(index)
         if not (folder / "manifest.json").exists():
@@ -122,7 +122,13 @@ class Rounds:
             again = Path(name)
             shutil.copy(folder / "plan.json", again)
             without_calls(folder / "calls.jsonl", "rejected/", again / "calls.jsonl")
-            return self._make(again, index, wanted, policy_step)
+            try:
+                return self._make(again, index, wanted, policy_step)
+            except ConfigError as error:  # it names the copy of the plan
+                raise ConfigError(
+                    f"{folder} was made with another corpus or other settings: give the run's own "
+                    "config, without changes"
+                ) from error
 
     def tokenized(
         self, pairs: Sequence[PreferencePair], folder: Path, reference: bool

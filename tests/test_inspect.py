@@ -6,6 +6,7 @@ with a scripted teacher.
 
 import io
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -117,9 +118,9 @@ def test_the_three_kinds_of_tokens_and_their_numbers(see):
     shown = see("--data.masking", "AnswerOnly")
     assert PROMPT in shown
     # Masked: 1 + "\nIt bends.\n" 11 + 1; supervised: "\nIt bends." 10 + the end of turn.
-    masked, answer = "{~<|thinking|>\nIt bends.\n<|/thinking|>~}", "\nIt bends.<|im_end|>\n"
+    thought, answer = "{~<|thinking|>\nIt bends.\n<|/thinking|>~}", "\nIt bends.<|im_end|>\n"
     counts = f"tokens: prompt {TOKENS} · masked 13 · supervised 11 · total {TOKENS + 24}\n"
-    assert f"\nchosen:\n{masked}{answer}{counts}" in shown
+    assert f"\nchosen:\n{thought}{answer}{counts}" in shown
     counts = f"tokens: prompt {TOKENS} · masked 0 · supervised 9 · total {TOKENS + 9}\n"
     assert f"\nrejected:\nBecause.<|im_end|>\n{counts}" in shown
     counts = f"tokens: prompt {TOKENS} · masked 0 · supervised 3 · total {TOKENS + 3}\n"
@@ -179,11 +180,13 @@ def test_masks_are_those_of_the_round_and_epoch_in_training(see, tmp_path, model
     assert see(*half) == seen[2]  # the newest round, its first epoch
     assert see("--round", "0", *half) == seen[0]
 
-    collator = masked(model_folder, 0.5)
-    labels = collator([collator.tokenize(PAIR)], (1, 3)).labels[0]
-    side = inspect.look(collator, PAIR, (1, 3)).sides["chosen"]
-    assert side.supervised == (labels[TOKENS : TOKENS + 24] >= 0).tolist()
-    assert sum(side.supervised) == 24 - 7  # of 13 tokens of thinking floor(6.5 + 0.5) are masked
+    collator, twice = masked(model_folder, 0.5), replace(PAIR, rejected=PAIR.chosen)
+    labels = collator([collator.tokenize(twice)], (1, 3)).labels
+    sides = inspect.look(collator, twice, (1, 3)).sides
+    for row, name in enumerate(["chosen", "rejected"]):
+        assert sides[name].supervised == (labels[row, TOKENS:] >= 0).tolist()
+        assert sum(sides[name].supervised) == 24 - 7  # floor(0.5 x 13 thinking tokens + 0.5) masked
+    assert sides["chosen"].supervised != sides["rejected"].supervised
 
 
 def test_what_looks_like_markup_or_an_escape_is_shown_as_it_is(see, tmp_path):
@@ -197,18 +200,29 @@ def test_what_looks_like_markup_or_an_escape_is_shown_as_it_is(see, tmp_path):
     assert f"supervised {length} " in shown
 
 
-def test_on_a_terminal_colours_take_the_place_of_brackets(model_folder, monkeypatch):
-    monkeypatch.delenv("NO_COLOR", raising=False)
+def on_a_terminal(model_folder):
+    """What a terminal gets of a pair whose chosen response thinks until its end."""
     collator, pair = masked(model_folder, 1.0), replace(PAIR, chosen="[red]<|thinking|>x")
-    console = Console(
+    terminal = Console(
         file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True
     )
-    inspect.show(console, collator, inspect.look(collator, pair, (0, 0)))
-    shown = console.file.getvalue()
+    inspect.show(terminal, collator, inspect.look(collator, pair, (0, 0)))
+    return terminal.file.getvalue()
+
+
+def test_on_a_terminal_colours_take_the_place_of_brackets(model_folder, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = on_a_terminal(model_folder)
     assert "\x1b[32m[red]\x1b[0m" in shown  # supervised: green
     assert "\x1b[1;33m<|thinking|>\x1b[0m\x1b[33mx<|im_end|>\x1b[0m" in shown  # a marker: bold
     assert "\x1b[2m<|im_start|>system" in shown
     assert "{~" not in shown
+
+
+def test_no_color_keeps_the_brackets(model_folder, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = re.sub("\x1b\\[[0-9;]*m", "", on_a_terminal(model_folder))
+    assert "\n[red]{~<|thinking|>x<|im_end|>~}\n" in shown
 
 
 def test_a_letter_of_two_tokens_is_not_torn(model_folder):

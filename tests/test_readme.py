@@ -57,8 +57,9 @@ def parse(tmp_path, monkeypatch):
         return caught.value.args[0]
 
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    [mine] = blocks("yaml")
-    (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
+    for name in ("mine", "push"):
+        text = block_with("yaml", f"# {name}.yaml")
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
     return parsed
@@ -93,13 +94,20 @@ def test_what_the_overrides_do(parse):
 def test_a_second_config_lies_over_the_first(parse):
     first = parse("--config configs/orpo.yaml")
     both = parse("--config configs/orpo.yaml --config mine.yaml")
-    [mine] = map(yaml.safe_load, blocks("yaml"))
+    mine = yaml.safe_load(block_with("yaml", "# mine.yaml"))
     assert both["data.topics"] == mine["data"]["topics"]
     assert both["data.thinking.categories"] == mine["data"]["thinking"]["categories"]
     assert both["data.thinking.sampling"] == first["data.thinking.sampling"]
     assert both["model.policy.lora.rank"] == 8 != first["model.policy.lora.rank"]
     questions = len(both["data.topics"]) * both["data.questions_per_topic"]
     assert questions >= both["data.pairs_per_round"]  # else the data refuse it
+
+
+def test_a_callback_is_added_to_those_of_the_config(parse):
+    callbacks = parse("--config configs/orpo.yaml --config push.yaml")["trainer.callbacks"]
+    names = [callback.class_path.split(".")[-1] for callback in callbacks]
+    assert names == ["SampleAnswers", "PushToHub"]
+    assert callbacks[1].init_args.repo_id == "owner/name"
 
 
 def test_every_key_mentioned_is_a_key(parse):

@@ -1,5 +1,7 @@
 """One fit step on every kind of model and every way to hold its weights: tiny, random, real."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -11,8 +13,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.generator import Request
+from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
 from tests.test_module import TEXTS, Steps
 from tests.tiny import PAIR, save_tiny_model
@@ -29,24 +33,15 @@ FAMILIES = {
         "attention": "eager",
     },
     "gemma3: sliding window, scaled embedding": {
-        "family": "Gemma3", "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8,
+        "family": "Gemma3", "config": "Gemma3TextConfig", "head_dim": 8, "sliding_window": 16,
+        "query_pre_attn_scalar": 8,
     },
 }  # fmt: skip
 
 
 def save(folder, family):
     options = {key: value for key, value in FAMILIES[family].items() if key != "attention"}
-    name = options.pop("family", "Llama")
-    if name == "Gemma3":
-        import transformers
-        from transformers import Gemma3ForCausalLM, Gemma3TextConfig  # noqa: F401
-
-        transformers.Gemma3Config, kept = Gemma3TextConfig, transformers.Gemma3Config
-        try:
-            return save_tiny_model(folder, family=name, **options)
-        finally:
-            transformers.Gemma3Config = kept
-    return save_tiny_model(folder, family=name, **options)
+    return save_tiny_model(folder, **options)
 
 
 def fit_one_step(folder, loss, masking=None, texts=TEXTS, steps=1, **settings):
@@ -207,3 +202,24 @@ def test_a_full_run_starts_from_adapters_and_adapters_from_a_full_run(tmp_path):
                 )
                 or base.dtype == torch.bfloat16
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "start"), [(DPOLoss(0.5), 0.6931472), (EXOLoss(0.5), 1.9585182)], ids=["dpo", "exo"]
+)
+def test_the_real_model_on_real_pairs_starts_where_it_must(tmp_path, loss, start):
+    pytest.importorskip("gguf")
+    settings = PolicySettings(dtype="float32", attn_implementation="eager", lora=LORA)
+    policy = Policy(settings, reference=True)
+    collator = PairCollator(
+        policy.tokenizer, policy.markers, policy.end_id, AnswerOnly(True), None, 512, 128, 0
+    )
+    read = read_pairs(Path(__file__).parents[1] / "benchmarks/data/pairs.jsonl")
+    pairs = [collator.tokenize(pair) for pair in read[:2]]
+    pairs = with_reference(policy, collator, pairs, 9999, tmp_path / "here", "here")
+    with torch.no_grad():
+        for pair in pairs:  # the reference's were computed side by side
+            batch = collator([pair], (0, 0))
+            value = float(loss(policy.logps(batch), batch.reference_logps()).loss)
+            assert value == pytest.approx(start, abs=1e-5)

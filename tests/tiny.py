@@ -54,18 +54,20 @@ def save_tiny_model(
     seed: int = 0,
     tied: bool = True,
     family: str = "Llama",
+    config: str = "",
     template: str | None = TEMPLATE,
     **options: Any,
 ) -> Path:
     """Save a random model of about 30 thousand weights with its tokenizer; the folder.
 
-    ``family``: the beginning of its class's name in transformers.
+    ``family``: the beginning of its classes' names in transformers; ``config``: its config's whole
+    name, where it begins otherwise.
     """
     import torch
     import transformers
 
     tokenizer = tiny_tokenizer(template)
-    config = getattr(transformers, f"{family}Config")(
+    settings = getattr(transformers, config or f"{family}Config")(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=48,
@@ -82,7 +84,7 @@ def save_tiny_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(folder)
+        getattr(transformers, f"{family}ForCausalLM")(settings).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -4,9 +4,10 @@ What a run has shown and what it has not is said here, once: rates carry their 9
 small model's summary says that it shows form and not truth. The pictures are made in `plots.py`.
 
 The facts of a run, all of them optional; what is not given, or None, is not claimed:
-    model, teacher, loss (str); parameters, rounds, pairs, held_out_questions, seed, epochs (int);
-    minutes (float); drops (reason -> count); versions (package -> version); config (path of the
-    YAML file); sample (dict of question, before, after: three texts).
+    model, start (what the phase started from), teacher, loss (str); parameters, rounds, pairs,
+    held_out_questions, seed, epochs (int); minutes (float); drops (reason -> count); versions
+    (package -> version); config (path of the YAML file); sample (dict of question, before, after:
+    three texts).
 """
 
 import csv
@@ -238,7 +239,7 @@ def _amounts(facts: Mapping[str, Any]) -> str:
 def _trained(facts: Mapping[str, Any]) -> str:
     lines = [
         f"- {name}: {_inline(facts[name])}"
-        for name in ("model", "teacher", "loss")
+        for name in ("model", "start", "teacher", "loss")
         if name in facts
     ]
     if amounts := _amounts(facts):

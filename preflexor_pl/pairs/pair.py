@@ -52,11 +52,17 @@ def read_pairs(path: Path) -> list[PreferencePair]:
     """
     names = {field.name for field in fields(PreferencePair)}
     pairs = []
-    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 in a text
+    try:  # splitlines would cut at U+2028 in a text
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8: {error}") from error
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
-            pairs.append(PreferencePair(**{name: record[name] for name in names}))
-        except (ValueError, KeyError, TypeError) as error:
+            pair = PreferencePair(**{name: record[name] for name in names})
+            for text in (pair.id, pair.prompt, pair.chosen, pair.rejected):
+                text.encode()  # a number has no encode, half a surrogate pair has no bytes
+            pairs.append(pair)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{path}:{number} is not a preference pair ({error!r})") from error
     return pairs

@@ -26,7 +26,7 @@ from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, sta
 from preflexor_pl.policy.card import write_adapter, write_whole
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
-from preflexor_pl.policy.start import Start, check_base, read_start
+from preflexor_pl.policy.start import ROWS, Start, check_base, read_start
 
 
 class Policy(LanguageModel):
@@ -206,19 +206,19 @@ class Policy(LanguageModel):
         with torch.enable_grad():
             ids = torch.tensor([rows], device=self.device)
             self.model(input_ids=ids, use_cache=False).logits[..., rows].sum().backward()
-        missing = [n for n, p in self.named_parameters() if p.requires_grad and not self._moves(p)]
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        missing = [name for name, parameter in trained if not self._moves(name, parameter)]
         self.zero_grad(set_to_none=True)
         if missing:
             raise ConfigError(f"these weights would get no gradient: {', '.join(missing)[:200]}")
 
-    def _moves(self, parameter: nn.Parameter) -> bool:
+    def _moves(self, name: str, parameter: nn.Parameter) -> bool:
         gradient = parameter.grad
         if gradient is None:
             return False
-        rows = len(self.trained_rows)
-        tables = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
-        if parameter.shape == (rows, tables[0].weight.shape[1]):  # peft's trained rows
+        if ROWS in name:
             return bool(gradient.any(1).all())
+        tables = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
         if any(parameter is table.weight for table in tables):
             return bool(gradient[self.trained_rows].any(1).all())
         return True

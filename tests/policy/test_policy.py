@@ -9,7 +9,7 @@ from preflexor_pl.batches.thinking import NoMasking
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import THINK_END, THINK_START
-from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.adapters import attach_lora
 from preflexor_pl.policy.policy import Policy
 from tests.tiny import PAIR, tiny_policy
@@ -76,9 +76,21 @@ def test_a_turn_ends_with_the_formats_id_or_with_eos(policy):
     assert policy.max_positions == 4096
 
 
-def test_check_gradients_passes_and_leaves_none(policy):
+@pytest.mark.parametrize("rank", [2, 4])  # an adapter of rank 2 has the shape of two rows
+def test_check_gradients_passes_and_leaves_none(model_folder, rank):
+    policy = tiny_policy(model_folder, lora=LoRASettings(rank=rank))
     policy.check_gradients()
     assert all(p.grad is None for p in policy.parameters())
+
+
+def test_check_gradients_of_whole_weights(model_folder):
+    policy = tiny_policy(model_folder, lora=None)
+    policy.check_gradients()
+    policy.inner.get_input_embeddings().weight.register_hook(
+        lambda gradient: gradient.index_fill(0, torch.tensor(policy.trained_rows[:1]), 0)
+    )
+    with pytest.raises(ConfigError, match=r"no gradient: .*embed_tokens"):
+        policy.check_gradients()
 
 
 def test_check_gradients_refuses_rows_that_would_not_train(policy):
