@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 # How far the logits may be from the adapters', both computed in float32. In float32 merging only
 # reorders sums: the largest difference. In bfloat16 it rounds each weight: the difference as a
-# share of the logits' spread, in the worst text. On SmolLM2-135M with two phases that was 0.9 %,
-# and 10 % with the second left out, of 8 steps. (In bfloat16 arithmetic: 4 % and 10 %.)
-BOUNDS = {"float32": 1e-3, "bfloat16": 0.03}
+# share of the logits' spread, in the worst text. SmolLM2-135M with two phases had 0.9 %, random
+# models of 2 layers up to 1.7 %, and SmolLM2 without its second phase, of 8 steps, 10 %. (Computed
+# in bfloat16 it would have 4 %: too near.)
+BOUNDS = {"float32": 1e-3, "bfloat16": 0.05}
 QUESTION = f"How does nacre resist cracks?{TRIGGER}"
 RESPONSE = (
     f"{THINK_START}\nPlates of mineral slide past each other.\n{THINK_END}\n"
@@ -128,6 +129,8 @@ def export(
     run: Path, out: Path, dtype: str = "auto", overwrite: bool = False, repo_id: str | None = None
 ) -> None:
     """Write the merged model, its tokenizer and its card into ``out``, and check it.
+
+    On the CPU; the memory holds the weights once, in float32 whatever ``dtype`` is.
 
     Args:
         run: a finished run, or the folder of an adapter or of whole weights that one left.

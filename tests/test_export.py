@@ -280,6 +280,22 @@ def test_a_tokenizer_without_a_chat_template_gets_the_one_of_training(tmp_path, 
     assert made == "<|endoftext|>User: a\nAssistant: b\nUser: c\nAssistant:"
 
 
+@pytest.mark.parametrize("on_system", ["", "{{ raise_exception('no system turn') }}"])
+def test_the_snippet_where_the_template_knows_no_system_turn(
+    tmp_path, run_export, capfd, on_system
+):
+    turn = "{{ turn['content'] }}<|im_end|>"
+    template = (
+        "{% for turn in messages %}{% if turn['role'] == 'system' %}"
+        f"{on_system}{{% else %}}{turn}{{% endif %}}{{% endfor %}}"
+    )
+    policy = tiny_policy(save_tiny_model(tmp_path / "base", template=template))
+    write_run(tmp_path / "run", policy)
+    assert run_export(tmp_path / "run", "--out", tmp_path / "out")[0] == 0
+    [asked] = run_the_snippet(tmp_path / "out")["asked"]["input_ids"].tolist()
+    assert policy.tokenizer.decode(asked) == f"{SYSTEM}\n\n{export.QUESTION}<|im_end|>"
+
+
 def test_the_card_tells_what_the_runs_know(exported, trained):
     card = (exported()[0] / "README.md").read_text()
     for number, loss in enumerate(["ORPOLoss", "EXOLoss", "DPOLoss"], 1):

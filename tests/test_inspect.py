@@ -17,6 +17,7 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 
 from preflexor_pl import cli, inspect
+from preflexor_pl.batches import show
 from preflexor_pl.batches.thinking import MaskThinking
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
@@ -182,7 +183,7 @@ def test_masks_are_those_of_the_round_and_epoch_in_training(see, tmp_path, model
 
     collator, twice = masked(model_folder, 0.5), replace(PAIR, rejected=PAIR.chosen)
     labels = collator([collator.tokenize(twice)], (1, 3)).labels
-    sides = inspect.look(collator, twice, (1, 3)).sides
+    sides = show.look(collator, twice, (1, 3)).sides
     for row, name in enumerate(["chosen", "rejected"]):
         assert sides[name].supervised == (labels[row, TOKENS:] >= 0).tolist()
         assert sum(sides[name].supervised) == 24 - 7  # floor(0.5 x 13 thinking tokens + 0.5) masked
@@ -206,7 +207,7 @@ def on_a_terminal(model_folder):
     terminal = Console(
         file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True
     )
-    inspect.show(terminal, collator, inspect.look(collator, pair, (0, 0)))
+    show.show(terminal, collator, show.look(collator, pair, (0, 0)))
     return terminal.file.getvalue()
 
 
@@ -229,7 +230,7 @@ def test_a_letter_of_two_tokens_is_not_torn(model_folder):
     tokenizer = inspect.tokenizer_of(PolicySettings(str(model_folder))).tokenizer
     ids = tokenizer("aéb")["input_ids"]
     assert len(ids) == 4
-    read = inspect._reader(tokenizer, ids)
+    read = show._reader(tokenizer, ids)
     assert [read(start, start + 1) for start in range(4)] == ["a", "", "é", "b"]
 
 

@@ -1,0 +1,168 @@
+"""A pair as the model sees it: which token is prompt, masked or supervised, in colour or brackets.
+
+Read from the labels that training uses; no mask is applied here.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from losses.logps import IGNORE_INDEX
+from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.pairs.pair import PreferencePair
+
+SIDES = "chosen", "rejected"
+STYLES = {"prompt": "dim", "masked": "yellow", "supervised": "green"}
+BRACKETS = {"prompt": ("[|", "|]"), "masked": ("{~", "~}")}  # where there is no colour
+UNLIMITED = 2**31
+# What would move a terminal's cursor, colour it or turn its text around is shown as an escape.
+_CONTROLS = {*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {10}
+_SHOWN = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One response: its ids, which of them are targets, and how many tokens did not fit."""
+
+    ids: list[int]
+    supervised: list[bool]
+    cut: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A pair as ids; ``problem`` is why it is not trained on, "" where it is."""
+
+    pair: PreferencePair
+    problem: str
+    prompt: list[int]
+    sides: dict[str, Side]
+
+
+def look(collator: PairCollator, pair: PreferencePair, draw: tuple[int, int]) -> Seen:
+    """A pair with the masks of ``draw``, (round, epoch). Where its prompt is too long, uncut."""
+    unlimited = copy.copy(collator)
+    unlimited.max_length = unlimited.max_prompt_length = UNLIMITED
+    whole = unlimited.tokenize(pair)
+    assert whole is not None
+    made = collator.tokenize(pair) or whole
+    sides = {}
+    for name in SIDES:
+        ids = getattr(made, name)
+        targets = _targets(collator, made, name, draw)
+        sides[name] = Side(ids, targets, len(getattr(whole, name)) - len(ids))
+    return Seen(pair, collator.problem(pair), made.prompt, sides)
+
+
+def _targets(
+    collator: PairCollator, made: TokenizedPair, side: str, draw: tuple[int, int]
+) -> list[bool]:
+    """Which tokens of a response are targets, by the labels of training."""
+    ids = getattr(made, side)
+    alone = replace(made, chosen=ids, rejected=ids)  # what the other side lacks is no concern here
+    try:
+        labels = collator([alone], draw).labels[SIDES.index(side)]
+    except ValueError:  # the collator refuses a response without a target
+        return [False] * len(ids)
+    return (labels[len(made.prompt) :] != IGNORE_INDEX).tolist()
+
+
+def show(console: Console, collator: PairCollator, seen: Seen) -> None:
+    """Print a pair, coloured by what each token is, with its counts."""
+    pair, plain = seen.pair, is_plain(console)
+    prompt = len(seen.prompt)
+    title = f"{pair.id} · round {pair.round} · step {pair.policy_step}"
+    console.rule(inert(title), style="none")
+    console.print(_painted(collator, seen.prompt, ["prompt"] * prompt, plain))
+    for name, side in seen.sides.items():
+        kinds = ["supervised" if target else "masked" for target in side.supervised]
+        console.print(f"\n{name}:", style="bold")
+        console.print(_painted(collator, side.ids, kinds, plain))
+        counts = [prompt, kinds.count("masked"), kinds.count("supervised"), prompt + len(side.ids)]
+        told = zip(("prompt", "masked", "supervised", "total"), counts, strict=True)
+        cut = f" · truncated: {side.cut} more did not fit" if side.cut else ""
+        console.print(f"tokens: {' · '.join(f'{kind} {n}' for kind, n in told)}{cut}")
+    if seen.problem:
+        console.print(f"not trained on: {seen.problem}", style="bold red")
+    console.print()
+
+
+def _painted(collator: PairCollator, ids: list[int], kinds: list[str], plain: bool) -> Text:
+    """Tokens as text in the styles of their kinds; in brackets where there is no colour."""
+    text, markers = Text(), astuple(collator.markers)
+    read = _reader(collator.tokenizer, ids)
+    for kind, run in groupby(range(len(ids)), key=kinds.__getitem__):
+        before, after = BRACKETS.get(kind, ("", "")) if plain else ("", "")
+        text.append(before)
+        for marker, part in groupby(run, key=lambda place: ids[place] in markers):
+            places = list(part)
+            style = f"{STYLES[kind]} bold" if marker else STYLES[kind]
+            text.append(inert(read(places[0], places[-1] + 1)), style)
+        text.append(after)
+    return text
+
+
+def _reader(tokenizer: Any, ids: list[int]) -> Callable[[int, int], str]:
+    """A function that gives the text of ``ids[start:end]``, special tokens included.
+
+    It comes from the decoded whole, since a token may lose its space, or its part of a letter, when
+    it is decoded alone. A letter over two parts goes to the one that ends it.
+    """
+
+    def upto(end: int) -> str:
+        text = tokenizer.decode(
+            ids[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text if end == len(ids) else text.rstrip("\ufffd")
+
+    return lambda start, end: upto(end)[len(upto(start)) :]
+
+
+def inert(text: str) -> str:
+    """Text in which what would control a terminal is an escape."""
+    return text.translate(_SHOWN)
+
+
+def is_plain(console: Console) -> bool:
+    """Whether the console shows no colour."""
+    return console.color_system is None or console.no_color
+
+
+def legend(plain: bool) -> Text:
+    """How prompt, masked and supervised tokens are told apart."""
+    text = Text()
+    for kind, style in STYLES.items():
+        before, after = BRACKETS.get(kind, ("", "")) if plain else ("", "")
+        text.append(f"{before}{kind}{after}", style).append("  ")
+    return text if plain else text.append("marker", "bold")
+
+
+def summarise(console: Console, seen: Sequence[Seen]) -> None:
+    """Print a table over all pairs; those that are not trained on are only counted."""
+    used = [one for one in seen if not one.problem]
+    table = Table("tokens", box=None, pad_edge=False)
+    for name in ("mean", "max", "supervised", "truncated"):
+        table.add_column(name, justify="right")
+    if used:
+        table.add_row("prompt", *_mean_and_max([len(one.prompt) for one in used]), "", "")
+    for name in SIDES if used else ():
+        sides = [one.sides[name] for one in used]
+        targets, tokens = sum(sum(s.supervised) for s in sides), sum(len(s.ids) for s in sides)
+        cut = sum(side.cut > 0 for side in sides)
+        sizes = _mean_and_max([len(side.ids) for side in sides])
+        table.add_row(name, *sizes, f"{targets / tokens:.0%}", f"{cut} of {len(used)}")
+    console.print(table)
+    reasons = Counter(one.problem for one in seen if one.problem).most_common()
+    told = f" ({', '.join(f'{reason} {count}' for reason, count in reasons)})" if reasons else ""
+    console.print(f"{len(seen)} pairs, {len(seen) - len(used)} unusable{told}")
+
+
+def _mean_and_max(counts: list[int]) -> tuple[str, str]:
+    return f"{sum(counts) / len(counts):.1f}", str(max(counts))
