@@ -22,8 +22,8 @@ import torch
 from losses import DPOLoss, EXOLoss, PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.thinking import AnswerOnly
-from preflexor_pl.cli import quiet_libraries
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference

@@ -5,10 +5,8 @@ would silently take the checkpoint's settings over the user's.
 """
 
 import difflib
-import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,10 +20,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
-from preflexor_pl.core.errors import ConfigError, PreflexorError
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
-from preflexor_pl.stopping import Stopped
 
 MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
@@ -215,52 +212,3 @@ def config_files(args: Sequence[str]) -> list[Path]:
 def default_run(args: Sequence[str]) -> str:
     """``runs/<name of the first config>``, ``runs/default`` without one."""
     return f"runs/{next((path.stem for path in config_files(args)), 'default')}"
-
-
-def quiet_libraries() -> None:
-    """Silence chatter that is not ours; what a user must act on is an error or one of our lines."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    warnings.filterwarnings(
-        "ignore", module=r"(lightning|torch|transformers|peft|jsonargparse|hnswlib)"
-    )
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    for name in (
-        "lightning",
-        "lightning.pytorch",
-        "lightning.fabric",
-        "sentence_transformers",
-        "bitsandbytes",
-        "httpx",
-    ):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def guarded(main: Callable[[Sequence[str]], int]) -> int:
-    """Run ``main`` on the arguments; an error is one line on stderr and its exit code."""
-    args = sys.argv[1:]
-    debug = any(argument in ("--debug", "--debug=true") for argument in args)
-    try:
-        return main(args)
-    except PreflexorError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return error.exit_code
-    except Stopped as stopped:
-        sys.stderr.write(f"stopped by {stopped}: the same command goes on from here\n")
-        return stopped.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(
-            f"error: {error.strerror}: {error.filename}: check the path, its rights and the disk\n"
-        )
-        return 6

@@ -7,20 +7,19 @@ read back from disk, gives the logits of the unmerged adapters.
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from preflexor_pl.core.errors import ConfigError, NumericalError, ResourceError
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
-from preflexor_pl.core.packages import locate
 from preflexor_pl.core.progress import say
+from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.export_card import EXPORTED, QUESTION, at, config_of, model_card, what_it_is
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,55 +33,20 @@ if TYPE_CHECKING:
 # models of 2 layers up to 1.7 %, and SmolLM2 without its second phase, of 8 steps, 10 %. (Computed
 # in bfloat16 it would have 4 %: too near.)
 BOUNDS = {"float32": 1e-3, "bfloat16": 0.05}
-QUESTION = f"How does nacre resist cracks?{TRIGGER}"
 RESPONSE = (
     f"{THINK_START}\nPlates of mineral slide past each other.\n{THINK_END}\n"
     f"{REFLECT_START}\nIt should name the protein between them.\n{REFLECT_END}\nThe plates slide."
 )
-EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
 PLAIN_CHAT = (  # what core.chat renders where the tokenizer has no template, as a template
     "{{ bos_token or '' }}{% for turn in messages %}{% if turn.role == 'system' %}"
     "{{ turn.content }}\n\n{% elif turn.role == 'user' %}User: {{ turn.content }}\nAssistant:"
     "{% else %} {{ turn.content }}\n{% endif %}{% endfor %}"
 )
 
-_CARD = """---
-{base}library_name: transformers
-pipeline_tag: text-generation
-tags: [preflexor_pl, preference-optimisation, reasoning]
----
-# A thinking model from {model}
-
-{exported}, in {dtype}: {what}.
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-name = {name}
-tokenizer = AutoTokenizer.from_pretrained(name)
-model = AutoModelForCausalLM.from_pretrained(name)
-turns = {turns}
-asked = tokenizer.apply_chat_template(
-    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
-)
-written = model.generate(**asked, max_new_tokens=512)[0, asked["input_ids"].shape[1] :]
-print(tokenizer.decode(written))
-```
-
-`{trigger}` after a question asks for a thinking section, as in training.
-
-**Form is not truth.** This model was trained to think before it answers. A small model does not
-know the subject, its answers read better than they are, and nothing here checked a fact.
-
-{facts}
-"""
-
 
 def main(args: Sequence[str]) -> int:
     """Export, push where that is asked for, and return the exit code."""
     options = _parsed(args)
-    from preflexor_pl.cli import quiet_libraries
-
     quiet_libraries()
     export(options.run, options.out, options.dtype, options.overwrite, options.push_to_hub)
     if options.push_to_hub:
@@ -156,11 +120,11 @@ def export(
         with _made(out) as part, quiet_loading():
             tokenizer, told = _write(run, lineage, chosen, part)
             size = sum(file.stat().st_size for file in part.iterdir()) / 1e9
-            card = _card(tokenizer, lineage, _name(chosen), repo_id or out.as_posix())
+            card = model_card(tokenizer, lineage, _name(chosen), repo_id or out.as_posix())
             (part / "README.md").write_text(card, encoding="utf-8")
     except ConfigError as error:  # the key is fit's
         raise ConfigError(str(error).removeprefix(f"{KEY}: ")) from error
-    what = f"{_what(lineage[-1])}, {size:.2f} GB in {_name(chosen)}"
+    what = f"{what_it_is(lineage[-1])}, {size:.2f} GB in {_name(chosen)}"
     say(f"{out}: {what}; read back, its logits differ from the adapters' {told}")
 
 
@@ -200,7 +164,7 @@ def _lineage(run: Path) -> "list[Start]":
 
     found = [read_start(str(run))]
     adapters = len(found[0].adapters)
-    while name := _at(_config(found[0]), "model.policy.start_from"):
+    while name := at(config_of(found[0]), "model.policy.start_from"):
         try:
             before = read_start(name)
         except ConfigError:
@@ -240,10 +204,9 @@ def _base(run: Path, lineage: "list[Start]", dtype: Any) -> "LanguageModel":
     from preflexor_pl.policy.language_model import LanguageModel
     from preflexor_pl.policy.load import ModelSource, find_model, load_base
 
-    known, key = lineage[-1].known, f"the base of {run}"
-    before = len(lineage) - 1 - len(lineage[-1].adapters)  # place of the phase under the adapters
-    if before >= 0 and (under := lineage[before]).is_whole:
-        source = ModelSource(known["model"], str(under.folder), under.known["sha256"])
+    known, key, under = lineage[-1].known, f"the base of {run}", lineage[-1].under
+    if under:
+        source = ModelSource(known["model"], under, known["sha256"])
     else:
         source = find_model(known["model"], key)
     if source.sha256 != known["sha256"]:
@@ -313,135 +276,5 @@ def _name(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _what(start: "Start") -> str:
-    count, model = len(start.adapters), _shown(start.known["model"])
-    return f"{count} adapter{'s'[: count - 1]} merged into {model}" if count else f"all of {model}"
-
-
-def _card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) -> str:
-    model = lineage[-1].known["model"]
-    on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
-    turns = _turns(tokenizer, _at(_config(lineage[-1]), "data.system_prompt"))
-    return _CARD.format(
-        base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
-        model=_shown(model),
-        exported=EXPORTED,
-        dtype=dtype,
-        what=_what(lineage[-1]),
-        name=json.dumps(name),
-        turns=json.dumps(turns, ensure_ascii=False),
-        trigger=TRIGGER.strip(),
-        facts="\n".join(_facts(lineage)),
-    )
-
-
-def _turns(tokenizer: Any, system: str | None) -> list[dict[str, str]]:
-    """The turns that the tokenizer's template renders as training rendered the question."""
-    from jinja2 import TemplateError
-
-    from preflexor_pl.core.chat import chat_ids
-
-    user = {"role": "user", "content": QUESTION}
-    turns = [{"role": "system", "content": system}, user] if system else [user]
-    with contextlib.suppress(TemplateError):  # of templates that know no system turn
-        made = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-        if made == chat_ids(tokenizer, QUESTION, system):
-            return turns
-    return [{"role": "user", "content": f"{system}\n\n{QUESTION}"}]
-
-
-def _facts(lineage: "list[Start]") -> Iterator[str]:
-    """Lines of the card: phases, held-out metrics and licences, as far as the runs' files say."""
-    from preflexor_pl.evaluation.report import read_rows, summary_lines
-
-    start, run = lineage[-1], lineage[-1].folder.parent
-    count = max(len(start.adapters), len(lineage))
-    numbered = zip(range(count - len(lineage) + 1, count + 1), lineage, strict=True)
-    runs = [(number, left.folder.parent, c) for number, left in numbered if (c := _config(left))]
-    yield "## Training\n"
-    yield from (_phase(*known) for known in runs)
-    if len(runs) < count:
-        yield f"- The settings of {count - len(runs)} of {count} phases are not known here."
-    if _config(start) and (rows := read_rows(run / "metrics.csv")):
-        questions = _read(run / "held_out/manifest.json").get("pairs")
-        yield "\n## Held-out questions, before and after the last phase; measured unmerged\n"
-        yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
-    yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
-    for corpus in dict.fromkeys(_at(config, "data.corpus") for _, _, config in runs):
-        yield f"- corpus {_code(_shown(corpus))}: {_corpus_licence(Path(corpus))}"
-
-
-def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
-    loss, rank = _at(config, "model.loss") or {}, _at(config, "model.policy.lora.rank")
-    values = ", ".join(f"{key}={value}" for key, value in (loss.get("init_args") or {}).items())
-    made = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
-    chunks = run / "graph/chunks.jsonl"
-    lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
-    documents = len({json.loads(line)["document"] for line in lines if line})
-    teacher = _at(config, "data.teacher.model_name")
-    parts = [
-        _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
-        f"lr {_at(config, 'model.lr')}",
-        f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
-        f"seed {_at(config, 'seed_everything')}",
-        f"adapter of rank {rank}" if rank else "every weight trained",
-        f"{sum(made)} pairs in {len(made)} rounds",
-        f"corpus {_code(_shown(_at(config, 'data.corpus')))} of {documents or '?'} documents",
-        f"teacher {_code(_shown(teacher)) if teacher else 'the base itself'}",
-    ]
-    return f"- phase {number}: {', '.join(parts)}"
-
-
-def _base_licence(model: str) -> str:
-    with contextlib.suppress(ConfigError):  # it is in no package that is here
-        package = locate(model).distribution
-        about = metadata(package).json
-        stated = str(about.get("license_expression") or about.get("license") or "").strip()
-        if stated:
-            return f"{stated.splitlines()[0]}, as the Python package {package} states it"
-    return "see the base model's card"
-
-
-def _corpus_licence(corpus: Path) -> str:
-    for path in sorted(corpus.glob("LICENSE*")):
-        text = path.read_text(encoding="utf-8", errors="replace").strip().split("\n\n")[0]
-        return f"{path.name}: {' '.join(text.split())[:200]}"
-    return "not stated"
-
-
-def _config(start: "Start") -> dict[str, Any]:
-    """The config of the run that left ``start``; empty where it lies elsewhere."""
-    import yaml
-
-    path = start.folder.parent / "config.yaml"
-    if start.folder.name not in ("adapter", "model") or not path.is_file():
-        return {}
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is damaged ({error})") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _at(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
-
-
-def _shown(name: str) -> str:
-    """A model or folder by its name; where on this machine it lies is nobody's business."""
-    return Path(name).name if Path(name).expanduser().is_absolute() else name
-
-
-def _code(text: str) -> str:
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"
-
-
 if __name__ == "__main__":
-    from preflexor_pl.cli import guarded
-
     sys.exit(guarded(main))

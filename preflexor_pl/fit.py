@@ -12,10 +12,11 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from preflexor_pl.callbacks import EvaluateRounds, FinishRun
-from preflexor_pl.cli import PreferenceCLI, default_run, guarded, quiet_libraries
+from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
+from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.policy.load import require_attention
 from preflexor_pl.policy.start import read_start
 from preflexor_pl.publish import PushToHub

@@ -19,12 +19,13 @@ from typing import Any
 from rich.console import Console
 
 from preflexor_pl.batches.show import UNLIMITED, inert, is_plain, legend, look, show, summarise
-from preflexor_pl.cli import PreferenceCLI, default_run, guarded, quiet_libraries
+from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.policy.adapters import load_adapter
 from preflexor_pl.policy.load import find_model
@@ -143,8 +144,8 @@ def tokenizer_of(settings: PolicySettings) -> Any:
 
     location = find_model(settings.model_name).location
     start = read_start(settings.start_from) if settings.start_from else None
-    if start and start.is_whole:
-        location = str(start.folder)
+    if start and start.under:
+        location = start.under
     try:
         with quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(location)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.entry import guarded
 from preflexor_pl.evaluation.report import phases_table
 
 
@@ -38,6 +39,4 @@ def _facts(run: Path) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    from preflexor_pl.cli import guarded
-
     sys.exit(guarded(main))

@@ -5,15 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from preflexor_pl.core.errors import Stopped
 from preflexor_pl.core.progress import say
-
-
-class Stopped(BaseException):
-    """A signal asked the run to end; a checkpoint is saved where there was something to save."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.exit_code = 128 + signal_number
 
 
 class StopOnSignal(Callback):

@@ -5,6 +5,28 @@ import pytest
 pytest.register_assert_rewrite("tests.tiny")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors: handing them to threads costs more than the work, above all on a busy machine.
+
+    Gives the number of threads that the real model may have.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return threads
+
+
+@pytest.fixture(autouse=True)
+def threads_of_a_slow_test(request, one_thread):
+    """The real model keeps its threads."""
+    import torch
+
+    slow = request.node.get_closest_marker("slow")
+    torch.set_num_threads(one_thread if slow else 1)
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """A tiny random model with tied embeddings, for reading only."""
@@ -31,7 +53,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
     import signal
     import sys
 
-    from preflexor_pl import cli, fit
+    from preflexor_pl import entry, fit
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
     monkeypatch.chdir(tmp_path)
@@ -52,7 +74,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["fit", "--config", path, *args])
         capfd.readouterr()
         gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
-        code = cli.guarded(fit.main)
+        code = entry.guarded(fit.main)
         return code, *capfd.readouterr()
 
     train.ok = (tmp_path / "ok.yaml").read_text()

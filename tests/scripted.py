@@ -13,7 +13,7 @@ from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.maker import PairMaker, PairSettings
 
-LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44}
+LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
 FIRST = 0.25  # temperature of a first try: a second one is asked warmer
 SUBJECTS = ["silk", "nacre", "bone", "gecko", "spider", "mussel", "wood", "coral"]
 
@@ -22,6 +22,7 @@ GOOD = {
     "thinking": "First {} takes the load, then it spreads it.",
     "answer": "The layers of {} share the load.",
     "rejected": "I think that {} is simply strong.",
+    "reflection": "The reasoning leaves out how {} ends up broken.",
 }
 
 Reply = Callable[[str, str, bool], str | Completion | None]  # kind, subject, whether asked again
@@ -103,7 +104,9 @@ def scripted_settings(**changes: Any) -> PairSettings:
         "reflection": False,
         "rejected_sampling": limits["rejected"],
         "system_prompt": "Be brief.",
-        "teacher": TeacherSettings("Teach.", limits["question"], limits["answer"]),
+        "teacher": TeacherSettings(
+            "Teach.", limits["question"], limits["answer"], limits["reflection"]
+        ),
         "thinking": thinking,
     }
     return PairSettings(**values | changes)
@@ -114,6 +117,7 @@ def scripted_maker(
     policy: Scripted | Reply | None = None,
     library: Any = None,
     forbidden: Collection[str] = (),
+    problem: Callable[[Any], str] = lambda pair: "",
     **changes: Any,
 ) -> PairMaker:
     """A maker whose texts count as many tokens as they have words."""
@@ -128,5 +132,5 @@ def scripted_maker(
         count_tokens=lambda text: len(text.split()),
         forbidden=forbidden,
         seed=5,
-        problem=lambda pair: "",
+        problem=problem,
     )

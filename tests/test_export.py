@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from preflexor_pl import cli, export
+from preflexor_pl import entry, export
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Request
@@ -22,15 +22,6 @@ from tests.tiny import refused, save_tiny_model, tiny_policy, tiny_tokenizer
 
 SYSTEM = "You are terse."
 ANSWERS = "answers in the trained form: 0.0 % [0, 11] -> 100.0 % [89, 100]"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine, threads that wait for each other cost tiny models a second a pass."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
@@ -88,7 +79,7 @@ def run_export(monkeypatch, capfd):
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["export", *map(str, args)])
         capfd.readouterr()
-        return cli.guarded(export.main), *capfd.readouterr()
+        return entry.guarded(export.main), *capfd.readouterr()
 
     return run
 

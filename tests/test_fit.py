@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from preflexor_pl import cli
+from preflexor_pl import entry
 from preflexor_pl.core import errors
 from tests.tiny import refused
 
@@ -79,8 +79,8 @@ def test_print_config_shows_a_config_that_can_be_used(train, config, capfd):
             6,
             "error: No space left on device: a.csv",
         ),
-        (cli.Stopped(signal.SIGTERM), 143, "stopped by SIGTERM: the same command goes on"),
-        (cli.Stopped(signal.SIGINT), 130, "stopped by SIGINT: the same command goes on"),
+        (errors.Stopped(signal.SIGTERM), 143, "stopped by SIGTERM: the same command goes on"),
+        (errors.Stopped(signal.SIGINT), 130, "stopped by SIGINT: the same command goes on"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -89,7 +89,7 @@ def test_exit_codes(monkeypatch, capsys, raised, code, line):
         raise raised
 
     monkeypatch.setattr(sys, "argv", ["fit"])
-    assert cli.guarded(main) == code
+    assert entry.guarded(main) == code
     stderr = capsys.readouterr().err
     assert stderr.startswith(line)
     assert stderr.count("\n") <= 1

@@ -16,9 +16,10 @@ import pytest
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from preflexor_pl import cli, inspect
+from preflexor_pl import entry, inspect
 from preflexor_pl.batches import show
 from preflexor_pl.batches.thinking import MaskThinking
+from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.rounds import round_folder
@@ -58,7 +59,7 @@ def call(monkeypatch, capfd):
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["inspect", *map(str, args)])
         capfd.readouterr()
-        code = cli.guarded(inspect.main)
+        code = entry.guarded(inspect.main)
         return code, *capfd.readouterr()
 
     return call
@@ -317,7 +318,7 @@ def trained(tmp_path_factory, model_folder):
         patch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
         (folder / "mine.yaml").write_text(CONFIG.format(model=model_folder, folder=folder))
         args = ["--config", f"{folder}/mine.yaml", "--run", f"{folder}/run"]
-        made = cli.PreferenceCLI(args, "", before=lambda cli: None)
+        made = PreferenceCLI(args, "", before=lambda cli: None)
         text = made.parser.dump(made.config, skip_unset=False)
         (folder / "run/config.yaml").write_text(text)
         Trainer(

@@ -10,12 +10,12 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from losses import DPOLoss, EXOLoss, ORPOLoss
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, Stopped
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.run_folder import RunFolder
-from preflexor_pl.stopping import StopOnSignal, Stopped
+from preflexor_pl.stopping import StopOnSignal
 from tests.policy.test_adapters import disturb
 from tests.scripted import Killed, Scripted, kind_of
 from tests.test_regeneration import make_data, taught_by

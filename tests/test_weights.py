@@ -192,8 +192,14 @@ def test_a_full_run_starts_from_adapters_and_adapters_from_a_full_run(tmp_path):
     settings = PolicySettings(str(folder), "float32", lora=LORA, start_from=str(tmp_path / "whole"))
     last = PreferenceModule(settings, EXOLoss())
     last.configure_model()
+    last.policy.save(tmp_path / "last")
+    third = PreferenceModule(
+        PolicySettings(str(folder), "float32", lora=LORA, start_from=str(tmp_path / "last"))
+    )
+    third.configure_model()
     with torch.no_grad():
         assert torch.equal(last.policy.model(ids).logits, whole.policy.model(ids).logits)
+        assert torch.equal(third.policy.model(ids).logits, whole.policy.model(ids).logits)
         seen = torch.tensor([[5, 20, 7]])
         with last.policy.speaking(False) as base, lora.policy.speaking(False) as first:
             assert (

@@ -4,6 +4,8 @@ Exit codes: 0 done, 2 config or usage, 3 corpus or data, 4 teacher, 5 numerical,
 130 and 143 signals.
 """
 
+import signal
+
 
 class PreflexorError(Exception):
     """Base of every error that is shown to the user as one line; subclasses set the exit code."""
@@ -39,3 +41,11 @@ class ResourceError(PreflexorError):
     """Disk, memory or a lock stands in the way."""
 
     exit_code = 6
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end; a checkpoint is saved where there was something to save."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_code = 128 + signal_number

@@ -216,7 +216,7 @@ class _Round:
             return items
 
         def accept(item: Item, text: str) -> str:
-            item.reflection, reason = prompts.read_sentence(text)
+            item.reflection, reason = prompts.read_critique(text, self._thinking_of(item))
             return reason
 
         asks = []

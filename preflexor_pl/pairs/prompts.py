@@ -15,9 +15,11 @@ Examples = tuple[tuple[str, str], ...]
 SENTENCE_ENDS = (". ", "\n")  # what was asked for in one sentence ends with it
 ANSWER_ENDS = ("\n",)  # an answer of one or two sentences is one paragraph
 MIN_WORDS = 4  # of a question, a thought or an answer
+MAX_KNOWN = 0.8  # share of a criticism's words that the thinking may have already
 
 _LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
 _QUESTION = re.compile(r"[^?.!\n]*\?")
+_WORD = re.compile(r"\w+")
 _POINTING = re.compile(
     r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b(?! of)",
     re.IGNORECASE,
@@ -59,8 +61,8 @@ _CONCRETE = _Worked(
     "placed there carry that load.",
     "The main concepts are tensile load, steel reinforcement and the alkaline pore water of "
     "concrete.",
-    "The reasoning says why steel is needed but not why it lasts: it should add that the alkaline "
-    "pore water protects the bars from rust.",
+    "The reasoning leaves out why the bars last: it should add that the alkaline pore water "
+    "protects them from rust.",
     "Steel bars are placed in concrete because they carry the tension that concrete cannot "
     "bear. The alkaline pore water keeps them from rusting.",
     "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
@@ -72,7 +74,7 @@ _RUBBER = _Worked(
     "Heating with sulfur forms bridges between the chains; the bridges keep the chains from "
     "sliding apart, so they return when the load is gone.",
     "The main concepts are vulcanisation, sulfur bridges and the sliding of polymer chains.",
-    "The reasoning leaves open what happens without sulfur: it should say that the chains would "
+    "The reasoning leaves out what happens without sulfur: it should add that the chains would "
     "then flow past each other and stay where they were pulled.",
     "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow"
     " past each other, so the rubber springs back.",
@@ -129,8 +131,8 @@ def _category(facts: str, question: str, wanted: str) -> str:
 
 def _critique(facts: str, question: str, thinking: str) -> str:
     return (
-        f"{facts}\n\nQuestion: {question}\nReasoning: {thinking}\n"
-        "In one sentence, criticise this reasoning: what is missing or wrong in it?"
+        f"{facts}\n\nQuestion: {question}\nReasoning: {thinking}\n\n"
+        'Criticise this reasoning in one sentence that begins with "The reasoning leaves out".'
     )
 
 
@@ -167,6 +169,19 @@ def read_sentence(text: str) -> tuple[str, str]:
     if len(sentence.split()) < MIN_WORDS:
         return sentence, "sentence_too_short"
     return sentence if sentence[-1] in ".!?" else f"{sentence}.", ""
+
+
+def read_critique(text: str, thinking: str) -> tuple[str, str]:
+    """The criticism in a reply, and why it cannot be used, as for :func:`read_question`.
+
+    One whose words nearly all stand in the thinking says it again and criticises nothing.
+    """
+    sentence, reason = read_sentence(text)
+    words = set(_WORD.findall(sentence.lower()))
+    known = words & set(_WORD.findall(thinking.lower()))
+    if not reason and len(known) > MAX_KNOWN * len(words):
+        reason = "repeats_thinking"
+    return sentence, reason
 
 
 def read_answer(text: str) -> tuple[str, str]:

@@ -116,10 +116,12 @@ def write_whole(policy: "Policy", folder: Path) -> None:
 def _known(policy: "Policy") -> dict[str, Any]:
     trained = policy.tokenizer.convert_ids_to_tokens(policy.trained_rows)
     start = policy.start
+    under = start.under if start else ""
     new = {policy.tokenizer.convert_ids_to_tokens(i): i for i in policy.new_ids}
     return {
         "model": policy.source.name,
-        "location": policy.source.location,
+        "location": under or policy.source.location,
+        "under": under,
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),

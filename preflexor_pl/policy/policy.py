@@ -62,7 +62,7 @@ class Policy(LanguageModel):
         weights = source
         if start:
             check_base(start, source.name, source.sha256)
-            weights = replace(source, location=str(start.folder)) if start.is_whole else source
+            weights = replace(source, location=start.under or source.location)
         dtype = resolve_dtype(settings.dtype if settings.lora else "float32")
         base, tokenizer = load_base(
             weights, dtype, settings.attn_implementation, settings.quantization
@@ -81,7 +81,7 @@ class Policy(LanguageModel):
             self.model = attach_lora(self.model, settings.lora, self.trained_rows, first_values)
         else:
             self._train_whole(reference)
-        if not settings.lora or (start and start.is_whole):
+        if not settings.lora or (start and start.under):
             self.base_copy = load_language_model(settings.model_name, "model.policy.model_name")
         if settings.gradient_checkpointing:
             self._checkpoint_activations()

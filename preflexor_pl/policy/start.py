@@ -42,6 +42,11 @@ class Start:
         return bool(self.known.get("whole"))
 
     @property
+    def under(self) -> str:
+        """The folder of whole weights that the adapters stand on; "" where that is the base."""
+        return str(self.folder.resolve()) if self.is_whole else self.known.get("under", "")
+
+    @property
     def adapters(self) -> list[Path]:
         """The folders of the adapters, the oldest phase first; none where weights are whole."""
         if self.is_whole:
@@ -119,6 +124,8 @@ def _checked(folder: Path) -> Start:
     for file in files:
         if not file.is_file():
             raise ConfigError(f"{KEY}: {file} is missing: copy the whole folder of the adapter")
+    if start.under and not Path(start.under).is_dir():
+        raise ConfigError(f"{KEY}: {folder} stands on the weights in {start.under}: restore them")
     return start
 
 

@@ -182,3 +182,65 @@ def test_the_teacher_may_write_the_rejected_answer(tmp_path):
         "I think that silk is simply strong.",
     )
     assert "subject: silk" in maker.teacher.asked[-2].prompt  # it sees the facts to be wrong about
+
+
+def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
+    maker = scripted_maker(reflection=True)
+    pair, _ = make(maker, tmp_path)
+    assert pair.chosen.endswith(
+        "<|/thinking|>\n<|reflect|>\nThe reasoning leaves out how silk ends up broken.\n"
+        "<|/reflect|>\nThe layers of silk share the load."
+    )
+    kinds = [kind_of(request) for request in maker.teacher.asked]
+    assert kinds[5:] == ["thinking"] * 2 + ["reflection"] * 2 + ["answer"] * 2
+    answer = maker.teacher.asked[-1]
+    assert "leaves out how" in answer.prompt  # the answer rests on the criticism too
+
+
+def test_a_criticism_that_says_the_thinking_again_is_asked_for_once_more(tmp_path):
+    again = "First silk takes the load, then it spreads it."
+    maker = scripted_maker(only("reflection", "silk", again), reflection=True)
+    pairs = make(maker, tmp_path)
+    assert ["silk" in pair.prompt for pair in pairs] == [False, False]
+    [drop] = drops(tmp_path)
+    assert (drop["reason"], drop["text"]) == ("repeats_thinking", again)
+    asked = [r for r in maker.teacher.asked if kind_of(r) == "reflection" and "silk" in r.prompt]
+    assert [request.sampling.temperature for request in asked] == [0.25, 0.7]
+
+
+def test_with_the_trigger_the_policy_is_asked_as_it_will_be(tmp_path):
+    maker = scripted_maker(rejected_trigger=True)
+    pair, _ = make(maker, tmp_path)
+    assert (
+        maker.policy.asked[0].prompt
+        == pair.prompt
+        == ("How does silk carry its load? Use <|thinking|>.")
+    )
+
+
+def test_a_rejected_answer_of_no_use_is_drawn_again_with_another_seed(tmp_path):
+    poor = []
+
+    def problem(pair):
+        poor.append(pair.seed)
+        return "rejected_no_target" if len(poor) == 1 else ""
+
+    maker = scripted_maker(problem=problem)
+    pairs = make(maker, tmp_path)
+    assert [pair.id for pair in pairs] == ["0002-0000", "0002-0001"]
+    assert pairs[0].seed == poor[2] != poor[0]
+    assert len(maker.policy.asked) == 3
+    assert drops(tmp_path) == []
+
+
+def test_a_rejected_answer_that_stays_of_no_use_is_dropped_and_made_up_for(tmp_path):
+    maker = scripted_maker(problem=lambda pair: "x" if "silk" in pair.prompt else "")
+    pairs = make(maker, tmp_path)
+    assert [pair.id for pair in pairs] == ["0002-0001", "0002-0002"]
+    assert [drop["reason"] for drop in drops(tmp_path)] == ["x"]
+
+
+def test_rejected_answers_without_thinking_are_counted(tmp_path):
+    thought = "<|thinking|>Hm.<|/thinking|>It is strong."
+    make(scripted_maker(policy=only("rejected", "silk", thought)), tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["rejected_no_thinking"] == 1

@@ -85,3 +85,23 @@ def test_worked_examples_look_like_the_prompt_they_stand_before():
 def test_worked_questions_pass_the_reader():
     for _, question in prompts.ask_question(["Facts."], "").examples:
         assert prompts.read_question(question) == (question, "")
+
+
+def test_worked_criticisms_pass_the_reader_and_are_no_repetition():
+    examples = prompts.ask_critique(["Facts."], "Why?", "It bends.").examples
+    for asked, critique in examples:
+        thinking = asked.split("Reasoning: ")[1].split("\n\n")[0]
+        assert prompts.read_critique(critique, thinking) == (critique, "")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("It bends, then it breaks.", "repeats_thinking"),  # all of its 4 words
+        ("It bends, then it really breaks.", ""),  # 4 of 5 are known: at the limit
+        ("It bends a lot, then it breaks twice.", ""),
+        ("It does not.", "sentence_too_short"),
+    ],
+)
+def test_a_criticism_says_more_than_the_thinking(reply, reason):
+    assert prompts.read_critique(reply, "First it bends, and then it breaks.")[1] == reason

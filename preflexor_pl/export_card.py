@@ -1,0 +1,192 @@
+"""The card of an exported model: what it is, how it was trained, and under which licences.
+
+Read from the files that the runs left; it says what is not known, and names no folder of this
+machine.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.hub import HUB_ID
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.packages import locate
+
+if TYPE_CHECKING:
+    from preflexor_pl.policy.start import Start
+
+EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
+QUESTION = f"How does nacre resist cracks?{TRIGGER}"
+
+_CARD = """---
+{base}library_name: transformers
+pipeline_tag: text-generation
+tags: [preflexor_pl, preference-optimisation, reasoning]
+---
+# A thinking model from {model}
+
+{exported}, in {dtype}: {what}.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+name = {name}
+tokenizer = AutoTokenizer.from_pretrained(name)
+model = AutoModelForCausalLM.from_pretrained(name)
+turns = {turns}
+asked = tokenizer.apply_chat_template(
+    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+written = model.generate(**asked, max_new_tokens=512)[0, asked["input_ids"].shape[1] :]
+print(tokenizer.decode(written))
+```
+
+`{trigger}` after a question asks for a thinking section, as in training.
+
+**Form is not truth.** This model was trained to think before it answers. A small model does not
+know the subject, its answers read better than they are, and nothing here checked a fact.
+
+{facts}
+"""
+
+
+def what_it_is(start: "Start") -> str:
+    """What was merged, in words."""
+    count, model = len(start.adapters), _shown(start.known["model"])
+    return f"{count} adapter{'s'[: count - 1]} merged into {model}" if count else f"all of {model}"
+
+
+def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) -> str:
+    """The card, in Markdown.
+
+    Args:
+        tokenizer: of the exported model.
+        lineage: what each phase left, the first one first.
+        dtype: of the merged weights.
+        name: by which the card's snippet loads the model.
+    """
+    model = lineage[-1].known["model"]
+    on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
+    turns = _turns(tokenizer, at(config_of(lineage[-1]), "data.system_prompt"))
+    return _CARD.format(
+        base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
+        model=_shown(model),
+        exported=EXPORTED,
+        dtype=dtype,
+        what=what_it_is(lineage[-1]),
+        name=json.dumps(name),
+        turns=json.dumps(turns, ensure_ascii=False),
+        trigger=TRIGGER.strip(),
+        facts="\n".join(_facts(lineage)),
+    )
+
+
+def _turns(tokenizer: Any, system: str | None) -> list[dict[str, str]]:
+    """The turns that the tokenizer's template renders as training rendered the question."""
+    from jinja2 import TemplateError
+
+    from preflexor_pl.core.chat import chat_ids
+
+    user = {"role": "user", "content": QUESTION}
+    turns = [{"role": "system", "content": system}, user] if system else [user]
+    with contextlib.suppress(TemplateError):  # of templates that know no system turn
+        made = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        if made == chat_ids(tokenizer, QUESTION, system):
+            return turns
+    return [{"role": "user", "content": f"{system}\n\n{QUESTION}"}]
+
+
+def _facts(lineage: "list[Start]") -> Iterator[str]:
+    """Lines of the card: phases, held-out metrics and licences, as far as the runs' files say."""
+    from preflexor_pl.evaluation.report import read_rows, summary_lines
+
+    start, run = lineage[-1], lineage[-1].folder.parent
+    count = max(len(start.adapters), len(lineage))
+    numbered = zip(range(count - len(lineage) + 1, count + 1), lineage, strict=True)
+    runs = [(number, left.folder.parent, c) for number, left in numbered if (c := config_of(left))]
+    yield "## Training\n"
+    yield from (_phase(*known) for known in runs)
+    if len(runs) < count:
+        yield f"- The settings of {count - len(runs)} of {count} phases are not known here."
+    if config_of(start) and (rows := read_rows(run / "metrics.csv")):
+        questions = _read(run / "held_out/manifest.json").get("pairs")
+        yield "\n## Held-out questions, before and after the last phase; measured unmerged\n"
+        yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
+    yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
+    for corpus in dict.fromkeys(at(config, "data.corpus") for _, _, config in runs):
+        yield f"- corpus {_code(_shown(corpus))}: {_corpus_licence(Path(corpus))}"
+
+
+def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
+    loss, rank = at(config, "model.loss") or {}, at(config, "model.policy.lora.rank")
+    values = ", ".join(f"{key}={value}" for key, value in (loss.get("init_args") or {}).items())
+    made = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
+    chunks = run / "graph/chunks.jsonl"
+    lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
+    documents = len({json.loads(line)["document"] for line in lines if line})
+    teacher = at(config, "data.teacher.model_name")
+    parts = [
+        _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
+        f"lr {at(config, 'model.lr')}",
+        f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
+        f"seed {at(config, 'seed_everything')}",
+        f"adapter of rank {rank}" if rank else "every weight trained",
+        f"{sum(made)} pairs in {len(made)} rounds",
+        f"corpus {_code(_shown(at(config, 'data.corpus')))} of {documents or '?'} documents",
+        f"teacher {_code(_shown(teacher)) if teacher else 'the base itself'}",
+    ]
+    return f"- phase {number}: {', '.join(parts)}"
+
+
+def _base_licence(model: str) -> str:
+    with contextlib.suppress(ConfigError):  # it is in no package that is here
+        package = locate(model).distribution
+        about = metadata(package).json
+        stated = str(about.get("license_expression") or about.get("license") or "").strip()
+        if stated:
+            return f"{stated.splitlines()[0]}, as the Python package {package} states it"
+    return "see the base model's card"
+
+
+def _corpus_licence(corpus: Path) -> str:
+    for path in sorted(corpus.glob("LICENSE*")):
+        text = path.read_text(encoding="utf-8", errors="replace").strip().split("\n\n")[0]
+        return f"{path.name}: {' '.join(text.split())[:200]}"
+    return "not stated"
+
+
+def config_of(start: "Start") -> dict[str, Any]:
+    """The config of the run that left ``start``; empty where it lies elsewhere."""
+    import yaml
+
+    path = start.folder.parent / "config.yaml"
+    if start.folder.name not in ("adapter", "model") or not path.is_file():
+        return {}
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is damaged ({error})") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def at(tree: Any, key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _shown(name: str) -> str:
+    """A model or folder by its name; where on this machine it lies is nobody's business."""
+    return Path(name).name if Path(name).expanduser().is_absolute() else name
+
+
+def _code(text: str) -> str:
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
