@@ -171,14 +171,18 @@ class _Round:
     def run(self, candidates: list[Item], wanted: int) -> list[PreferencePair]:
         pairs: list[PreferencePair] = []
         questions: list[Item] = []
+        tried = 0
         while len(pairs) < wanted and (questions or candidates):
             missing = wanted - len(pairs)
-            ask = max(0, missing + -(-missing // SPARE) - len(questions))
+            lost = tried - len(pairs)  # as many again, in proportion: batches of one are slow
+            goal = missing + (-(-missing * lost // tried) if tried else 0)
+            ask = max(0, goal + -(-goal // SPARE) - len(questions))
             asking, candidates = candidates[:ask], candidates[ask:]
             questions += self._questions(asking)
-            items, questions = questions[:missing], questions[missing:]
+            items, questions = questions[:goal], questions[goal:]
+            tried += len(items)
             pairs += self._rejected(self._answers(self._reflections(self._thinking(items))))
-        return pairs
+        return pairs[:wanted]
 
     def _questions(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:

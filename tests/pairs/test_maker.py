@@ -244,3 +244,13 @@ def test_rejected_answers_without_thinking_are_counted(tmp_path):
     thought = "<|thinking|>Hm.<|/thinking|>It is strong."
     make(scripted_maker(policy=only("rejected", "silk", thought)), tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["rejected_no_thinking"] == 1
+
+
+def test_what_was_lost_is_made_up_for_in_proportion(tmp_path):
+    lost = {"silk", "nacre"}
+    maker = scripted_maker(problem=lambda pair: "x" if lost & {*pair.prompt.split()} else "")
+    pairs = make(maker, tmp_path, wanted=4)
+    # 2 of 4 are lost, so for the 2 that are missing 3 are tried, and the third is one too many
+    thought = [r for r in maker.teacher.asked if kind_of(r) == "answer"]
+    assert len(thought) == 7
+    assert [pair.id[-4:] for pair in pairs] == ["0002", "0003", "0004", "0005"]
