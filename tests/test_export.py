@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from preflexor_pl import entry, export
+from preflexor_pl import entry, export, export_card
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Request
@@ -206,7 +206,7 @@ def test_an_adapter_on_weights_that_a_phase_before_trained(model_folder, tmp_pat
     with torch.no_grad():
         assert torch.allclose(plain(tmp_path / "out")[0](IDS).logits, logits(policy), atol=1e-3)
     (tmp_path / "whole").rename(tmp_path / "away")
-    refused(run_export(*args, "--overwrite"), 2, "whole", "does not exist")
+    refused(run_export(*args, "--overwrite"), 2, "whole", "restore them")
 
 
 def test_what_was_trained_in_4_bit_is_merged_into_the_whole_base(
@@ -332,8 +332,8 @@ def test_the_licence_of_a_packaged_model(tmp_path, monkeypatch, stated, told):
     )
     (about / "RECORD").write_text("tiny.gguf,sha256=AAAA,1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert export._base_licence("package:tiny-gguf") == told
-    assert export._base_licence("package:not-here") == "see the base model's card"
+    assert export_card._base_licence("package:tiny-gguf") == told
+    assert export_card._base_licence("package:not-here") == "see the base model's card"
 
 
 def test_an_exported_folder_is_a_base_for_more(exported):
