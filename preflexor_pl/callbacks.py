@@ -235,7 +235,8 @@ class FinishRun(Callback):
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
             "config": str(data.run / "config.yaml"),
-            "parameters": sum(p.numel() for p in policy.inner.parameters()),
+            "parameters": policy.inner.num_parameters(),  # it unpacks 4-bit weights
+            "artifact": policy.artifact,
             "rounds": len(manifests),
             "pairs": sum(manifest["pairs"] for manifest in manifests),
             "held_out_questions": len(data.held_out_pairs()),

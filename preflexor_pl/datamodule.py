@@ -18,6 +18,7 @@ from lightning.pytorch import LightningDataModule
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings, require
@@ -153,6 +154,7 @@ class PreferenceDataModule(LightningDataModule):
         self.masking = masking or NoMasking()
         self.generation_batch_size = generation_batch_size
         self.seed = seed
+        self._rounds: Rounds | None = None
         self.pair_settings = PairSettings(
             topics=topics,
             questions_per_topic=questions_per_topic,
@@ -202,10 +204,12 @@ class PreferenceDataModule(LightningDataModule):
         """Ids of the chunks to train on, and of those held out, by whole documents."""
         return self.library.hold_out(self.held_out, derive_seed(self.seed, "held out"))
 
-    @cached_property
+    @property
     def rounds(self) -> Rounds:
         """The rounds of this run, made by the model in training."""
-        return self.rounds_of(self.policy)
+        if self._rounds is None or self._rounds.policy is not self.policy:
+            self._rounds = self.rounds_of(self.policy)
+        return self._rounds
 
     def rounds_of(self, policy: Policy) -> Rounds:
         """The rounds of this run, made by ``policy``."""
@@ -241,8 +245,10 @@ class PreferenceDataModule(LightningDataModule):
             return policy
         say(f"Loading the teacher {teacher.model_name}")
         key = "data.teacher.model_name"
-        model = load_language_model(teacher.model_name, key, teacher.quantization)
-        return model.to(policy.device)
+        attention = policy.settings.attn_implementation
+        return load_language_model(
+            teacher.model_name, key, "auto", attention, teacher.quantization
+        ).to(policy.device)
 
     @property
     def longest_response(self) -> int:
@@ -296,6 +302,12 @@ class PreferenceDataModule(LightningDataModule):
     def train_dataloader(self) -> StepLoader:
         """Steps of the current epoch. Makes its round where it is missing."""
         assert self.trainer is not None
+        module: Any = self.trainer.lightning_module
+        if self.pair_settings.reflection and not module.reflection:
+            raise ConfigError(
+                "data.reflection is true and the module trains no rows for its markers: build "
+                "PreferenceModule with reflection=True"
+            )
         if self.round == 0:
             self.held_out_pairs()  # before the first step, so that they are the untrained model's
         rounds, epoch = self.rounds, self.trainer.current_epoch

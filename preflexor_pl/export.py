@@ -205,12 +205,10 @@ def _base(run: Path, lineage: "list[Start]", dtype: Any) -> "LanguageModel":
     from preflexor_pl.policy.load import ModelSource, find_model, load_base
 
     known, key, under = lineage[-1].known, f"the base of {run}", lineage[-1].under
-    if under:
-        source = ModelSource(known["model"], under, known["sha256"])
-    else:
-        source = find_model(known["model"], key)
-    if source.sha256 != known["sha256"]:
+    source = find_model(known["model"], key) if not under else None
+    if source and source.sha256 != known["sha256"]:
         raise ConfigError(f"{key}: {source.name} is another model than it was in training")
+    source = source or ModelSource(known["model"], under, known["sha256"])
     return LanguageModel(source, *load_base(source, dtype, "eager", key=key))
 
 

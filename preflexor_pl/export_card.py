@@ -57,7 +57,10 @@ know the subject, its answers read better than they are, and nothing here checke
 def what_it_is(start: "Start") -> str:
     """What was merged, in words."""
     count, model = len(start.adapters), _shown(start.known["model"])
-    return f"{count} adapter{'s'[: count - 1]} merged into {model}" if count else f"all of {model}"
+    if not count:
+        return f"all of {model}"
+    into = f"what all of {model} became in training" if start.under else model
+    return f"{count} adapter{'s'[: count - 1]} merged into {into}"
 
 
 def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from lightning.pytorch import Trainer
 
 from preflexor_pl.callbacks import EvaluateRounds, FinishRun
@@ -21,6 +22,8 @@ from preflexor_pl.policy.load import require_attention
 from preflexor_pl.policy.start import read_start
 from preflexor_pl.publish import PushToHub
 from preflexor_pl.run_folder import RunFolder, readable
+
+ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
 
 
 def main(args: Sequence[str]) -> int:
@@ -36,7 +39,10 @@ def main(args: Sequence[str]) -> int:
 
 
 def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
-    folder.keep_config(cli.parser.dump(cli.config, skip_unset=False))
+    kept = yaml.safe_load(cli.parser.dump(cli.config, skip_unset=False))
+    for key in ONCE:
+        kept.pop(key, None)
+    folder.keep_config(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
     if folder.finished_epochs >= epochs:
         say(f"{folder.path} is finished: see {folder.path / 'summary.md'}")

@@ -213,7 +213,7 @@ class PushToHub(Checkpoint):
                 _adapt_card(model, f"{owner}/{self.repo_id.split('/')[-1]}")
                 _copy(model, {name: data.run / name for name in LOG_HISTORY})
                 say(f"Pushed {message} to {self._publish(model, self.repo_id, message, 'model')}")
-        except (PublishError, OSError) as error:
+        except (PreflexorError, OSError) as error:
             say(f"{message} is not on the hub: {' '.join(str(error).split())}")
 
     def _publish(
@@ -257,3 +257,11 @@ def _adapt_card(folder: Path, repo_id: str) -> None:
     )
     card = re.sub(r"^folder = .*$", load, card, flags=re.MULTILINE)
     path.write_text(card.replace(folder.as_posix(), repo_id), encoding="utf-8")
+    known = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    if known["under"]:
+        raise PublishError(
+            f"{repo_id}: its adapters stand on weights of this machine: push an export"
+        )
+    if Path(known["location"]).exists():
+        known["location"] = known["model"]
+    (folder / "base.json").write_text(json.dumps(known), encoding="utf-8")

@@ -4,6 +4,7 @@ runs/<name>/held_out/            asked about the held-out documents, fixed befor
 runs/<name>/rounds/round-0000/   the pairs of a round, and the policy that they were made with
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ class Rounds:
         """
         folder = self.folder(index)
         if self.policy.settings.lora and not (folder / "manifest.json").exists():
-            self.policy.save(folder / "policy")
+            self.policy.save_adapter(folder / "policy")
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
@@ -126,8 +127,8 @@ class Rounds:
                 return self._make(again, index, wanted, policy_step)
             except ConfigError as error:  # it names the copy of the plan
                 raise ConfigError(
-                    f"{folder} was made with another corpus or other settings: give the run's own "
-                    "config, without changes"
+                    f"{folder} was made with another corpus, another model to start from or other "
+                    "settings: give the run's own config, without changes"
                 ) from error
 
     def tokenized(
@@ -178,6 +179,7 @@ class Rounds:
             [*policy.special_strings, *teacher.special_strings],
             self.seed,
             self.collator.problem,
+            json.dumps(policy.identity),
         )
 
 

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 
@@ -92,6 +93,24 @@ def test_the_round_of_an_epoch(trainer_epoch):
     module = data()
     module.trainer = SimpleNamespace(current_epoch=trainer_epoch)
     assert module.round == trainer_epoch // 2
+
+
+def test_reflection_without_rows_that_train_is_refused():
+    module = data(reflection=True)
+    policy = SimpleNamespace(reflection=False)
+    module.trainer = SimpleNamespace(current_epoch=0, lightning_module=policy)
+    with pytest.raises(ConfigError, match="PreferenceModule with reflection=True"):
+        module.train_dataloader()
+
+
+def test_rounds_belong_to_one_policy(monkeypatch):
+    module, policies = data(), [object(), object()]
+    monkeypatch.setattr(module, "rounds_of", lambda policy: SimpleNamespace(policy=policy))
+    for policy in (*policies, *policies):
+        owner = SimpleNamespace(policy=policy)
+        module.trainer = SimpleNamespace(lightning_module=owner)
+        assert module.rounds.policy is policy
+        assert module.rounds is module.rounds
 
 
 def test_without_a_trainer_there_is_no_policy():

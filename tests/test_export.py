@@ -17,7 +17,9 @@ from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy import adapters, load
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
+from tests.hub_server import HubServer
 from tests.policy.test_adapters import IDS, disturb, logits
+from tests.test_publish import prepare
 from tests.tiny import refused, save_tiny_model, tiny_policy, tiny_tokenizer
 
 SYSTEM = "You are terse."
@@ -420,6 +422,21 @@ def test_a_push_comes_last_and_is_private_unless_told(
     assert {"README.md", "model.safetensors", "tokenizer.json"} <= {*names}
     assert told.endswith("Pushed to https://hub/me/tiny\n")
     assert 'name = "me/tiny"' in (tmp_path / "out/README.md").read_text()
+
+
+def test_a_push_arrives_through_the_real_client(trained, tmp_path, run_export, monkeypatch):
+    import huggingface_hub
+
+    with HubServer() as hub:
+        prepare(monkeypatch)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+        args = trained[0] / "run-0", "--out", tmp_path / "out", "--push_to_hub", "someone/tiny"
+        code, _, error = run_export(*args)
+    assert (code, error) == (0, "")
+    repository = hub.repositories["model", "someone/tiny"]
+    assert repository.private
+    weights = (tmp_path / "out/model.safetensors").read_bytes()
+    assert repository.files["model.safetensors"] == weights
 
 
 def test_help_loads_nothing_heavy():

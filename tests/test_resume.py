@@ -130,14 +130,17 @@ def test_killed_while_pairs_are_made(tmp_path, model_folder, undisturbed, kind, 
     assert pairs(tmp_path) == made
 
 
-def test_a_start_that_changed_is_refused(tmp_path, model_folder, undisturbed):
+@pytest.mark.parametrize(("stop", "lives"), [(1, None), (None, [7])], ids=["step", "pairs"])
+def test_a_start_that_changed_is_refused(tmp_path, model_folder, undisturbed, stop, lives):
     corpus, *_ = undisturbed("exo")
-    with pytest.raises(Stopped):
-        train(tmp_path / "a", model_folder, corpus, stop=1, kind="exo")
+    (tmp_path / "a").mkdir()
+    with pytest.raises((Stopped, Killed)):
+        train(tmp_path / "a", model_folder, corpus, stop, lives, kind="exo")
     earlier = tiny_policy(model_folder, seed=5)
     disturb(earlier, 5)
     earlier.save(tmp_path / "earlier")
-    with pytest.raises(ConfigError, match="has changed since this run began: use --fresh"):
+    told = r"has changed since this run began|another model to start from"
+    with pytest.raises(ConfigError, match=told):
         train(tmp_path / "a", model_folder, corpus, kind="exo")
 
 

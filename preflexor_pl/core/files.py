@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from preflexor_pl.core.errors import ResourceError
 
 
@@ -25,8 +27,9 @@ def replaced(path: Path) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"cannot write {path}: {reason}") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

@@ -83,6 +83,13 @@ class PolicySettings:
             self.dtype,
             "auto or float32 where model.policy.lora is null: small steps vanish in bfloat16",
         )
+        require(
+            self.attn_implementation != "flash_attention_2"
+            or (self.lora is not None and self.dtype != "float32"),
+            "model.policy.attn_implementation",
+            self.attn_implementation,
+            "sdpa or eager where weights are float32: this kernel takes bfloat16",
+        )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ small model's summary says that it shows form and not truth. The pictures are ma
 The facts of a run, all of them optional; what is not given, or None, is not claimed:
     model, start (what the phase started from), teacher, loss (str); parameters, rounds, pairs,
     held_out_questions, seed, epochs (int); minutes (float); drops (reason -> count); versions
-    (package -> version); config (path of the YAML file); sample (dict of question, before, after:
-    three texts).
+    (package -> version); config (path of the YAML file); artifact (the folder that the run left);
+    sample (dict of question, before, after: three texts).
 """
 
 import csv
@@ -154,8 +154,9 @@ def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {time} |")
     n = runs[0][2]
     lines.append(
-        f"\nOver {n} held-out questions, in brackets 95 % Wilson intervals. Rewards are those of "
-        "each run's own loss and cannot be compared across losses; the other columns can."
+        f"\nOver {n} held-out questions, in brackets 95 % Wilson intervals. Topic, variety and "
+        "repetition compare across phases. The form is each phase's own, and so are the rejected "
+        "answers and the reward."
     )
     return "\n".join(lines)
 
@@ -273,6 +274,7 @@ def _next_steps(run_folder: Path, facts: Mapping[str, Any]) -> str:
     config = shlex.quote(str(facts.get("config", "configs/orpo.yaml")))
     fit = f"python -m preflexor_pl.fit --config {config}"
     more = 2 * facts["epochs"] if "epochs" in facts else "MORE"
+    left = facts.get("artifact", "adapter")
     return (
         "```bash\n"
         "# go on from here with more epochs\n"
@@ -280,6 +282,6 @@ def _next_steps(run_folder: Path, facts: Mapping[str, Any]) -> str:
         "# the same on another corpus: a folder of .md, .txt or .html files\n"
         f"{fit} --data.corpus FOLDER --run runs/other\n"
         "```\n\n"
-        "`adapter/` loads with plain transformers and peft; "
-        "[its model card](adapter/README.md) has the lines to copy."
+        f"`{left}/` loads with plain transformers and peft; "
+        f"[its model card]({left}/README.md) has the lines to copy."
     )

@@ -56,6 +56,7 @@ class PairMaker:
         forbidden: strings that must stay inert in whatever the teacher writes.
         seed: of the run.
         problem: why a pair cannot be trained on, as a slug; "" where it can.
+        identity: of the weights that the policy begins with; a plan belongs to them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PairMaker:
         forbidden: Collection[str],
         seed: int,
         problem: Callable[[PreferencePair], str],
+        identity: str = "",
     ) -> None:
         self.settings = settings
         self.library = library
@@ -77,6 +79,7 @@ class PairMaker:
         self.forbidden = forbidden
         self.seed = seed
         self.problem = problem
+        self.identity = identity
 
     def make(
         self,
@@ -103,7 +106,8 @@ class PairMaker:
         journal = Journal(folder)
         if journal.is_complete:
             return journal.pairs()
-        fingerprint = str(derive_seed(repr(self.settings), wanted, *sorted(within)))
+        seeds = repr(self.settings), self.identity, str(wanted), *sorted(within)
+        fingerprint = str(derive_seed(*seeds))
         plan = journal.plan(fingerprint, lambda: self._plan(round_index, wanted, within))
         asker = Asker(
             journal,

@@ -56,12 +56,13 @@ def read_pairs(path: Path) -> list[PreferencePair]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not UTF-8: {error}") from error
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], 1):
         try:
             record = json.loads(line)
             pair = PreferencePair(**{name: record[name] for name in names})
             for text in (pair.id, pair.prompt, pair.chosen, pair.rejected):
                 text.encode()  # a number has no encode, half a surrogate pair has no bytes
+            pair.round + pair.seed + pair.policy_step  # a text cannot be added to a number
             pairs.append(pair)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{path}:{number} is not a preference pair ({error!r})") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from preflexor_pl.policy.adapters import ADAPTER
-from preflexor_pl.policy.start import CARD, WEIGHTS, lora_weights
+from preflexor_pl.policy.start import CARD, WEIGHTS
 
 if TYPE_CHECKING:
     from preflexor_pl.policy.policy import Policy
@@ -69,13 +69,17 @@ What it writes has the form of reasoning; whether it is true is for you to check
 """
 
 
+def write_newest(policy: "Policy", folder: Path) -> None:
+    """Save the adapter that trains and its marker rows, as plain peft would."""
+    policy.model.save_pretrained(folder, selected_adapters=[ADAPTER], save_embedding_layers=False)
+
+
 def write_adapter(policy: "Policy", folder: Path) -> None:
     """Save all adapters, marker rows, tokenizer, ``base.json`` and a model card into ``folder``."""
-    policy.model.save_pretrained(folder, selected_adapters=[ADAPTER], save_embedding_layers=False)
-    earlier = policy.start.adapters if policy.start else []
-    phases = [f"phase-{number}" for number in range(1, len(earlier) + 1)]
-    for phase, left in zip(phases, earlier, strict=True):
-        _copy_earlier(left, folder / phase)
+    write_newest(policy, folder)
+    phases = [name for name in policy.model.peft_config if name != ADAPTER]
+    for phase in phases:
+        _write_earlier(policy.model, phase, folder / phase)
     inner = policy.inner
     tables = {"input": inner.get_input_embeddings(), "output": inner.get_output_embeddings()}
     known = {
@@ -93,21 +97,27 @@ def write_adapter(policy: "Policy", folder: Path) -> None:
     _finish(policy, folder, known, "peft", f"A thinking adapter for {policy.source.name}", body)
 
 
-def _copy_earlier(left: Path, folder: Path) -> None:
-    """The adapter that a phase left without its marker rows, which are in ``first_rows`` by now."""
+def _write_earlier(model: Any, phase: str, folder: Path) -> None:
+    """An earlier phase's matrices; its marker rows are in ``first_rows`` by now.
+
+    Not by peft: it looks for the rows of every adapter where one has any.
+    """
     from safetensors.torch import save_file
 
-    folder.mkdir(exist_ok=True)
-    settings = json.loads((left / "adapter_config.json").read_text(encoding="utf-8"))
-    settings["trainable_token_indices"] = None
-    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    save_file(lora_weights(left), folder / WEIGHTS)
+    model.peft_config[phase].save_pretrained(str(folder))
+    weights = {
+        name.replace(f".{phase}", ""): p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if f".{phase}." in name
+    }
+    save_file(weights, folder / WEIGHTS)
 
 
 def write_whole(policy: "Policy", folder: Path) -> None:
     """Save every weight, the tokenizer, ``base.json`` and a model card into ``folder``."""
     policy.model.save_pretrained(folder)
-    known = {**_known(policy), "whole": True, "phases": [], "first_rows": {}}
+    none = {"phases": [], "first_rows": {}, "under": "", "under_sha256": ""}
+    known = {**_known(policy), **none, "whole": True}
     name = policy.source.name
     body = _WHOLE.format(model=name, folder=folder.as_posix())
     _finish(policy, folder, known, "transformers", f"A thinking model from {name}", body)
@@ -122,6 +132,7 @@ def _known(policy: "Policy") -> dict[str, Any]:
         "model": policy.source.name,
         "location": under or policy.source.location,
         "under": under,
+        "under_sha256": start.under_sha256 if start else "",
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),

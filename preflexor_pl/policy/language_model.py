@@ -109,9 +109,24 @@ class LanguageModel(nn.Module):
 
 
 def load_language_model(
-    name: str, key: str, quantization: str | None = None, attention: str = "sdpa"
+    name: str,
+    key: str,
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    quantization: str | None = None,
 ) -> LanguageModel:
-    """A frozen model by its name; raises ConfigError naming ``key``."""
+    """A frozen model by its name.
+
+    Args:
+        name: a hub id, a folder, or ``package:...``.
+        key: the setting to name in an error.
+        dtype: auto, float32 or bfloat16.
+        attention: attention kernel of transformers.
+        quantization: ``4bit`` or None.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
     source = find_model(name, key)
-    model, tokenizer = load_base(source, resolve_dtype("auto"), attention, quantization, key)
+    model, tokenizer = load_base(source, resolve_dtype(dtype), attention, quantization, key)
     return LanguageModel(source, model, tokenizer)

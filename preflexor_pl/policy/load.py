@@ -33,8 +33,7 @@ class ModelSource:
     Attributes:
         name: as the user wrote it.
         location: folder or hub id that transformers can load.
-        sha256: of the packaged file, else of the folder's weights' index or config; "" for a hub
-            id.
+        sha256: of the packaged file, else ``fingerprint_of`` the folder; "" for a hub id.
     """
 
     name: str
@@ -52,10 +51,10 @@ def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return ModelSource(name, name, "")
-    return ModelSource(name, str(folder), _fingerprint(folder))
+    return ModelSource(name, str(folder), fingerprint_of(folder))
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint_of(folder: Path) -> str:
     """sha256 over names, sizes and both ends of the files: whole weights may be many gigabytes."""
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
@@ -143,14 +142,15 @@ def load_base(
 
     Args:
         source: where its files are.
-        dtype: of its weights; of its sums where they are quantised.
+        dtype: of its weights; of its matrix products where they are quantised.
         attention: attention kernel of transformers.
         quantization: ``4bit`` or None.
         key: the setting to name in an error.
 
     Returns:
-        (model in eval mode on the CPU, tokenizer).
+        (model in eval mode, tokenizer).
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -162,7 +162,7 @@ def load_base(
                 attn_implementation=attention,
                 quantization_config=_nf4(dtype) if quantization else None,
             )
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         if "attn_implementation" in str(error):
             raise ConfigError(
                 f"model.policy.attn_implementation: {source.name} has no {attention}: use eager"

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from losses import PairLogps
 from losses.logps import sum_pairs, token_logps
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
-from preflexor_pl.policy.card import write_adapter, write_whole
+from preflexor_pl.policy.card import write_adapter, write_newest, write_whole
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
-from preflexor_pl.policy.start import ROWS, Start, check_base, read_start
+from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
 
 
 class Policy(LanguageModel):
@@ -43,7 +43,9 @@ class Policy(LanguageModel):
         start: what the phases before left; None in a first phase.
         trained_rows: ids of the markers whose rows train; those that an earlier phase trained stay
             as they are.
-        base_copy: the base, where the weights under the adapters are not the base's own.
+        base_copy: the base, where the weights under the adapters are not the base's own; None until
+            it is asked for.
+        identity: what checkpoints and rounds belong to: the base, and what the phase started from.
         reference_copy: the reference, where every weight trains.
 
     Raises:
@@ -64,8 +66,9 @@ class Policy(LanguageModel):
             check_base(start, source.name, source.sha256)
             weights = replace(source, location=start.under or source.location)
         dtype = resolve_dtype(settings.dtype if settings.lora else "float32")
+        key = KEY if start and start.under else "model.policy.model_name"
         base, tokenizer = load_base(
-            weights, dtype, settings.attn_implementation, settings.quantization
+            weights, dtype, settings.attn_implementation, settings.quantization, key
         )
         super().__init__(source, base, tokenizer, settings.add_tokens)
         self.settings = settings
@@ -74,6 +77,11 @@ class Policy(LanguageModel):
         if start:
             start.put_rows(base)
             self.model = stack_earlier(base, start.adapters)
+        self.identity = {  # taken now: what is in the start's folder may change
+            "model_name": settings.model_name,
+            "sha256": source.sha256,
+            "start": start.fingerprint if start else "",
+        }
         self.base_copy: LanguageModel | None = None
         self.reference_copy: nn.Module | None = None
         if settings.lora:
@@ -81,11 +89,8 @@ class Policy(LanguageModel):
             self.model = attach_lora(self.model, settings.lora, self.trained_rows, first_values)
         else:
             self._train_whole(reference)
-        if not settings.lora or (start and start.under):
-            self.base_copy = load_language_model(settings.model_name, "model.policy.model_name")
         if settings.gradient_checkpointing:
             self._checkpoint_activations()
-        self._tell_copies()
 
     def _untrained(self, ids: list[int]) -> list[int]:
         known = self.start.trained_markers if self.start else []
@@ -94,8 +99,14 @@ class Policy(LanguageModel):
     def _train_whole(self, reference: bool) -> None:
         if self.start and self.start.adapters:
             self.model = fold(self.model)
+        count = sum(p.numel() for p in self.model.parameters())
+        say(
+            f"{count / 1e6:.0f} M weights train: {_gigabytes(self.model)}, as much for gradients, "
+            "and twice as much for the optimiser"
+        )
         if reference:
             self.reference_copy = copy.deepcopy(self.model).requires_grad_(False)
+            say(f"A copy of the start as reference: {_gigabytes(self.reference_copy)}")
         self.model.requires_grad_(True)
 
     def _checkpoint_activations(self) -> None:
@@ -107,21 +118,6 @@ class Policy(LanguageModel):
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
 
-    def _tell_copies(self) -> None:
-        parts = []
-        if not self.settings.lora:
-            count = sum(p.numel() for p in self.model.parameters())
-            parts.append(
-                f"{count / 1e6:.0f} M weights train: {_gigabytes(self.model)}, and twice as much "
-                "for the optimiser, and as much for gradients"
-            )
-        if self.base_copy:
-            parts.append(f"a copy of the base as teacher: {_gigabytes(self.base_copy)}")
-        if self.reference_copy:
-            parts.append(f"a copy of the start as reference: {_gigabytes(self.reference_copy)}")
-        if parts:
-            say("Memory: " + "; ".join(parts))
-
     @property
     def inner(self) -> Any:
         """The transformers model itself, with the adapters' layers in place."""
@@ -132,15 +128,6 @@ class Policy(LanguageModel):
         """What a run leaves: ``adapter``, or ``model`` where every weight trains."""
         return "adapter" if self.settings.lora else "model"
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """What a checkpoint belongs to: the base, and what the phase started from."""
-        return {
-            "model_name": self.settings.model_name,
-            "sha256": self.source.sha256,
-            "start": self.start.fingerprint if self.start else "",
-        }
-
     @contextmanager
     def speaking(self, adapted: bool) -> Iterator[Any]:
         """The transformers model to draw text from: the policy as it is now, or its base.
@@ -148,8 +135,8 @@ class Policy(LanguageModel):
         Args:
             adapted: True for the policy.
         """
-        if not adapted and self.base_copy:
-            with self.base_copy.speaking(adapted) as model:
+        if not adapted and self._needs_base_copy:
+            with self._copy_of_base().speaking(adapted) as model:
                 yield model
             return
         context: Any = nullcontext()
@@ -159,6 +146,25 @@ class Policy(LanguageModel):
             context = merged(self.model)
         with context:
             yield self.inner
+
+    @property
+    def _needs_base_copy(self) -> bool:
+        return not self.settings.lora or bool(self.start and self.start.under)
+
+    def _copy_of_base(self) -> LanguageModel:
+        """Loaded where it is first asked for: a teacher of its own spares it."""
+        if self.base_copy is None:
+            settings = self.settings
+            with torch.inference_mode(False):  # it is asked for where text is drawn
+                self.base_copy = load_language_model(
+                    settings.model_name,
+                    "model.policy.model_name",
+                    settings.dtype,
+                    settings.attn_implementation,
+                    settings.quantization,
+                ).to(self.device)
+            say(f"A copy of the base as teacher: {_gigabytes(self.base_copy)}")
+        return self.base_copy
 
     def logps(self, batch: PairBatch) -> PairLogps:
         """Summed log-probs of the supervised tokens of each side of each pair.
@@ -192,9 +198,18 @@ class Policy(LanguageModel):
         return nn.functional.pad(logps, (batch.first_target, 0))
 
     def save(self, folder: Path) -> None:
-        """Save what trained, with tokenizer and card; plain peft and transformers can load it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (write_adapter if self.settings.lora else write_whole)(self, folder)
+        """Save what trained, with tokenizer and card; plain peft and transformers can load it.
+
+        Raises:
+            ResourceError: the disk is full.
+        """
+        with _writing(folder):
+            (write_adapter if self.settings.lora else write_whole)(self, folder)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Save this phase's adapter and marker rows alone; raises ResourceError as ``save``."""
+        with _writing(folder):
+            write_newest(self, folder)
 
     def check_gradients(self) -> None:
         """Refuse a model some of whose trained weights, or marker rows, would get no gradient.
@@ -207,21 +222,31 @@ class Policy(LanguageModel):
             ids = torch.tensor([rows], device=self.device)
             self.model(input_ids=ids, use_cache=False).logits[..., rows].sum().backward()
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        missing = [name for name, parameter in trained if not self._moves(name, parameter)]
+        heads = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
+        tables = {id(getattr(head, "original_module", head).weight) for head in heads}
+        missing = [name for name, parameter in trained if not self._moves(name, parameter, tables)]
         self.zero_grad(set_to_none=True)
         if missing:
             raise ConfigError(f"these weights would get no gradient: {', '.join(missing)[:200]}")
 
-    def _moves(self, name: str, parameter: nn.Parameter) -> bool:
+    def _moves(self, name: str, parameter: nn.Parameter, tables: set[int]) -> bool:
         gradient = parameter.grad
         if gradient is None:
             return False
         if ROWS in name:
             return bool(gradient.any(1).all())
-        tables = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
-        if any(parameter is table.weight for table in tables):
-            return bool(gradient[self.trained_rows].any(1).all())
-        return True
+        return id(parameter) not in tables or bool(gradient[self.trained_rows].any(1).all())
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except SafetensorError as error:
+        raise ResourceError(f"cannot write {folder}: {error}") from error
 
 
 def _token_logps(model: Any, batch: PairBatch) -> Tensor:

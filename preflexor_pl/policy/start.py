@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.policy.load import fingerprint_of
 
 CARD = "base.json"
+CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+FIELDS = {"model", "sha256", "first_rows", "trained_markers", "added_tokens", "phases"}  # of CARD
 ROWS = ".token_adapter.trainable_tokens_delta"  # peft's name of the trained rows of a table
 KEY = "model.policy.start_from"
 
@@ -59,12 +62,17 @@ class Start:
         return self.known["trained_markers"]
 
     @cached_property
+    def under_sha256(self) -> str:
+        """Of the weights in ``under``, as ``fingerprint_of`` takes it; "" where there are none."""
+        return fingerprint_of(Path(self.under)) if self.under else ""
+
+    @cached_property
     def fingerprint(self) -> str:
-        """sha256 of every weight that the phases trained."""
-        total = hashlib.sha256()
-        files = sorted(self.folder.glob("*.safetensors")) if self.is_whole else []
-        for file in [*files, *(adapter / WEIGHTS for adapter in self.adapters)]:
-            with file.open("rb") as weights:
+        """sha256 of every weight and row that the phases trained."""
+        rows = json.dumps(self.known["first_rows"], sort_keys=True)
+        total = hashlib.sha256(f"{self.under_sha256} {rows}".encode())
+        for adapter in self.adapters:
+            with (adapter / WEIGHTS).open("rb") as weights:
                 total.update(hashlib.file_digest(weights, "sha256").digest())
         return total.hexdigest()
 
@@ -75,17 +83,16 @@ class Start:
         for name, rows in self.known["first_rows"].items():
             for token, row in rows.items():
                 weight = tables[name].weight
-                weight[int(token)] = torch.tensor(row, dtype=weight.dtype)
+                weight[int(token)] = torch.tensor(row).to(weight)
         if self.is_whole:
             return
-        settings = json.loads((self.folder / "adapter_config.json").read_text(encoding="utf-8"))
-        trained = settings.get("trainable_token_indices") or {}
+        trained = _read_config(self.folder).get("trainable_token_indices") or {}
         modules = {name.split(".")[-1]: module for name, module in model.named_modules()}
         for key, values in _weights(self.folder).items():
             if key.endswith(ROWS):
                 table = key.removesuffix(ROWS).split(".")[-1]
                 weight = modules[table].weight
-                weight[torch.tensor(trained[table])] = values.to(weight.dtype)
+                weight[torch.tensor(trained[table]).to(weight.device)] = values.to(weight)
 
 
 def read_start(name: str) -> Start:
@@ -114,19 +121,30 @@ def read_start(name: str) -> Start:
 def _checked(folder: Path) -> Start:
     try:
         start = Start(folder, json.loads((folder / CARD).read_text(encoding="utf-8")))
-        wanted = {"model", "sha256", "first_rows", "trained_markers", "phases"}
-        lacking = wanted - start.known.keys()
-        files = [adapter / WEIGHTS for adapter in start.adapters] if not lacking else []
-    except (ValueError, AttributeError) as error:
+        lacking = FIELDS - start.known.keys()
+        if lacking:
+            raise ConfigError(f"{KEY}: {folder / CARD} lacks {', '.join(sorted(lacking))}")
+        needed = [adapter / name for adapter in start.adapters for name in (CONFIG, WEIGHTS)]
+        under = Path(start.under) if start.under else None
+    except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{KEY}: {folder / CARD} is damaged ({error})") from error
-    if lacking:
-        raise ConfigError(f"{KEY}: {folder / CARD} lacks {', '.join(sorted(lacking))}")
-    for file in files:
+    for file in needed:
         if not file.is_file():
             raise ConfigError(f"{KEY}: {file} is missing: copy the whole folder of the adapter")
-    if start.under and not Path(start.under).is_dir():
-        raise ConfigError(f"{KEY}: {folder} stands on the weights in {start.under}: restore them")
+    for file in (file for file in needed if file.name == CONFIG):
+        _read_config(file.parent)
+    if under and not any(under.glob("*.safetensors")):
+        raise ConfigError(f"{KEY}: {folder} stands on the weights in {under}: restore them")
+    if under and not start.is_whole and start.known.get("under_sha256") != start.under_sha256:
+        raise ConfigError(f"{KEY}: the weights in {under} are others than {folder} was trained on")
     return start
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{KEY}: {folder / CONFIG} is damaged ({error})") from error
 
 
 def check_base(start: Start, name: str, sha256: str) -> None:

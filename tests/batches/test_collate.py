@@ -37,6 +37,7 @@ def collator(tokenizer):
 def short(tokenizer, ids):
     """Ids as text, with one letter for each special token."""
     names = {"<|im_end|>": "^", "<|thinking|>": "(", "<|/thinking|>": ")"}
+    names |= {"<|reflect|>": "[", "<|/reflect|>": "]"}
     text = letters(tokenizer, ids)
     for name, letter in names.items():
         text = text.replace(name, letter)
@@ -89,6 +90,48 @@ def test_markers_are_single_ids_and_thinking_is_masked(tokenizer, collator):
     made = collator(MaskThinking(keep_markers=True))
     pair = made.tokenize(replace(FULL, chosen="<|thinking|>Hm<|/thinking|>So"))
     assert rows(tokenizer, made([pair], (0, 0)))[:2] == [f"{PLAIN}(Hm)So^", f"{'_' * 21}(__)So^"]
+
+
+# Chosen responses as they are read and their targets, for each mask. The prompt has the trigger,
+# whose marker opens nothing; a response may be cut anywhere, its end of turn first.
+ONE = "<|thinking|>Hm<|/thinking|>So."
+REFLECTED = "<|thinking|>Hm<|/thinking|><|reflect|>No<|/reflect|>So."
+
+
+@pytest.mark.parametrize(
+    ("masking", "chosen", "room", "read", "targets"),
+    [
+        (NoMasking(), ONE, 9, "(Hm)So.^", "(Hm)So.^"),
+        (MaskThinking(), ONE, 9, "(Hm)So.^", "____So.^"),
+        (MaskThinking(0.0), ONE, 9, "(Hm)So.^", "(Hm)So.^"),
+        (MaskThinking(keep_markers=True), ONE, 9, "(Hm)So.^", "(__)So.^"),
+        (AnswerOnly(), ONE, 9, "(Hm)So.^", "____So.^"),
+        (AnswerOnly(True), ONE, 9, "(Hm)So.^", "___)So.^"),
+        (MaskThinking(), REFLECTED, 12, "(Hm)[No]So.^", "____[No]So.^"),
+        (AnswerOnly(), REFLECTED, 12, "(Hm)[No]So.^", "________So.^"),
+        (AnswerOnly(True), REFLECTED, 12, "(Hm)[No]So.^", "_______]So.^"),
+        (MaskThinking(), ONE, 6, "(Hm)So", "____So"),  # cut in the answer
+        (AnswerOnly(), ONE, 6, "(Hm)So", "____So"),
+        (NoMasking(), ONE, 3, "(Hm", "(Hm"),  # cut in the thinking
+        (MaskThinking(), ONE, 3, "(Hm", None),
+        (AnswerOnly(True), ONE, 3, "(Hm", None),
+        (AnswerOnly(True), ONE, 4, "(Hm)", None),  # nothing after the closing marker
+        (MaskThinking(), "So.", 9, "So.^", "So.^"),  # no marker of its own
+        (AnswerOnly(), "So.", 9, "So.^", "So.^"),
+    ],
+)
+def test_masks_after_a_prompt_with_its_trigger(
+    tokenizer, collator, masking, chosen, room, read, targets
+):
+    prompt = "User: Why? Use <|thinking|>.\nAssistant:"
+    before = len(tokenizer(prompt)["input_ids"])
+    made = collator(masking, max_length=before + room)
+    asked = replace(FULL, prompt="Why? Use <|thinking|>.", chosen=chosen)
+    assert made.problem(asked) == ("" if targets else "chosen_no_target")
+    pair = made.tokenize(asked)
+    assert short(tokenizer, pair.chosen) == read
+    if targets:
+        assert rows(tokenizer, made([pair], (0, 0)))[1].rstrip("_") == "_" * before + targets
 
 
 def test_responses_are_cut_to_what_the_prompt_leaves(tokenizer, collator):

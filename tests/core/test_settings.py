@@ -62,3 +62,9 @@ def test_settings_do_not_share_their_categories():
     first, second = ThinkingSettings(), ThinkingSettings()
     first.categories["More"] = "something else"
     assert "More" not in second.categories
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"lora": None}])
+def test_flash_attention_takes_no_float32(changes):
+    with pytest.raises(ValueError, match=r"^model\.policy\.attn_implementation: .*float32"):
+        PolicySettings(attn_implementation="flash_attention_2", **changes)

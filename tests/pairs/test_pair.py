@@ -24,15 +24,23 @@ def test_line_separators_inside_a_text_end_no_line(tmp_path, separator):
     assert read_pairs(path) == [pair]
 
 
+NO_NUMBER = PAIR.to_json().replace('"round": 0', '"round": "0"')
 NOT_TEXT = PAIR.to_json().replace('"Because."', "5"), PAIR.to_json().replace("Beca", r"\ud800")
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", '"text"', '{"id": "0000-0001"}', *NOT_TEXT])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "{}", '"text"', '{"id": "0000-0001"}', *NOT_TEXT, NO_NUMBER]
+)
 def test_a_line_that_is_no_pair_is_named(tmp_path, line):
     path = tmp_path / "pairs.jsonl"
     path.write_text(f"{PAIR.to_json()}\n{line}\n", encoding="utf-8")
     with pytest.raises(CorpusError, match=r"pairs\.jsonl:2 is not a preference pair"):
         read_pairs(path)
+
+
+def test_a_last_line_may_lack_its_end(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(f"{PAIR.to_json()}\n{PAIR.to_json()}", encoding="utf-8")
+    assert read_pairs(tmp_path / "pairs.jsonl") == [PAIR, PAIR]
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path):

@@ -68,6 +68,49 @@ def test_training_moves_the_policy_and_neither_reference_nor_base(model, phases,
             assert torch.equal(weight, frozen[name]), name
 
 
+def test_new_rows_train_on_top_of_old_ones(model, phases):
+    policy = after(model, phases, 1, reflection=True)
+    disturb(policy, 7)
+    assert not torch.allclose(logits(policy), phases[1][1], atol=1e-2)
+    assert torch.equal(reference_logits(policy), phases[1][1])
+    weights = [name for name in trained_state(policy) if "trainable_tokens" in name]
+    assert len(weights) == (1 if policy.inner.config.tie_word_embeddings else 2)
+    table = policy.inner.get_input_embeddings().weight
+    before = after(model, phases, 1).inner.get_input_embeddings().weight
+    think, reflect = policy.marker_ids[:2], policy.marker_ids[2:]
+    assert torch.equal(table[think], before[think])
+    assert not torch.allclose(table[reflect], before[reflect])
+
+
+def test_in_bfloat16_a_phase_begins_with_what_the_one_before_it_was(model, tmp_path):
+    first = tiny_policy(model, dtype="bfloat16")
+    disturb(first)
+    first.save(tmp_path / "first")
+    second = tiny_policy(model, seed=9, dtype="bfloat16", start_from=str(tmp_path / "first"))
+    assert torch.equal(logits(second), logits(first))
+
+
+def test_an_earlier_phase_is_saved_as_it_was_read(model, phases, tmp_path):
+    import shutil
+
+    start = shutil.copytree(phases[0][0], tmp_path / "start")
+    policy = tiny_policy(model, start_from=str(start))
+    shutil.rmtree(start)
+    policy.save(tmp_path / "left")
+    assert torch.equal(logits(tiny_policy(model, start_from=str(tmp_path / "left"))), phases[1][0])
+
+
+def test_whole_weights_that_changed_under_an_adapter_are_refused(model, tmp_path):
+    tiny_policy(model, lora=None).save(tmp_path / "whole")
+    tiny_policy(model, start_from=str(tmp_path / "whole")).save(tmp_path / "left")
+    assert read_start(str(tmp_path / "left")).under == str(tmp_path / "whole")
+    other = tiny_policy(model, lora=None)
+    disturb(other)
+    other.save(tmp_path / "whole")
+    with pytest.raises(ConfigError, match=r"whole are others than .*left was trained on"):
+        read_start(str(tmp_path / "left"))
+
+
 def test_all_adapters_off_is_the_base_but_for_rows_that_it_never_sees(model, phases):
     base, late = tiny_policy(model), after(model, phases, 2)
     seen = torch.tensor([[5, 20, 7, 60, 9]])
@@ -133,8 +176,11 @@ def test_another_base_is_refused(phases, tmp_path):
     [
         ("base.json", "{", "is damaged"),
         ("base.json", "[]", "is damaged"),
-        ("base.json", "{}", "lacks first_rows"),
+        ("base.json", "{}", "lacks added_tokens, first_rows"),
         ("base.json", None, "holds no base.json"),
+        ("adapter_config.json", None, "adapter_config.json is missing"),
+        ("adapter_config.json", "[1]", "adapter_config.json is damaged"),
+        ("phase-1/adapter_config.json", "{", "phase-1/adapter_config.json is damaged"),
         ("adapter_model.safetensors", None, "adapter_model.safetensors is missing"),
         ("adapter_model.safetensors", "x", "adapter_model.safetensors is damaged"),
         ("phase-1/adapter_model.safetensors", None, "phase-1/adapter_model.safetensors is missing"),
