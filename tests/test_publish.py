@@ -1,5 +1,6 @@
 """The real hub client against a stand-in of the hub's endpoint; nothing leaves this machine."""
 
+import json
 import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
@@ -58,6 +59,8 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").write_bytes(b"\0\xff" + data.weights)
         (folder / "README.md").write_text(card.format(folder=folder.as_posix()))
+        known = {"model": "owner/base", "location": str(run), "under": ""}
+        (folder / "base.json").write_text(json.dumps(known))
 
     data = SimpleNamespace(
         run=run,
