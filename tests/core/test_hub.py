@@ -21,7 +21,8 @@ def test_a_folder_with_a_config_is_a_model(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "./none", "/none/at/all", "~/none", "a b", "a/b/c", "../x"])
-def test_what_is_no_hub_id_is_not_looked_for_on_the_hub(name, monkeypatch):
+def test_what_is_no_hub_id_is_not_looked_for_on_the_hub(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "_probe", lambda name: pytest.fail("asked the hub"))
     assert "there is no folder" in refused(name)
 
