@@ -6,7 +6,7 @@ On the embedded model and four real pairs of a second phase (``benchmarks/data/p
   computed in different micro-batches, so in bfloat16 h has a spread: the noise floor of a margin.
 - an overfit run: EXO's margin h levels off at log((1 - eps) / eps) = 5.29, DPO's goes on growing.
 
-Writes ``benchmarks/results/margins.json`` and ``margins.png``. About 3 minutes on two CPU cores.
+Writes ``benchmarks/results/margins.json`` and ``margins.png``. About 25 minutes on two CPU cores.
 """
 
 import argparse
@@ -111,8 +111,8 @@ def plot(margins: dict[str, list[float]], path: Path) -> None:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=18)
-    parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--lr", type=float, default=1e-5)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     quiet_libraries()
