@@ -144,8 +144,8 @@ class Rounds:
         Raises:
             CorpusError: not one of them fits.
         """
-        usable = [pair for pair in pairs if not self.collator.problem(pair)]
-        made = [made for pair in usable if (made := self.collator.tokenize(pair))]
+        tokenized = [self.collator.tokenize(pair) for pair in pairs]
+        made = [one for one in tokenized if one and not self.collator.problem_of(one)]
         cut = sum(pair.truncated for pair in made)
         if cut or len(made) < len(pairs):
             lost = len(pairs) - len(made)

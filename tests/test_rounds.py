@@ -16,8 +16,8 @@ class Problems:
     def __init__(self, reason=""):
         self.reason = reason
 
-    def problem(self, pair):
-        return "" if pair.id == "fine" else self.reason
+    def problem_of(self, made):
+        return "" if made.id == "fine" else self.reason
 
     def tokenize(self, pair):
         return SimpleNamespace(id=pair.id, truncated=2)

@@ -139,7 +139,10 @@ class PairCollator:
 
     def problem(self, pair: PreferencePair) -> str:
         """Why a pair cannot be trained on, as a slug; "" where it can."""
-        made = self.tokenize(pair)
+        return self.problem_of(self.tokenize(pair))
+
+    def problem_of(self, made: TokenizedPair | None) -> str:
+        """As ``problem``, of what ``tokenize`` made of the pair."""
         if made is None:
             return "prompt_too_long"
         for side in ("chosen", "rejected"):

@@ -52,13 +52,14 @@ def look(collator: PairCollator, pair: PreferencePair, draw: tuple[int, int]) ->
     unlimited.max_length = unlimited.max_prompt_length = UNLIMITED
     whole = unlimited.tokenize(pair)
     assert whole is not None
-    made = collator.tokenize(pair) or whole
+    fitted = collator.tokenize(pair)
+    made = fitted or whole
     sides = {}
     for name in SIDES:
         ids = getattr(made, name)
         targets = _targets(collator, made, name, draw)
         sides[name] = Side(ids, targets, len(getattr(whole, name)) - len(ids))
-    return Seen(pair, collator.problem(pair), made.prompt, sides)
+    return Seen(pair, collator.problem_of(fitted), made.prompt, sides)
 
 
 def _targets(
