@@ -19,13 +19,22 @@ from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.export_card import EXPORTED, QUESTION, at, config_of, model_card, what_it_is
+from preflexor_pl.export_card import (
+    EXPORTED,
+    QUESTION,
+    TRAINED_FOR,
+    at,
+    config_of,
+    model_card,
+    trained_for,
+    what_it_is,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from preflexor_pl.policy.language_model import LanguageModel
     from preflexor_pl.policy.start import Start
+    from preflexor_pl.policy.trained import TrainedModel
 
 # How far the logits may be from the adapters', both computed in float32. In float32 merging only
 # reorders sums: the largest difference. In bfloat16 it rounds each weight: the difference as a
@@ -118,7 +127,7 @@ def export(
     try:
         lineage = _lineage(run)
         with _made(out) as part, quiet_loading():
-            tokenizer, told = _write(run, lineage, chosen, part)
+            tokenizer, told = _write(lineage, chosen, part)
             size = sum(file.stat().st_size for file in part.iterdir()) / 1e9
             card = model_card(tokenizer, lineage, _name(chosen), repo_id or out.as_posix())
             (part / "README.md").write_text(card, encoding="utf-8")
@@ -177,39 +186,27 @@ def _lineage(run: Path) -> "list[Start]":
     return found
 
 
-def _write(run: Path, lineage: "list[Start]", dtype: Any, part: Path) -> tuple[Any, str]:
+def _write(lineage: "list[Start]", dtype: Any, part: Path) -> tuple[Any, str]:
     """Save the merged model and read it back: the tokenizer, and how far the logits differ."""
     import torch
 
-    from preflexor_pl.policy.adapters import fold, stack_earlier
+    from preflexor_pl.policy.adapters import fold
     from preflexor_pl.policy.load import ModelSource, load_base
+    from preflexor_pl.policy.trained import TrainedModel
 
     start = lineage[-1]
-    language = _base(run, lineage, dtype)
-    start.put_rows(language.model)
-    stacked = stack_earlier(language.model, start.adapters).float()
+    language = TrainedModel(start, _name(dtype), "eager")
+    stacked = language.model.float()
     texts = _texts(language.tokenizer)
     before = _logits(stacked, texts)
-    _save(language, (fold(stacked) if start.adapters else stacked).to(dtype), part)
-    del language, stacked
+    whole = (fold(stacked) if start.adapters else stacked).to(dtype)
+    _save(language, whole, trained_for(start), part)
+    del language, stacked, whole
     source = ModelSource("what was written", str(part), "")
     model, tokenizer = load_base(source, torch.float32, "eager", key="--out")
     if _texts(tokenizer) != texts:
         raise NumericalError("the exported tokenizer gives other ids: nothing was exported")
     return tokenizer, _compared(before, _logits(model, texts), _name(dtype))
-
-
-def _base(run: Path, lineage: "list[Start]", dtype: Any) -> "LanguageModel":
-    """What the adapters stand on: the base, or the whole weights that a phase before them left."""
-    from preflexor_pl.policy.language_model import LanguageModel
-    from preflexor_pl.policy.load import ModelSource, find_model, load_base
-
-    known, key, under = lineage[-1].known, f"the base of {run}", lineage[-1].under
-    source = find_model(known["model"], key) if not under else None
-    if source and source.sha256 != known["sha256"]:
-        raise ConfigError(f"{key}: {source.name} is another model than it was in training")
-    source = source or ModelSource(known["model"], under, known["sha256"])
-    return LanguageModel(source, *load_base(source, dtype, "eager", key=key))
 
 
 def _texts(tokenizer: Any) -> list[list[int]]:
@@ -229,7 +226,7 @@ def _logits(model: Any, texts: list[list[int]]) -> "list[Tensor]":
         return [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in texts]
 
 
-def _save(language: "LanguageModel", model: Any, part: Path) -> None:
+def _save(language: "TrainedModel", model: Any, asked: dict[str, Any], part: Path) -> None:
     from transformers import GenerationConfig
 
     tokenizer = language.tokenizer
@@ -243,6 +240,7 @@ def _save(language: "LanguageModel", model: Any, part: Path) -> None:
         do_sample=False,  # as the held-out questions were answered
         max_new_tokens=512,
     )
+    setattr(model.config, TRAINED_FOR, asked)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import HUB_ID
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.markers import REFLECT_START, TRIGGER
 from preflexor_pl.core.packages import locate
 
 if TYPE_CHECKING:
     from preflexor_pl.policy.start import Start
 
 EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
+TRAINED_FOR = "preflexor_pl"  # key of an exported model's config
 QUESTION = f"How does nacre resist cracks?{TRIGGER}"
 
 _CARD = """---
@@ -173,6 +174,13 @@ def config_of(start: "Start") -> dict[str, Any]:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is damaged ({error})") from error
+
+
+def trained_for(start: "Start") -> dict[str, Any]:
+    """How the run that left ``start`` asked its model, kept in the config of an exported one."""
+    config = config_of(start)
+    reflects = REFLECT_START in start.trained_markers and at(config, "data.reflection")
+    return {"reflects": bool(reflects), "system_prompt": at(config, "data.system_prompt")}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -173,9 +173,9 @@ def test_a_merge_without_one_phase_is_caught(
 def test_weights_that_a_disk_changed_are_caught(trained, tmp_path, run_export, monkeypatch):
     save = export._save
 
-    def damage(language, model, part):
+    def damage(language, model, asked, part):
         model.model.norm.weight.data[0] += 0.1
-        save(language, model, part)
+        save(language, model, asked, part)
 
     monkeypatch.setattr(export, "_save", damage)
     done = run_export(trained[0] / "run-0", "--out", tmp_path / "out", "--dtype", "float32")

@@ -96,6 +96,30 @@ class Library:
             library._save(folder, fingerprint)
         return library
 
+    @classmethod
+    def load(cls, folder: str | Path, embedder_name: str) -> "Library":
+        """Reads what ``open`` saved, without the corpus.
+
+        Args:
+            folder: of the graph.
+            embedder_name: the embedder that made it, as ``open`` was given it.
+
+        Raises:
+            ConfigError: no such embedder, or another one than that of the graph.
+            CorpusError: there is no graph, or it is damaged.
+        """
+        folder, embedder = Path(folder), Embedder(embedder_name)
+        try:
+            graph, chunks = _read(folder)
+        except OSError as error:
+            raise CorpusError(f"{folder} holds no graph: give the folder of a run") from error
+        if graph.extra.get("embedder") != embedder.identity:
+            raise ConfigError(
+                f"{embedder.name} is not the embedder of {folder}, which is "
+                f"{graph.extra.get('embedder')}"
+            )
+        return cls(chunks, graph, embedder, [])
+
     @property
     def documents(self) -> list[str]:
         """Ids of the documents that have chunks, sorted."""
@@ -130,8 +154,14 @@ class Library:
 
     def search(self, text: str, k: int, within: Collection[str] | None = None) -> list[Chunk]:
         """The k chunks (of ``within``) most similar to a text, most similar first."""
-        ids, _ = self.graph.search(self.embedder.encode([text]), k, within)
-        return [self.chunks[id] for id in ids[0]]
+        return [chunk for chunk, _ in self.ranked(text, k, within)]
+
+    def ranked(
+        self, text: str, k: int, within: Collection[str] | None = None
+    ) -> list[tuple[Chunk, float]]:
+        """As ``search``, each chunk with its cosine similarity."""
+        ids, similarities = self.graph.search(self.embedder.encode([text]), k, within)
+        return [(self.chunks[id], near) for id, near in zip(ids[0], similarities[0], strict=True)]
 
     def _save(self, folder: Path, fingerprint: str) -> None:
         lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in self.chunks.values())
@@ -189,18 +219,24 @@ def _load(folder: Path, fingerprint: str, embedder: Embedder, found: Documents) 
     if not (folder / META).exists():
         return None
     try:
-        graph = CorpusGraph.load(folder)
+        graph, chunks = _read(folder)
         if graph.extra.get("fingerprint") != fingerprint:
             raise GraphRefused("the corpus, the embedder or a setting has changed")
-        if sha256_of(folder / CHUNKS) != graph.extra.get("chunks_sha256"):
-            raise GraphRefused(f"{folder / CHUNKS} has changed")
     except (GraphRefused, OSError) as reason:
         log.info("building the graph in %s anew: %s", folder, reason)
         return None
+    dropped = [Skipped(*entry) for entry in graph.extra["dropped"]]
+    return Library(chunks, graph, embedder, found.skipped + dropped)
+
+
+def _read(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:
+    """A saved graph and its chunks; GraphRefused or OSError where they are not as saved."""
+    graph = CorpusGraph.load(folder)
+    if sha256_of(folder / CHUNKS) != graph.extra.get("chunks_sha256"):
+        raise GraphRefused(f"{folder / CHUNKS} has changed")
     with (folder / CHUNKS).open(encoding="utf-8") as lines:
         chunks = [Chunk(**json.loads(line)) for line in lines]
-    dropped = [Skipped(*entry) for entry in graph.extra["dropped"]]
-    return Library({chunk.id: chunk for chunk in chunks}, graph, embedder, found.skipped + dropped)
+    return graph, {chunk.id: chunk for chunk in chunks}
 
 
 def _write(path: Path, text: str) -> None:

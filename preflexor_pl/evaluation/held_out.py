@@ -5,13 +5,13 @@ round.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torchmetrics import MeanMetric
 
-from losses import ORPOLoss, PreferenceLoss
+from losses import PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.chat import encode
@@ -29,6 +29,7 @@ from preflexor_pl.evaluation.text_metrics import (
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.policy import Policy
+from preflexor_pl.policy.scoring import mean_logps
 
 DRAW = (-1, 0)  # (round, epoch) of the masks: the same at every evaluation
 
@@ -128,13 +129,12 @@ def preferences(
         seed: of who is set against whom.
     """
     partners = mismatched_partners(len(pairs), seed)
-    crossed = [
-        replace(pair, rejected=pairs[partner].chosen, reference=None)
-        for pair, partner in zip(pairs, partners, strict=True)
-    ]
-    means = _means(policy, loss, collator, pairs, token_budget)
-    mismatched = _means(policy, ORPOLoss(), collator.unmasked(), crossed, token_budget)
-    return means | {"accuracy_mismatched": mismatched["rewards/accuracies"]}
+    own = [(pair.prompt, pair.chosen) for pair in pairs]
+    others = [(pair.prompt, pairs[i].chosen) for pair, i in zip(pairs, partners, strict=True)]
+    means, n = mean_logps(policy, [*own, *others]), len(pairs)
+    nearer = [a > b for a, b in zip(means[:n], means[n:], strict=True)]
+    found = _means(policy, loss, collator, pairs, token_budget)
+    return found | {"accuracy_mismatched": sum(nearer) / n}
 
 
 def _means(

@@ -4,13 +4,14 @@ A batch is the unit of journal and restart, so how requests fall into batches mu
 function of the requests; and each request carries its own seed, so no global state takes part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from preflexor_pl.core.settings import Sampling
 
 FinishReason = Literal["stop", "length"]
+Watch = Callable[[int, str], None]  # the place of a request in its batch, what its text grew by
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Request:
         seed: of this text's draws.
         examples: earlier turns, prompt and reply, that show what is wanted.
         stop: strings that end the text, which is returned up to the first of them.
+        prefill: how the response begins; the text made goes on from there. Markers in it are
+            markers, so anything untrusted must have been made inert.
     """
 
     prompt: str
@@ -32,6 +35,7 @@ class Request:
     seed: int = 0
     examples: tuple[tuple[str, str], ...] = ()
     stop: tuple[str, ...] = ()
+    prefill: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Completion:
     """One text made.
 
     Attributes:
-        text: markers appear in it only where the model emitted them as ids.
+        text: without the request's prefill; markers appear in it only where the model emitted
+            them as ids.
         finish_reason: ``stop`` if the model ended its turn or came to a stop string, ``length`` if
             it was cut.
         tokens: how many tokens were drawn, without the end of turn.
@@ -60,5 +65,10 @@ class Generator(Protocol):
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Indices of ``requests`` that are made together: a pure function of them."""
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
-        """Make one batch, in the order of ``requests``."""
+    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
+        """Make one batch, in the order of ``requests``.
+
+        Args:
+            requests: of one batch.
+            watch: told of each text as it grows, by a generator that can.
+        """

@@ -24,6 +24,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
 
 REJECTED_TRIES = 3  # all else of a pair is made by then, and costs more than another draw
+REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
 SPARE = 4  # one spare question for this many that are needed: most drops happen there
 
 
@@ -175,17 +176,18 @@ class _Round:
     def run(self, candidates: list[Item], wanted: int) -> list[PreferencePair]:
         pairs: list[PreferencePair] = []
         questions: list[Item] = []
-        tried = 0
+        tried, kept = REFLECTED if self.settings.reflection else (0, 0)
         while len(pairs) < wanted and (questions or candidates):
             missing = wanted - len(pairs)
-            lost = tried - len(pairs)  # as many again, in proportion: batches of one are slow
-            goal = missing + (-(-missing * lost // tried) if tried else 0)
+            # With as many more as are lost on the way: small batches are slow.
+            goal = -(-missing * max(tried, 1) // max(kept, 1))
             ask = max(0, goal + -(-goal // SPARE) - len(questions))
             asking, candidates = candidates[:ask], candidates[ask:]
             questions += self._questions(asking)
             items, questions = questions[:goal], questions[goal:]
-            tried += len(items)
-            pairs += self._rejected(self._answers(self._reflections(self._thinking(items))))
+            made = self._rejected(self._answers(self._reflections(self._thinking(items))))
+            tried, kept = tried + len(items), kept + len(made)
+            pairs += made
         return pairs[:wanted]
 
     def _questions(self, items: list[Item]) -> list[Item]:

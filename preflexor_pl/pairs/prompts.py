@@ -42,7 +42,9 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class _Worked:
+class Worked:
+    """A worked example: facts, and what a good teacher says about them."""
+
     facts: str
     question: str
     steps: str
@@ -52,7 +54,7 @@ class _Worked:
     wrong: str
 
 
-_CONCRETE = _Worked(
+CONCRETE = Worked(
     "Concrete gains strength for years because the cement keeps reacting with water. Steel "
     "bars carry the tension that concrete cannot bear, and the alkaline pore water protects "
     "the steel from rust.",
@@ -67,7 +69,7 @@ _CONCRETE = _Worked(
     "bear. The alkaline pore water keeps them from rusting.",
     "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
 )
-_RUBBER = _Worked(
+RUBBER = Worked(
     "Rubber is vulcanised by heating it with sulfur. Sulfur bridges tie the polymer chains "
     "together, so that the rubber springs back after being stretched instead of flowing.",
     "How does sulfur make rubber spring back after stretching?",
@@ -85,15 +87,15 @@ _RUBBER = _Worked(
 def ask_question(context: Sequence[str], topic: str) -> Prompt:
     """Ask for one stand-alone question about ``context``."""
     about = topic or "this"
-    examples = tuple((_question(w.facts, "this"), w.question) for w in (_CONCRETE, _RUBBER))
+    examples = tuple((_question(w.facts, "this"), w.question) for w in (CONCRETE, RUBBER))
     return Prompt(_question("\n\n".join(context), about), examples)
 
 
 def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
     """Ask for one block of the thinking section, in one sentence."""
     shown = (
-        (_CONCRETE, "the steps of reasoning that lead to the answer", _CONCRETE.steps),
-        (_RUBBER, "the materials and concepts that matter", _RUBBER.concepts),
+        (CONCRETE, "the steps of reasoning that lead to the answer", CONCRETE.steps),
+        (RUBBER, "the materials and concepts that matter", RUBBER.concepts),
     )
     examples = tuple((_category(w.facts, w.question, asked), reply) for w, asked, reply in shown)
     return Prompt(_category("\n\n".join(context), question, wanted), examples, SENTENCE_ENDS)
@@ -102,22 +104,20 @@ def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
 def ask_critique(context: Sequence[str], question: str, thinking: str) -> Prompt:
     """Ask for what is missing or wrong in the thinking, in one sentence."""
     examples = tuple(
-        (_critique(w.facts, w.question, w.steps), w.critique) for w in (_CONCRETE, _RUBBER)
+        (_critique(w.facts, w.question, w.steps), w.critique) for w in (CONCRETE, RUBBER)
     )
     return Prompt(_critique("\n\n".join(context), question, thinking), examples, SENTENCE_ENDS)
 
 
 def ask_answer(context: Sequence[str], question: str, thinking: str) -> Prompt:
     """Ask for the answer, given the facts and the thinking."""
-    examples = tuple(
-        (_answer(w.facts, w.steps, w.question), w.answer) for w in (_RUBBER, _CONCRETE)
-    )
+    examples = tuple((_answer(w.facts, w.steps, w.question), w.answer) for w in (RUBBER, CONCRETE))
     return Prompt(_answer("\n\n".join(context), thinking, question), examples, ANSWER_ENDS)
 
 
 def ask_wrong_answer(context: Sequence[str], question: str) -> Prompt:
     """Ask for a plausible answer that is wrong."""
-    examples = tuple((_wrong(w.facts, w.question), w.wrong) for w in (_CONCRETE, _RUBBER))
+    examples = tuple((_wrong(w.facts, w.question), w.wrong) for w in (CONCRETE, RUBBER))
     return Prompt(_wrong("\n\n".join(context), question), examples)
 
 

@@ -4,6 +4,7 @@ A static, left-padded batch of prompts of like length. Rows that have ended leav
 row draws from a random generator of its own, and the model is handed back as it was.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preflexor_pl.core.chat import chat_ids
-from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.inert import TOKEN_LIKE
+from preflexor_pl.pairs.generator import Completion, Request, Watch
 from preflexor_pl.policy import attention
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.sampling import Sampler
 
 SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
 SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
+# Whole words, in which nothing may yet become a control token that is made inert.
+_SETTLED = re.compile(rf"(?:{TOKEN_LIKE}|(?!<[|\uff5c]).)*\s|", re.DOTALL)
 
 
 class LocalGenerator:
@@ -49,15 +53,20 @@ class LocalGenerator:
         order = sorted(range(len(requests)), key=lambda index: (-lengths[index], index))
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
         """Make one batch; where memory is short, in two halves.
 
+        Args:
+            requests: of one batch.
+            watch: told of each text as it grows, word by word. Of halves it is not.
+
         Raises:
+            ConfigError: a prompt is longer than the model can read.
             ResourceError: not even one prompt fits.
         """
         try:
             with self._ready() as model:
-                return self._decode(model, requests)
+                return self._decode(model, requests, watch)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             if len(requests) == 1:
@@ -69,7 +78,15 @@ class LocalGenerator:
         return self.complete(requests[:half]) + self.complete(requests[half:])
 
     def _prompt_ids(self, request: Request) -> list[int]:
-        return chat_ids(self.speaker.tokenizer, request.prompt, request.system, request.examples)
+        tokenizer, most = self.speaker.tokenizer, self.speaker.max_positions
+        ids = chat_ids(tokenizer, request.prompt, request.system, request.examples)
+        ids += encode(tokenizer, request.prefill)
+        if len(ids) >= most:
+            raise ConfigError(
+                f"a prompt has {len(ids)} tokens and {self.speaker.source.name} reads {most}: "
+                "shorten it, or give it fewer chunks or earlier turns"
+            )
+        return ids
 
     @contextmanager
     def _ready(self) -> Iterator[Any]:
@@ -92,7 +109,9 @@ class LocalGenerator:
         replace = slow and trained_with in ("sdpa", "eager")
         return attention.register() if replace else trained_with
 
-    def _decode(self, model: Any, requests: Sequence[Request]) -> list[Completion]:
+    def _decode(
+        self, model: Any, requests: Sequence[Request], watch: Watch | None
+    ) -> list[Completion]:
         speaker = self.speaker
         prompts = [self._prompt_ids(request) for request in requests]
         shared, cache = self._shared_prefix(model, prompts)
@@ -108,6 +127,8 @@ class LocalGenerator:
             tokens = sampler.draw(logits, rows)  # [R]
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 texts[row].take(token)
+                if watch and (grown := texts[row].grown()):
+                    watch(row, grown)
             going = [place for place, row in enumerate(rows) if texts[row].going]
             if not going:
                 break
@@ -157,6 +178,7 @@ class _Text:
     decode: Callable[[list[int]], str]
     ids: list[int] = field(default_factory=list)
     ended: bool = False
+    shown: str = ""
 
     @property
     def going(self) -> bool:
@@ -173,11 +195,29 @@ class _Text:
             text = self.decode(self.ids)
             self.ended = any(stop in text for stop in self.request.stop)
 
+    def grown(self) -> str:
+        """What the text grew by since the last call: whole words, which no later token changes."""
+        text = self._text()
+        if self.going:
+            text = text[: len(text) - self._stopping(text)]
+            text = text[: _SETTLED.match(text).end()]  # type: ignore[union-attr]
+        grown = text[len(self.shown) :]
+        self.shown += grown
+        return grown
+
+    def _stopping(self, text: str) -> int:
+        """How many characters at the end may yet become a stop string."""
+        stops = self.request.stop
+        return max((n for s in stops for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
+
     def completion(self) -> Completion:
+        return Completion(self._text(), "stop" if self.ended else "length", len(self.ids))
+
+    def _text(self) -> str:
         text = self.decode(self.ids)
         for stop in self.request.stop:
             text = text.split(stop, 1)[0]
-        return Completion(text, "stop" if self.ended else "length", len(self.ids))
+        return text
 
 
 def _left_padded(prompts: list[list[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +157,60 @@ def test_chunks_are_no_longer_than_the_embedder_reads(open_library, corpus, embe
 def test_sizes_that_make_no_sense(open_library):
     with pytest.raises(ConfigError, match=r"data\.chunk_tokens"):
         open_library(chunk_tokens=0)
+
+
+def test_load_gives_what_open_saved_and_needs_no_corpus(open_library, corpus, tmp_path, embedder):
+    library, _ = open_library()
+    for file in corpus.iterdir():
+        file.unlink()
+    loaded = Library.load(tmp_path / "graph", "minilm")
+    assert loaded.chunks == library.chunks
+    assert list(loaded.chunks) == list(library.chunks)
+    assert loaded.hold_out(1, 3) == library.hold_out(1, 3)
+    assert loaded.context(3, 1) == library.context(3, 1)
+    assert loaded.ranked("the silk of a spider", 5) == library.ranked("the silk of a spider", 5)
+    assert loaded.embedder is embedder
+
+
+def test_ranked_gives_the_cosines_of_what_search_finds(open_library, embedder):
+    library, _ = open_library()
+    silkless = [id for id, chunk in library.chunks.items() if chunk.document != "silk.md"]
+    for within in (None, silkless):
+        ranked = library.ranked("the silk of a spider", 4, within)
+        chunks = [chunk for chunk, _ in ranked]
+        assert chunks == library.search("the silk of a spider", 4, within)
+        assert len(chunks) == 4
+        query, *rows = embedder.encode(["the silk of a spider", *(c.text for c in chunks)])
+        near = [similarity for _, similarity in ranked]
+        assert near == pytest.approx([float(query @ row) for row in rows], abs=1e-5)
+        assert near == sorted(near, reverse=True)
+
+
+@pytest.mark.parametrize("name", [CHUNKS, INDEX, META])
+@pytest.mark.parametrize("lost", [True, False], ids=["missing", "damaged"])
+def test_load_refuses_what_is_not_as_it_was_saved(open_library, tmp_path, name, lost):
+    open_library()
+    path = tmp_path / "graph" / name
+    path.unlink() if lost else path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CorpusError) as error:
+        Library.load(tmp_path / "graph", "minilm")
+    assert str(tmp_path / "graph") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_load_refuses_a_folder_without_a_graph(tmp_path, embedder, monkeypatch):
+    monkeypatch.setattr(module, "Embedder", lambda name: embedder)
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(CorpusError, match=r"no graph in .*No such file"):
+            Library.load(folder, "minilm")
+
+
+def test_load_refuses_another_embedder(open_library, tmp_path, monkeypatch):
+    open_library()
+    other = SimpleNamespace(name="other", identity="other 1.0")
+    monkeypatch.setattr(module, "Embedder", lambda name: other)
+    with pytest.raises(ConfigError, match=r"^other is not the embedder of .*graph, .*minilm"):
+        Library.load(tmp_path / "graph", "other")
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match=r"^data\.embedder: there is no folder './none'"):
+        Library.load(tmp_path / "graph", "./none")

@@ -192,7 +192,8 @@ def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
         "<|/reflect|>\nThe layers of silk share the load."
     )
     kinds = [kind_of(request) for request in maker.teacher.asked]
-    assert kinds[5:] == ["thinking"] * 2 + ["reflection"] * 2 + ["answer"] * 2
+    # one of three is expected to be lost, so for two pairs three are tried
+    assert kinds[4:] == ["thinking"] * 6 + ["reflection"] * 3 + ["answer"] * 3
     answer = maker.teacher.asked[-1]
     assert "leaves out how" in answer.prompt  # the answer rests on the criticism too
 
@@ -250,7 +251,7 @@ def test_what_was_lost_is_made_up_for_in_proportion(tmp_path):
     lost = {"silk", "nacre"}
     maker = scripted_maker(problem=lambda pair: "x" if lost & {*pair.prompt.split()} else "")
     pairs = make(maker, tmp_path, wanted=4)
-    # 2 of 4 are lost, so for the 2 that are missing 3 are tried, and the third is one too many
+    # 2 of 4 are lost, so for the 2 that are missing 4 are tried
     thought = [r for r in maker.teacher.asked if kind_of(r) == "answer"]
-    assert len(thought) == 7
+    assert len(thought) == 8
     assert [pair.id[-4:] for pair in pairs] == ["0002", "0003", "0004", "0005"]

@@ -149,22 +149,23 @@ def test_batches_are_by_length_and_a_pure_function_of_the_requests(policy):
 
 
 def test_short_memory_halves_the_batch(policy, monkeypatch):
-    generator = LocalGenerator(policy, True)
+    generator, watched = LocalGenerator(policy, True), []
     expected, decode, sizes = generator.complete(requests(WARM)), generator._decode, []
 
-    def little_memory(model, batch):
+    def little_memory(model, batch, watch):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.OutOfMemoryError
-        return decode(model, batch)
+        return decode(model, batch, watch)
 
     monkeypatch.setattr(generator, "_decode", little_memory)
-    assert generator.complete(requests(WARM)) == expected
+    assert generator.complete(requests(WARM), watch=watched.append) == expected
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    assert not watched  # or it would be told of what was drawn twice
 
 
 def test_no_memory_at_all_is_an_error_with_advice(policy, monkeypatch):
-    def no_memory(model, batch):
+    def no_memory(model, batch, watch):
         raise torch.OutOfMemoryError
 
     generator = LocalGenerator(policy, True)

@@ -1,0 +1,124 @@
+"""What can be measured on answers to held-out questions, beside the teacher's, without a judge."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torchmetrics.functional.text import squad
+
+from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.responses import parse_response
+from preflexor_pl.evaluation.estimates import Estimate, mean, rate
+from preflexor_pl.evaluation.text_metrics import (
+    distinct,
+    has_form,
+    mismatched_partners,
+    on_topic,
+    repeated_ngrams,
+    wilson_interval,
+)
+from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.scoring import mean_logps
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+
+
+def measure(
+    questions: Sequence[str],
+    answers: Sequence[str],
+    taught: Sequence[str],
+    tokens: Sequence[int],
+    embed: Embed,
+    seed: int,
+) -> dict[str, Estimate]:
+    """Measures over N answers.
+
+    Args:
+        questions: N, without trigger.
+        answers: N final answers, without thinking; "" where there was none.
+        taught: N answers of the teacher, who had the source text before it.
+        tokens: N, drawn for each answer with its thinking.
+        embed: texts -> [N, D] vectors of length 1.
+        seed: of partners and bootstraps.
+
+    Returns:
+        ``answered``, ``on_topic``, ``distinct``, ``repetition``, ``similarity`` (cosine to the
+        teacher's answer), ``f1`` (SQuAD's F1 of words with it), ``words``, ``tokens``.
+    """
+    given = [bool(answer.strip()) for answer in answers]
+    vectors = embed([answer if answer.strip() else "-" for answer in answers])
+    n, near = len(answers), on_topic(vectors, embed(questions), seed, given)
+    similar = np.where(given, (vectors * embed(taught)).sum(1), 0.0)
+    overlap = [_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
+    share = distinct(answers)
+    return {
+        "answered": rate(given),
+        "on_topic": Estimate(near, *wilson_interval(near * n, n), n),
+        "distinct": Estimate(share, share, share, n),
+        "repetition": mean([repeated_ngrams(answer) for answer in answers], seed),
+        "similarity": mean([float(value) for value in similar], seed),
+        "f1": mean(overlap, seed),
+        "words": mean([float(len(answer.split())) for answer in answers], seed),
+        "tokens": mean([float(count) for count in tokens], seed),
+    }
+
+
+def form_rate(
+    model: LanguageModel, texts: Sequence[str], finished: Sequence[bool], reflection: bool
+) -> Estimate:
+    """The share of first responses in the form that training asks for."""
+    lengths = [len(encode(model.tokenizer, parse_response(t).thinking or "")) for t in texts]
+    forms = zip(texts, lengths, finished, strict=True)
+    return rate([has_form(text, length, ended, reflection) for text, length, ended in forms])
+
+
+def likelihoods(
+    model: LanguageModel,
+    pairs: Sequence[PreferencePair],
+    system_prompt: str | None,
+    seed: int,
+    adapted: bool = True,
+) -> dict[str, Estimate]:
+    """How likely the teacher's texts are under a model, by mean log-prob of a token.
+
+    Args:
+        model: that is measured.
+        pairs: held-out ones.
+        system_prompt: of the model.
+        seed: of partners and bootstrap.
+        adapted: False for the model's base.
+
+    Returns:
+        ``teacher_logp``: of the teacher's answer alone to the bare question, nats a token;
+        ``prefers_chosen``: the whole chosen response is likelier than the rejected one, asked with
+        the trigger; ``prefers_matched``: likelier than the chosen response of another question.
+    """
+    tokenizer = model.tokenizer
+    bare = [chat_ids(tokenizer, p.prompt.removesuffix(TRIGGER), system_prompt) for p in pairs]
+    asked = [chat_ids(tokenizer, pair.prompt, system_prompt) for pair in pairs]
+    chosen = [encode(tokenizer, pair.chosen) for pair in pairs]
+    answers = [encode(tokenizer, parse_response(pair.chosen).answer or ".") for pair in pairs]
+    rejected = [encode(tokenizer, pair.rejected or ".") for pair in pairs]
+    others = [chosen[partner] for partner in mismatched_partners(len(pairs), seed)]
+    rows = [
+        *zip(bare, answers, strict=True),
+        *zip(asked, chosen, strict=True),
+        *zip(asked, rejected, strict=True),
+        *zip(asked, others, strict=True),
+    ]
+    n, means = len(pairs), mean_logps(model, rows, adapted)
+    taught, good, bad, other = (means[i : i + n] for i in range(0, 4 * n, n))
+    return {
+        "teacher_logp": mean(taught, seed),
+        "prefers_chosen": rate([a > b for a, b in zip(good, bad, strict=True)]),
+        "prefers_matched": rate([a > b for a, b in zip(good, other, strict=True)]),
+    }
+
+
+def _f1(answer: str, taught: str) -> float:
+    if not answer.strip():
+        return 0.0
+    target: dict[str, Any] = {"answers": {"answer_start": [0], "text": [taught]}, "id": "0"}
+    return float(squad([{"prediction_text": answer, "id": "0"}], [target])["f1"]) / 100

@@ -1,0 +1,188 @@
+"""Questions whose answers can be checked without a judge: facts of the documents, and a control.
+
+A file of items, one JSON object a line: ``id``, ``document`` ("" for a fact that no document is
+about), ``kind``, ``question``, ``answer``, three ``distractors``, and ``accept``. A ``choice`` item
+is asked with four lettered options; a ``short`` one in the open, and an answer is right that holds
+one of the ``accept`` strings. Both are asked by likelihood too: is the right answer likelier than
+the wrong ones?
+"""
+
+import json
+import random
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.scoring import mean_logps
+
+LETTERS = "ABCD"
+STRATA = ("training", "held out", "control")  # documents of training, those held out, neither
+
+_LETTER = re.compile(  # "A layer of wax" and "B-cells" are no letters
+    r"\W*(?:(?i:the|right|correct|best|answer|option|choice|letter|is)\W+){0,6}"
+    r"([A-D])(?=\W*$|[^\w\s-]|\s*\n|\s+[-:\u2013\u2014]|\s+(?:is|because|as|since)\b)"
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with a known answer; see the head of this file."""
+
+    id: str
+    document: str
+    kind: str
+    question: str
+    answer: str
+    distractors: tuple[str, ...]
+    accept: tuple[str, ...]
+
+    def options(self, position: int) -> list[str]:
+        """The four answers, the right one at ``position``."""
+        return [*self.distractors[:position], self.answer, *self.distractors[position:]]
+
+    def asked(self, position: int) -> str:
+        """The question as it is put to a model that writes its answer."""
+        if self.kind == "short":
+            return self.question
+        listed = "\n".join(
+            f"{letter}: {text}"
+            for letter, text in zip(LETTERS, self.options(position), strict=True)
+        )
+        return f"{self.question}\n{listed}\nAnswer with the letter of the right option."
+
+    def is_right(self, answer: str, position: int) -> bool:
+        """Whether a written answer is right; one that cannot be read is not."""
+        if self.kind == "short":
+            return any(_holds(answer, accepted) for accepted in self.accept)
+        return read_option(answer, self.options(position)) == position
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of a file.
+
+    Raises:
+        CorpusError: there is no such file, or a line is no item; names it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from error
+    items = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            known = json.loads(line)
+            item = Item(
+                id=_text(known["id"]),
+                document=_text(known["document"]),
+                kind=_text(known["kind"]),
+                question=_text(known["question"]),
+                answer=_text(known["answer"]),
+                distractors=_texts(known["distractors"]),
+                accept=_texts(known.get("accept", [])),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{path}:{number} is no item ({error!r})") from error
+        problem = _problem(item)
+        if problem:
+            raise CorpusError(f"{path}:{number}: {problem}")
+        items.append(item)
+    if not items:
+        raise CorpusError(f"{path} holds no items")
+    return items
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):  # the letters of a text would be texts too
+        raise TypeError(f"{value!r} is no list")
+    return tuple(map(_text, value))
+
+
+def _problem(item: Item) -> str:
+    if item.kind not in ("choice", "short"):
+        return f"kind is {item.kind!r}, must be choice or short"
+    if len(item.distractors) != 3 or len({*item.distractors, item.answer}) != 4:
+        return "needs three distractors that differ from the answer and from each other"
+    if item.kind == "short" and not item.accept:
+        return "a short item needs accept: the strings that make an answer right"
+    if not all(map(str.strip, (item.question, item.answer, *item.distractors, *item.accept))):
+        return "a question, an answer, distractors and accept must not be empty"
+    return ""
+
+
+def by_stratum(
+    items: Sequence[Item], held_out: Collection[str], most: int, seed: int
+) -> dict[str, list[Item]]:
+    """The items of each stratum, in the order of the file.
+
+    Args:
+        items: of a file.
+        held_out: documents that were kept out of training.
+        most: of a stratum, drawn by the seed; 0 for all.
+        seed: of the draw.
+    """
+    found: dict[str, list[Item]] = {name: [] for name in STRATA}
+    for item in items:
+        stratum = "held out" if item.document in held_out else "training"
+        found[stratum if item.document else "control"].append(item)
+    if most:
+        for name, known in found.items():
+            if len(known) > most:
+                chosen = sorted(random.Random(seed).sample(range(len(known)), most))
+                found[name] = [known[i] for i in chosen]
+    return found
+
+
+def key_positions(count: int, seed: int) -> list[int]:
+    """Where the right option stands in each of ``count`` items: every place as often as any."""
+    positions = [i % len(LETTERS) for i in range(count)]
+    random.Random(seed).shuffle(positions)
+    return positions
+
+
+def likeliest(
+    model: LanguageModel, items: Sequence[Item], system_prompt: str | None, adapted: bool = True
+) -> list[bool]:
+    """Whether the right answer of each item has the highest mean log-prob of the four.
+
+    They are set as whole responses to the bare question, without trigger and thinking.
+    """
+    rows: list[tuple[list[int], list[int]]] = []
+    for item in items:
+        asked = chat_ids(model.tokenizer, item.question, system_prompt)
+        texts = [option[0].upper() + option[1:] for option in item.options(0)]
+        rows += [(asked, encode(model.tokenizer, text)) for text in texts]
+    means = mean_logps(model, rows, adapted)
+    fours = [means[i : i + 4] for i in range(0, len(means), 4)]
+    return [four[0] > max(four[1:]) for four in fours]
+
+
+def read_option(answer: str, options: Sequence[str]) -> int | None:
+    """Which option an answer names: by its letter at the beginning, else by its whole text."""
+    named = _LETTER.match(answer)
+    if named:
+        return LETTERS.index(named.group(1))
+    held = [i for i, option in enumerate(options) if _holds(answer, option)]
+    return held[0] if len(held) == 1 else None
+
+
+def _holds(text: str, wanted: str) -> bool:
+    """Whether a text holds a string as whole words and whole numbers."""
+    text, wanted = _folded(text), _folded(wanted)
+    return re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(wanted)}(?!\w|[.,]\d)", text) is not None
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

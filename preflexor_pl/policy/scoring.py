@@ -1,0 +1,62 @@
+"""How likely given responses are under a model: no text is drawn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from losses.logps import IGNORE_INDEX, shift_labels, token_logps
+from preflexor_pl.policy.language_model import LanguageModel
+
+TOKEN_BUDGET = 1024  # padded tokens in one forward pass
+
+
+@torch.inference_mode()
+def mean_logps(
+    model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]], adapted: bool = True
+) -> list[float]:
+    """Mean log-prob of each response's tokens, in nats.
+
+    Args:
+        model: in any mode; it has no dropout.
+        rows: ids of the prompt and of the response; of the response at least one.
+        adapted: True for what training made of the model, False for its base.
+
+    Raises:
+        ValueError: a response is empty.
+    """
+    if not all(response for _, response in rows):
+        raise ValueError("an empty response has no log-prob")
+    order = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i])))
+    means = [0.0] * len(rows)
+    with model.speaking(adapted) as speaking:
+        group: list[int] = []
+        for place, index in enumerate(order):
+            group.append(index)
+            following = order[place + 1 : place + 2]
+            width = sum(map(len, rows[following[0]])) if following else 0
+            if not following or width * (len(group) + 1) > TOKEN_BUDGET:
+                found = _group(speaking, [rows[i] for i in group], model.pad_id)
+                for i, value in zip(group, found, strict=True):
+                    means[i] = value
+                group = []
+    return means
+
+
+def _group(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> list[float]:
+    width = max(len(prompt) + len(response) for prompt, response in rows)
+    ids = torch.full((len(rows), width), pad)
+    labels = torch.full((len(rows), width), IGNORE_INDEX)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for row, (prompt, response) in enumerate(rows):
+        whole = [*prompt, *response]
+        ids[row, : len(whole)] = torch.tensor(whole)
+        labels[row, len(prompt) : len(whole)] = torch.tensor(response)
+        mask[row, : len(whole)] = 1
+    device = model.device
+    logits = model(
+        input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
+    ).logits  # [B, T, V]
+    targets = shift_labels(labels).to(device)  # [B, T]
+    logps = token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
+    return (logps.sum(1) / (targets != IGNORE_INDEX).sum(1)).tolist()

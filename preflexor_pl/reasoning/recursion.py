@@ -1,0 +1,211 @@
+"""The recursion (Buehler, 2024, arXiv:2410.12375): answer, criticise, revise, answer, integrate.
+
+    model   answers, thinking first                                          1 call
+    then, ``iterations`` times:
+      critic  says what the thinking leaves out                              1 call, or
+      model   has said so itself, in the reflect section of its answer       none
+      critic  rewrites the thinking accordingly                              1 call
+      model   answers again, the rewritten thinking forced upon it           1 call
+    critic  makes one answer of all of them                                  1 call
+
+A judge, where there is one, compares each new answer with the best so far in both orders (2 calls).
+Nothing that a model writes stops the recursion:
+
+- no thinking section: its answer is criticised, and the rewritten text becomes its thinking;
+- a section that never closes, or no answer after the last one: one more call (``finish``) goes on
+  from the sections, closed, so that an answer must come;
+- a missing or empty reflect section: the critic says what is missing instead;
+- a loop is cut to its first occurrence; an empty reply leaves the thinking as it was.
+
+The recursion of many questions runs side by side, one batch of each kind of step.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+
+from preflexor_pl.core.chat import Turns
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.generator import Generator, Watch
+from preflexor_pl.pairs.judge import Contest, Judge
+from preflexor_pl.reasoning.calls import Caller, Line, OnStep
+from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
+from preflexor_pl.reasoning.settings import ReasoningSettings
+from preflexor_pl.reasoning.trace import Source, Step, Trace
+
+
+class Reasoner:
+    """Reasons about questions, many side by side.
+
+    Args:
+        model: answers.
+        critic: criticises, rewrites and integrates; the untrained base, usually.
+        settings: of the recursion.
+        judge: compares answers; None takes the last one that is not empty for the best.
+        library: where facts are retrieved from, if ``settings.chunks`` asks for any.
+        forbidden: special strings of the model's tokenizer, which no text of others may hold.
+
+    Raises:
+        ValueError: chunks are asked for and there is no library.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        critic: Generator,
+        settings: ReasoningSettings,
+        judge: Judge | None = None,
+        library: Library | None = None,
+        forbidden: Collection[str] = (),
+    ) -> None:
+        if settings.chunks and library is None:
+            raise ValueError("chunks: there is no library to retrieve them from")
+        self.model = model
+        self.critic = critic
+        self.settings = settings
+        self.judge = judge
+        self.library = library
+        self.forbidden = forbidden
+
+    def reason(
+        self,
+        questions: Sequence[str],
+        earlier: Turns = (),
+        on_step: OnStep | None = None,
+        watch: Watch | None = None,
+    ) -> list[Trace]:
+        """Reason about each question; no output of a model raises.
+
+        Args:
+            questions: without a trigger.
+            earlier: turns of the conversation before each of them, question and answer.
+            on_step: told of each step when it is made.
+            watch: told of each of the model's answers as it grows, by a generator that can.
+
+        Returns:
+            A trace for each question, in order.
+        """
+        caller = Caller(self.model, self.critic, self.settings, self.forbidden, on_step, watch)
+        lines = [self._begin(caller, i, text, earlier) for i, text in enumerate(questions)]
+        self._answer(caller, lines, 0)
+        for iteration in range(1, self.settings.iterations + 1):
+            self._criticise(caller, _going(lines), iteration)
+            self._rewrite(caller, _going(lines), iteration)
+            going = _going(lines)
+            self._answer(caller, going, iteration)
+            self._compare(caller, going, iteration)
+        if self.settings.integrate:
+            self._integrate(caller, lines)
+        return [line.trace for line in lines]
+
+    def _begin(self, caller: Caller, place: int, question: str, earlier: Turns) -> Line:
+        question = caller.inert(question.strip().removesuffix(TRIGGER)).strip()
+        earlier = [(caller.inert(said), caller.inert(reply)) for said, reply in earlier]
+        trace = Trace(question, self.settings.variant)
+        facts: list[str] = []
+        if self.library is not None and self.settings.chunks:
+            found = self.library.ranked(question, self.settings.chunks)
+            trace.sources = [Source(c.id, c.document, round(float(s), 4)) for c, s in found]
+            facts = [caller.inert(chunk.text) for chunk, _ in found]
+        return Line(place, question, facts, earlier, trace)
+
+    def _answer(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+        for line, step in zip(lines, caller.answer(lines, iteration), strict=True):
+            answer = step.answer or ""
+            line.thinking = step.thinking or answer
+            line.feedback = step.reflection or ""
+            line.trace.answers.append(answer)
+            if answer and self.judge is None:
+                line.trace.best = iteration
+
+    def _criticise(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+        own = self.settings.variant == "reflection"
+        asked = [line for line in lines if not (own and line.feedback)]
+        prompts = [ask_feedback(line.facts, line.question, line.thinking) for line in asked]
+        steps = caller.ask_critic("feedback", iteration, asked, prompts)
+        for line, step in zip(asked, steps, strict=True):
+            line.feedback = step.text
+
+    def _rewrite(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+        prompts = [
+            ask_rewrite(line.facts, line.question, line.thinking, line.feedback) for line in lines
+        ]
+        steps = caller.ask_critic("rewrite", iteration, lines, prompts)
+        for line, step in zip(lines, steps, strict=True):
+            rewritten = step.text or line.thinking
+            if self.settings.stop_when_unchanged and _same(rewritten, line.thinking):
+                line.trace.stopped = "unchanged"
+            line.thinking = rewritten
+
+    def _compare(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+        """Keep the older answer as the best one where it wins in both orders."""
+        if self.judge is None:
+            return
+        newest = [line.trace.answers[-1] for line in lines]
+        for line, wins in zip(
+            lines, self._older_wins(caller, lines, newest, iteration), strict=True
+        ):
+            if not wins:
+                line.trace.best = iteration
+            elif self.settings.stop_when_worse:
+                line.trace.stopped = "worse"
+
+    def _integrate(self, caller: Caller, lines: Sequence[Line]) -> None:
+        several = [line for line in lines if sum(map(bool, line.trace.answers)) > 1]
+        prompts = [
+            ask_integration(line.facts, line.question, [a for a in line.trace.answers if a])
+            for line in several
+        ]
+        last = self.settings.iterations
+        steps = caller.ask_critic("integrate", last, several, prompts)
+        for line, step in zip(several, steps, strict=True):
+            line.trace.integrated = step.text
+        if self.judge is not None:
+            texts = [step.text for step in steps]
+            for line, wins in zip(
+                several, self._older_wins(caller, several, texts, last), strict=True
+            ):
+                line.trace.integration_lost = wins
+
+    def _older_wins(
+        self, caller: Caller, lines: Sequence[Line], texts: Sequence[str], iteration: int
+    ) -> list[bool]:
+        """Whether the best answer so far is better than the text, for each line."""
+        assert self.judge is not None
+        best = [line.trace.answers[line.trace.best] for line in lines]
+        contests = [
+            Contest(line.question, older, text)
+            for line, older, text in zip(lines, best, texts, strict=True)
+        ]
+        began = time.monotonic()
+        verdicts = self.judge.compare(contests)
+        seconds = (time.monotonic() - began) / max(1, len(lines))
+        for line, verdict in zip(lines, verdicts, strict=True):
+            caller.note(
+                line,
+                Step(
+                    kind="compare",
+                    iteration=iteration,
+                    by=self.judge.generator.name,
+                    text="\n".join(verdict.replies),
+                    thinking=None,
+                    reflection=None,
+                    answer="\n".join(verdict.replies),
+                    problems=() if verdict.is_readable else ("unreadable",),
+                    finish_reason="stop",
+                    tokens=verdict.tokens,
+                    seconds=round(seconds, 3),
+                ),
+            )
+        return [
+            bool(older) and (not text or verdict.score == 1)
+            for older, text, verdict in zip(best, texts, verdicts, strict=True)
+        ]
+
+
+def _going(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if not line.trace.stopped]
+
+
+def _same(text: str, other: str) -> bool:
+    return text.casefold().split() == other.casefold().split()

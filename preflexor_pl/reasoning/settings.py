@@ -1,0 +1,64 @@
+"""How a question is reasoned about."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from preflexor_pl.core.settings import Sampling, require
+
+
+def _likeliest(tokens: int) -> Sampling:
+    return Sampling(max_new_tokens=tokens, temperature=0, repetition_penalty=1.05)
+
+
+@dataclass(frozen=True)
+class ReasoningSettings:
+    """How a question is reasoned about.
+
+    Attributes:
+        iterations: refinements after the first answer, >= 0.
+        variant: whose criticism a refinement follows: ``thinking`` the critic's, ``reflection`` the
+            model's own reflect section.
+        model: how the model's responses are drawn.
+        critic: how the critic's texts are drawn.
+        system_prompt: the model's system turn; None keeps the chat template's own.
+        critic_prompt: the critic's, when it criticises and rewrites.
+        integrator_prompt: the critic's, when it makes one answer of all.
+        thinking_prefix: how the first thinking section must begin; None leaves it to the model.
+        trigger: whether the model is asked with the trigger, as it was trained.
+        integrate: whether the answers are made into one at the end.
+        stop_when_unchanged: end where the rewritten thinking is the old one.
+        stop_when_worse: end where the judge prefers the older answer.
+        chunks: to retrieve for each question; 0 for none.
+        seed: of every draw.
+    """
+
+    iterations: int = 2
+    variant: Literal["thinking", "reflection"] = "thinking"
+    model: Sampling = field(default_factory=lambda: _likeliest(320))
+    critic: Sampling = field(default_factory=lambda: _likeliest(160))
+    system_prompt: str | None = None
+    critic_prompt: str = "You are a critical reviewer. You are brief and precise."
+    integrator_prompt: str = "You are an editor. You combine answers into one that is right."
+    thinking_prefix: str | None = None
+    trigger: bool = True
+    integrate: bool = True
+    stop_when_unchanged: bool = True
+    stop_when_worse: bool = True
+    chunks: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.iterations >= 0, "iterations", self.iterations, ">= 0")
+        require(self.chunks >= 0, "chunks", self.chunks, ">= 0")
+        require(
+            self.variant in ("thinking", "reflection"),
+            "variant",
+            self.variant,
+            "thinking or reflection",
+        )
+
+    @property
+    def calls(self) -> int:
+        """Calls a question, where every response has its form, nothing stops it and none judges."""
+        each = 3 if self.variant == "thinking" else 2
+        return 1 + each * self.iterations + (self.integrate and self.iterations > 0)

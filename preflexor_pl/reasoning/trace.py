@@ -1,0 +1,143 @@
+"""What happened while a question was reasoned about: every step, as JSON and as Markdown."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from preflexor_pl.pairs.generator import FinishReason
+
+Kind = Literal["answer", "finish", "feedback", "rewrite", "compare", "integrate"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A chunk that was found for the question.
+
+    Attributes:
+        id: of the chunk.
+        document: that it is from.
+        similarity: to the question, cosine.
+    """
+
+    id: str
+    document: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a generator.
+
+    Attributes:
+        kind: ``answer`` and ``finish`` (an answer for a response that came to none) are the
+            model's, ``feedback``, ``rewrite``, ``compare`` and ``integrate`` the critic's or the
+            judge's.
+        iteration: 0 for the first answer, then the refinement that it belongs to.
+        by: who wrote it.
+        text: the whole response, with the beginning that was given to it, its repetition cut; its
+            markers are the model's own.
+        thinking: of an answer, its thinking section; of a rewrite, the new one. Inert, as are
+            ``reflection`` and ``answer``.
+        reflection: of an answer, its reflect section.
+        answer: what it says outside of both; None where it came to no answer.
+        problems: what is wrong with the form of an answer (``core.responses``), ``repetition``
+            where it ended in a loop, ``empty`` where nothing came.
+        finish_reason: ``length`` where it was cut.
+        tokens: drawn.
+        seconds: an equal share of the time of the batch that it was made in.
+    """
+
+    kind: Kind
+    iteration: int
+    by: str
+    text: str
+    thinking: str | None
+    reflection: str | None
+    answer: str | None
+    problems: tuple[str, ...]
+    finish_reason: FinishReason
+    tokens: int
+    seconds: float
+
+
+@dataclass
+class Trace:
+    """The reasoning about one question.
+
+    Attributes:
+        question: as it was asked, without a trigger.
+        variant: where the feedback came from: ``thinking`` (the critic) or ``reflection`` (the
+            model's own reflect section).
+        steps: in the order in which they were made.
+        answers: one for each iteration; "" where there was none.
+        best: index of the best answer: the judge's choice, else the last one that is not empty.
+        integrated: the critic's answer made of all answers; "" where there is none.
+        integration_lost: whether the judge prefers the best answer to the integrated one.
+        sources: what was retrieved for the question, the most similar first.
+        stopped: why it ended before the last iteration: ``unchanged`` (the new thinking is the old
+            one), ``worse`` (the judge prefers the older answer), or "".
+    """
+
+    question: str
+    variant: str
+    steps: list[Step] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    best: int = 0
+    integrated: str = ""
+    integration_lost: bool = False
+    sources: list[Source] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def answer(self) -> str:
+        """The final answer: the integrated one, else the best; "" where no call gave any."""
+        best = self.answers[self.best] if self.answers else ""
+        return best if self.integration_lost else self.integrated or best
+
+    @property
+    def cited(self) -> str:
+        """The final answer with the documents that were retrieved for it."""
+        documents = dict.fromkeys(source.document for source in self.sources)
+        return self.answer + (f"\n\nSources: {', '.join(documents)}" if documents else "")
+
+    @property
+    def calls(self) -> int:
+        """How many calls it took, without the judge's."""
+        return sum(step.kind != "compare" for step in self.steps)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were drawn."""
+        return sum(step.tokens for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``to_json`` holds."""
+        made = {"calls": self.calls, "tokens": self.tokens}
+        return {"question": self.question, "answer": self.cited, **made, **asdict(self)}
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_markdown(self) -> str:
+        """A page to read: each step under a heading, thinking quoted, then the final answer."""
+        parts = [f"# {_line(self.question)}"]
+        for step in self.steps:
+            told = [step.by, f"{step.tokens} tokens", f"{step.seconds:.1f} s", *step.problems]
+            parts.append(f"## {step.iteration}: {step.kind}\n\n*{_line(' · '.join(told))}*")
+            if step.thinking:
+                parts.append(_quoted("Thinking", step.thinking))
+            if step.reflection:
+                parts.append(_quoted("Reflection", step.reflection))
+            parts.append(step.answer or "*(no answer)*" if step.kind != "rewrite" else "")
+        ended = f" (stopped: {self.stopped})" if self.stopped else ""
+        parts += [f"## Answer{ended}", self.cited or "*(no answer)*"]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _quoted(title: str, text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in [f"**{title}**", "", *text.split("\n")])

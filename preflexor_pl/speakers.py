@@ -1,0 +1,170 @@
+"""A model to reason with, by its name: a run, an adapter's folder, an exported folder, a hub id.
+
+What a run trained for is read from what it left: whether it reflects, its system turn, its graph.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.export_card import TRAINED_FOR, at, config_of, trained_for
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.load import find_model
+from preflexor_pl.policy.start import CARD, KEY, Start, read_start
+from preflexor_pl.policy.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from preflexor_pl.corpus.library import Library
+
+NAMED = "--run"  # the option that an error names
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model before its weights load.
+
+    Attributes:
+        name: as the user gave it.
+        base: the model that it was trained from; itself where it comes without a run.
+        reflects: whether it was trained to write a reflect section.
+        system_prompt: its system turn in training; None is its chat template's own.
+        config: of its run; empty where there is none.
+        start: what its run left; None where there is none.
+    """
+
+    name: str
+    base: str
+    reflects: bool = False
+    system_prompt: str | None = None
+    config: dict[str, Any] | None = None
+    start: Start | None = None
+
+    @property
+    def run(self) -> Path | None:
+        """The folder of its run."""
+        return self.start.folder.parent if self.start and self.config else None
+
+    @property
+    def embedder(self) -> str | None:
+        """The embedder of its run."""
+        return at(self.config, "data.embedder")
+
+    @property
+    def identity(self) -> str:
+        """Of its weights: another one, another measurement."""
+        if self.start:
+            return f"{self.start.known['sha256']} {self.start.fingerprint}"
+        return find_model(self.name, NAMED).sha256 or self.name
+
+    def library(self) -> "Library":
+        """The graph of its run.
+
+        Raises:
+            ConfigError: it has no run, or its embedder cannot be had.
+            CorpusError: the run has no graph.
+        """
+        from preflexor_pl.corpus.library import Library
+
+        if self.run is None or not self.embedder:
+            raise ConfigError(f"{self.name} is no run with a graph: give the run itself")
+        return Library.load(self.run / "graph", self.embedder)
+
+    def held_out_documents(self) -> set[str]:
+        """Documents that its run kept out of training; none where it has no run."""
+        if self.run is None:
+            return set()
+        library, seed = self.library(), at(self.config, "seed_everything")
+        _, held = library.hold_out(at(self.config, "data.held_out"), derive_seed(seed, "held out"))
+        return {library.chunks[id].document for id in held}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model with what is known of it.
+
+    Attributes:
+        known: of its training.
+        model: its weights.
+        thinks: whether it was trained to think between markers, so that the trigger says something.
+    """
+
+    known: Known
+    model: LanguageModel
+    thinks: bool
+
+    def generator(self, batch_size: int) -> LocalGenerator:
+        """Text of what training made of it."""
+        return LocalGenerator(self.model, True, batch_size)
+
+    def base(self, batch_size: int) -> LocalGenerator:
+        """Text of its base, which never writes a marker; of itself where it came without a base."""
+        model = self.model
+        if isinstance(model, TrainedModel) and not model.holds_base:
+            model = self._base_of(model)
+        return LocalGenerator(model, False, batch_size)
+
+    def _base_of(self, model: TrainedModel) -> LanguageModel:
+        key, inner = f"the base of {self.known.name}", model.inner
+        dtype = str(inner.dtype).removeprefix("torch.")
+        base = load_language_model(self.known.base, key, dtype, inner.config._attn_implementation)
+        if base.source.sha256 != model.start.known["sha256"]:
+            raise ConfigError(f"{key}: {base.source.name} is another model than it was in training")
+        return base
+
+    @property
+    def has_base(self) -> bool:
+        """Whether its base is another model than itself."""
+        return self.known.start is not None
+
+
+def describe(name: str) -> Known:
+    """What is known of a model; loads no weights.
+
+    Args:
+        name: a run, the folder of an adapter or of whole weights, an exported folder, a hub id, or
+            ``package:...``.
+
+    Raises:
+        ConfigError: it is a run that is not finished, or is damaged.
+    """
+    folder = Path(name).expanduser()
+    left = any((folder / part / CARD).is_file() for part in ("", "adapter", "model"))
+    if not left and not (folder / "config.yaml").is_file():
+        return Known(name, name)
+    try:
+        start = read_start(name)
+    except ConfigError as error:  # the key is fit's
+        raise ConfigError(str(error).removeprefix(f"{KEY}: ")) from error
+    asked = trained_for(start)
+    config = config_of(start)
+    return Known(
+        name, start.known["model"], asked["reflects"], asked["system_prompt"], config, start
+    )
+
+
+def load_speaker(
+    name: str, dtype: str = "auto", attention: str = "sdpa", key: str = NAMED
+) -> Speaker:
+    """Load a model by its name, as for :func:`describe`.
+
+    Args:
+        name: of the model.
+        dtype: of its weights: auto, float32 or bfloat16.
+        attention: attention kernel of transformers.
+        key: the option to name in an error.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    known = describe(name)
+    if known.start:
+        return Speaker(known, TrainedModel(known.start, dtype, attention), thinks=True)
+    model = load_language_model(name, key, dtype, attention)
+    asked = getattr(model.inner.config, TRAINED_FOR, None)
+    known = replace(
+        known, reflects=bool(at(asked, "reflects")), system_prompt=at(asked, "system_prompt")
+    )
+    return Speaker(known, model, thinks=model.markers.think_start not in model.new_ids)
