@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BASE = "base"
 FACTS = Path("facts/items.jsonl")
+ENDS = ("0", "integrated")  # stages that are set against the base
 _LEAST = {
     "iterations": 0,
     "questions": 0,
@@ -90,7 +91,7 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--questions", type=int, default=0, help="how many of them; 0: all")
     add("--facts", type=Path, default=FACTS, help="items with known answers")
     add("--no_facts", action="store_true", help="leave them out")
-    add("--items", type=int, default=0, help="of each stratum of facts, drawn by seed; 0: all")
+    add("--items", type=int, default=0, help="asked in writing of each stratum of facts; 0: all")
     add("--judge", metavar="MODEL", help="who judges; default: the base of the first model")
     add("--no_judge", action="store_true", help="leave the judge out")
     add("--embedder", help="a sentence-transformers model; default: the first run's")
@@ -175,10 +176,11 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     if not embedder:
         raise ConfigError(f"{first.name} is no run: give --embedder")
     require_model(embedder, "--embedder")
-    items = {}
+    items, written = {}, {}
     if not options.no_facts:
-        known = read_items(options.facts)
-        items = by_stratum(known, first.held_out_documents(), options.items, options.seed)
+        known, held_out = read_items(options.facts), first.held_out_documents()
+        items = by_stratum(known, held_out, 0, options.seed)
+        written = by_stratum(known, held_out, options.items, options.seed)
     penalty = ReasoningSettings().model.repetition_penalty
     settings = ReasoningSettings(
         model=Sampling(options.max_new_tokens, 0.0, repetition_penalty=penalty),
@@ -189,6 +191,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     task = Task(
         pairs,
         items,
+        written,
         embedder,
         settings,
         options.variants,
@@ -218,6 +221,7 @@ def _judged_and_written(
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
         "questions": len(task.pairs),
         "items": {name: len(items) for name, items in task.items.items()},
+        "items in writing": {name: len(items) for name, items in task.written.items()},
         "rows": [row.to_dict() for row in rows],
         "judge": {name: asdict(value) for name, value in control.items()},
     }
@@ -240,7 +244,9 @@ def _judge(
     from preflexor_pl.speakers import load_speaker
 
     name = measured[0].name if options.judge in (None, BASE) else options.judge
-    judge = Judge(load_speaker(name, options.dtype).base(options.batch_size), options.seed)
+    speaker = load_speaker(name, options.dtype, key="--judge")
+    forbidden = speaker.model.special_strings
+    judge = Judge(speaker.base(options.batch_size), options.seed, forbidden=forbidden)
     base = measured[0].answers[0].stages["0"]
     contests = [
         (row, answers.stages[row.stage], against, other)
@@ -249,7 +255,7 @@ def _judge(
         for row in one.rows
         if row.variant == answers.variant  # a row of a model's second variant has its own answers
         for against, other in (
-            ("wins_over_base", base if one is not measured[0] else None),
+            ("wins_over_base", base if one is not measured[0] and row.stage in ENDS else None),
             ("wins_over_first", answers.stages["0"] if row.stage != "0" else None),
         )
         if other is not None

@@ -37,7 +37,8 @@ class Task:
 
     Attributes:
         pairs: held-out ones, whose questions are asked.
-        items: by stratum.
+        items: by stratum, asked by likelihood.
+        written: those of them that are asked in writing too, which takes longer.
         embedder: its name.
         settings: of the recursion; iterations and variant are each model's own.
         variants: of the recursion; None for what each model was trained for.
@@ -49,6 +50,7 @@ class Task:
 
     pairs: Sequence[PreferencePair]
     items: dict[str, list[Item]]
+    written: dict[str, list[Item]]
     embedder: str
     settings: ReasoningSettings
     variants: list[Variant] | None
@@ -71,7 +73,7 @@ class Task:
     def asked_items(self) -> list[tuple[str, Item, int]]:
         """Stratum, item and place of the right option: balanced over a stratum's choice items."""
         asked = []
-        for stratum, items in self.items.items():
+        for stratum, items in self.written.items():
             choices = sum(item.kind == "choice" for item in items)
             places = iter(key_positions(choices, self.seed))
             asked += [(stratum, i, next(places) if i.kind == "choice" else 0) for i in items]
@@ -80,7 +82,9 @@ class Task:
     def fingerprint(self, model: str, iterations: int) -> str:
         """Of all that a measurement follows from."""
         said = [VERSION, [asdict(p) for p in self.pairs], model, iterations, self.variants]
-        said += [{k: [asdict(i) for i in v] for k, v in self.items.items()}, repr(self.settings)]
+        for items in (self.items, self.written):
+            said += [{k: [asdict(i) for i in v] for k, v in items.items()}]
+        said += [repr(self.settings)]
         said += [self.embedder, self.system_prompt, self.dtype, self.batch_size, self.seed]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 

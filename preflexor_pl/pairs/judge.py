@@ -5,7 +5,7 @@ both places, and everything else is a tie. Replies are kept, so that a verdict c
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from preflexor_pl.core.inert import make_inert
@@ -74,12 +74,20 @@ class Judge:
         generator: who judges.
         seed: of its draws, where ``sampling`` draws.
         sampling: of its replies.
+        forbidden: special strings of its tokenizer, which no question and no answer may hold.
     """
 
-    def __init__(self, generator: Generator, seed: int = 0, sampling: Sampling = SAMPLING) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        seed: int = 0,
+        sampling: Sampling = SAMPLING,
+        forbidden: Collection[str] = (),
+    ) -> None:
         self.generator = generator
         self.seed = seed
         self.sampling = sampling
+        self.forbidden = forbidden
 
     def compare(self, contests: Sequence[Contest]) -> list[Verdict]:
         """A verdict on each contest, in order; two calls each."""
@@ -116,7 +124,8 @@ class Judge:
             ),
         )
         seed = derive_seed(self.seed, question, first, second)
-        return Request(_contest(question, first, second), SYSTEM, self.sampling, seed, examples)
+        texts = [make_inert(text, self.forbidden) for text in (question, first, second)]
+        return Request(_contest(*texts), SYSTEM, self.sampling, seed, examples)
 
 
 def read_choice(reply: str) -> str:
@@ -129,7 +138,7 @@ def read_choice(reply: str) -> str:
 
 
 def _contest(question: str, first: str, second: str) -> str:
-    asked, *shown = [" ".join(make_inert(text).split()) for text in (question, first, second)]
+    asked, *shown = [" ".join(text.split()) for text in (question, first, second)]
     a, b = [text or EMPTY for text in shown]
     return (
         f"Question: {asked}\n\nAnswer A: {a}\n\nAnswer B: {b}\n\n"
