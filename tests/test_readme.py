@@ -75,6 +75,19 @@ def test_print_config_runs():
     assert printed["run"] == "runs/orpo"
 
 
+def test_every_reason_and_evaluate_command_parses(monkeypatch):
+    from preflexor_pl import evaluate, reason
+
+    monkeypatch.chdir(ROOT)
+    lines = "".join(blocks("bash")).splitlines()
+    for verb, parsed in (("reason", reason._parsed), ("evaluate", evaluate._parsed)):
+        begin = f"python -m preflexor_pl.{verb} "
+        commands = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
+        assert commands
+        for line in commands:
+            assert parsed(shlex.split(line.split(" > ")[0], comments=True))
+
+
 def test_every_fit_command_parses(parse):
     commands = [line for line in fit_commands() if not re.search("--help|--print_config", line)]
     assert len(commands) >= 8
@@ -173,7 +186,7 @@ def test_the_losses_example_prints_its_numbers(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_script_trains_two_rounds(tmp_path):
+def test_the_scripts_train_two_rounds_and_reason(tmp_path):
     shutil.copytree(ROOT / "corpus", tmp_path / "corpus")
     script = tmp_path / "script.py"
     code = block_with("python", "trainer.fit(")
@@ -184,3 +197,10 @@ def test_the_script_trains_two_rounds(tmp_path):
     assert [round["policy_step"] for round in made] == [0, 1]
     assert [round["pairs"] for round in made] == [2, 2]
     assert (run / "adapter" / "adapter_model.safetensors").exists()
+
+    code = block_with("python", "Reasoner(").replace("runs/exo", "runs/script")
+    code = code.replace("iterations=2", "iterations=1")
+    script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}")
+    told = python(script, cwd=tmp_path)
+    assert "# Why is nacre tough?" in told
+    assert "## 1: rewrite" in told
