@@ -3,12 +3,31 @@
 Imports nothing heavy, so that ``--help`` is quick where a command needs no Lightning.
 """
 
+import argparse
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from preflexor_pl.core.errors import PreflexorError, Stopped
+from preflexor_pl.core.errors import ConfigError, PreflexorError, Stopped
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's parser: what it refuses is a ConfigError, and every command has ``--debug``."""
+
+    def __init__(self, verb: str, description: str, **options: Any) -> None:
+        name = f"python -m preflexor_pl.{verb}"
+        super().__init__(name, description=description, allow_abbrev=False, **options)
+
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        """Parse, ``--debug`` as the last of the options in the help."""
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return super().parse_args(*args, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        raise ConfigError(f"{message} (--help shows the usage)")
 
 
 def quiet_libraries() -> None:

@@ -13,19 +13,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import say
-from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.entry import Parser, guarded, quiet_libraries
 
 if TYPE_CHECKING:
-    from preflexor_pl.measuring import Measured, Task
+    from preflexor_pl.evaluation.comparison import Measured
+    from preflexor_pl.measuring import Task
 
 BASE = "base"
 FACTS = Path("facts/items.jsonl")
-ENDS = ("0", "integrated")  # stages that are set against the base
 _LEAST = {
     "iterations": 0,
     "questions": 0,
@@ -67,17 +67,8 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (--help shows the usage)")
-
-
 def _parsed(args: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m preflexor_pl.evaluate",
-        description="Measure models side by side, with 0 to N refinements.",
-        allow_abbrev=False,
-    )
+    parser = Parser("evaluate", "Measure models side by side, with 0 to N refinements.")
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL[@N]", help="a run, a folder or a hub id; base")
     add("--iterations", type=int, default=0, help="refinements, for every model without an @N")
@@ -101,7 +92,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--batch_size", type=int, default=48, help="texts made together")
     add("--seed", type=int, default=0, help="of samples, partners and bootstraps")
     add("--out", type=Path, default=Path("evaluations/latest"), help="folder of the results")
-    add("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(args)
     for name, least in _LEAST.items():
         if getattr(options, name) < least:
@@ -236,9 +226,8 @@ def _judged_and_written(
 def _judge(
     options: argparse.Namespace, task: "Task", measured: "list[Measured]"
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Win rates over the base and over each model's own first answers, and the judge's controls."""
-    from preflexor_pl.core.progress import stage
-    from preflexor_pl.evaluation.judging import control, recorded, win_rate
+    """Have the rows judged; the judge's controls, and a record of every contest."""
+    from preflexor_pl.evaluation.judging import judged
     from preflexor_pl.measuring import taught_answers
     from preflexor_pl.pairs.judge import Judge
     from preflexor_pl.speakers import load_speaker
@@ -247,29 +236,8 @@ def _judge(
     speaker = load_speaker(name, options.dtype, key="--judge")
     forbidden = speaker.model.special_strings
     judge = Judge(speaker.base(options.batch_size), options.seed, forbidden=forbidden)
-    base = measured[0].answers[0].stages["0"]
-    contests = [
-        (row, answers.stages[row.stage], against, other)
-        for one in measured
-        for answers in one.answers
-        for row in one.rows
-        if row.variant == answers.variant  # a row of a model's second variant has its own answers
-        for against, other in (
-            ("wins_over_base", base if one is not measured[0] and row.stage in ENDS else None),
-            ("wins_over_first", answers.stages["0"] if row.stage != "0" else None),
-        )
-        if other is not None
-    ]
-    with stage(f"judging, by {name}", len(contests) + 1) as progress:
-        found, records = control(judge, task.questions, taught_answers(task.pairs), options.seed)
-        progress.advance()
-        for row, ours, against, theirs in contests:
-            row.measures[against], verdicts, asked = win_rate(
-                judge, task.questions, ours, theirs, options.seed
-            )
-            records += recorded(f"{row.label} {against}", asked, verdicts)
-            progress.advance()
-    return found, records
+    taught = taught_answers(task.pairs)
+    return judged(judge, task.questions, taught, measured, options.seed)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError, NumericalError, ResourceError
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
 from preflexor_pl.core.progress import say
-from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.export_card import (
     EXPORTED,
     QUESTION,
@@ -66,17 +66,8 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (--help shows the usage)")
-
-
 def _parsed(args: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m preflexor_pl.export",
-        description="Merge what a run trained into one plain transformers model.",
-        allow_abbrev=False,
-    )
+    parser = Parser("export", "Merge what a run trained into one plain transformers model.")
     parser.add_argument("run", type=Path, help="a finished run, or the adapter that one left")
     parser.add_argument("--out", type=Path, required=True, help="folder of the merged model")
     parser.add_argument(
@@ -88,7 +79,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace an older export in --out")
     parser.add_argument("--push_to_hub", metavar="OWNER/NAME", help="push it there, private")
     parser.add_argument("--public", action="store_true", help="push it for all to see")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(args)
     repo_id = options.push_to_hub
     if repo_id is not None and not ("/" in repo_id and HUB_ID.fullmatch(repo_id)):

@@ -8,7 +8,7 @@ import gc
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.evaluation.answers import form_rate, likelihoods
 from preflexor_pl.evaluation.answers import measure as measure_answers
-from preflexor_pl.evaluation.comparison import INTEGRATED, Row
+from preflexor_pl.evaluation.comparison import INTEGRATED, Answers, Measured, Row
 from preflexor_pl.evaluation.estimates import rate
 from preflexor_pl.evaluation.facts import Item, key_positions, likeliest
 from preflexor_pl.pairs.pair import PreferencePair
@@ -87,29 +87,6 @@ class Task:
         said += [repr(self.settings)]
         said += [self.embedder, self.system_prompt, self.dtype, self.batch_size, self.seed]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Final answers to the held-out questions.
-
-    Attributes:
-        variant: of the recursion.
-        stages: ``0``, ``1``, ... and ``integrated`` -> one answer a question.
-    """
-
-    variant: str
-    stages: dict[str, list[str]]
-
-
-@dataclass
-class Measured:
-    """What was measured of a model."""
-
-    label: str
-    name: str
-    rows: list[Row]
-    answers: list[Answers] = field(default_factory=list)
 
 
 def taught_answers(pairs: Sequence[PreferencePair]) -> list[str]:

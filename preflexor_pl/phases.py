@@ -3,22 +3,20 @@
 The first row is the model before the first of the runs; each other row is what a run ended with.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.entry import guarded
+from preflexor_pl.entry import Parser, guarded
 from preflexor_pl.evaluation.report import phases_table
 
 
 def main(args: Sequence[str]) -> int:
     """Print the table and return the exit code."""
-    parser = argparse.ArgumentParser(prog="preflexor_pl.phases", description=__doc__)
+    parser = Parser("phases", "One table over the phases.")
     parser.add_argument("runs", nargs="+", type=Path, help="finished runs, in their order")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     runs = parser.parse_args(args).runs
     print(phases_table([(run, *_facts(run)) for run in runs]))  # noqa: T201
     return 0

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import write_atomically
@@ -19,7 +19,7 @@ from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import THINK_START
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.entry import Parser, guarded, quiet_libraries
 
 if TYPE_CHECKING:
     from preflexor_pl.reasoning import Reasoner, Trace
@@ -48,17 +48,8 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (--help shows the usage)")
-
-
 def _parsed(args: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m preflexor_pl.reason",
-        description="Ask a model and see it think, criticise itself, revise and integrate.",
-        allow_abbrev=False,
-    )
+    parser = Parser("reason", "Ask a model and see it think, criticise itself and revise.")
     add = parser.add_argument
     add("question", nargs="?", help="one question")
     add("--file", type=Path, help="questions, one a line, reasoned about side by side")
@@ -96,7 +87,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of every draw")
     add("--json", action="store_true", help="print one line of JSON a question, nothing else")
     add("--out", type=Path, help="keep the traces there: FILE.json, FILE.jsonl or FILE.md")
-    add("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(args)
     given = [options.question is not None, options.file is not None, options.chat]
     if sum(given) != 1:

@@ -73,6 +73,29 @@ class Row:
         return cls(known["model"], known["variant"], known["stage"], measures)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Final answers to the held-out questions.
+
+    Attributes:
+        variant: of the recursion.
+        stages: ``0``, ``1``, ... and ``integrated`` -> one answer a question.
+    """
+
+    variant: str
+    stages: dict[str, list[str]]
+
+
+@dataclass
+class Measured:
+    """What was measured of a model."""
+
+    label: str
+    name: str
+    rows: list[Row]
+    answers: list[Answers] = field(default_factory=list)
+
+
 def tables(rows: Sequence[Row], control: Mapping[str, Estimate], questions: int) -> str:
     """The whole evaluation in Markdown.
 

@@ -9,9 +9,56 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from preflexor_pl.core.progress import stage
+from preflexor_pl.evaluation.comparison import INTEGRATED, Measured
 from preflexor_pl.evaluation.estimates import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import mismatched_partners
 from preflexor_pl.pairs.judge import Contest, Judge, Verdict
+
+ENDS = ("0", INTEGRATED)  # stages that are set against the base
+
+
+def judged(
+    judge: Judge,
+    questions: Sequence[str],
+    taught: Sequence[str],
+    measured: Sequence[Measured],
+    seed: int,
+) -> tuple[dict[str, Estimate], list[dict[str, Any]]]:
+    """Put win rates into the rows: over the first model, and over each model's first answers.
+
+    Args:
+        judge: who compares; under control first.
+        questions: N held-out ones.
+        taught: N answers of the teacher, for the control.
+        measured: the models, the one to compare with first; their rows get ``wins_over_base`` and
+            ``wins_over_first``.
+        seed: of corruptions and bootstraps.
+
+    Returns:
+        What ``control`` gave, and a record of every contest.
+    """
+    base = measured[0].answers[0].stages["0"]
+    contests = [
+        (row, answers.stages[row.stage], against, other)
+        for one in measured
+        for answers in one.answers
+        for row in one.rows
+        if row.variant == answers.variant  # a row of a model's second variant has its own answers
+        for against, other in (
+            ("wins_over_base", base if one is not measured[0] and row.stage in ENDS else None),
+            ("wins_over_first", answers.stages["0"] if row.stage != "0" else None),
+        )
+        if other is not None
+    ]
+    with stage(f"judging, by {judge.generator.name}", len(contests) + 1) as progress:
+        found, records = control(judge, questions, taught, seed)
+        progress.advance()
+        for row, ours, against, theirs in contests:
+            row.measures[against], verdicts, asked = win_rate(judge, questions, ours, theirs, seed)
+            records += recorded(f"{row.label} {against}", asked, verdicts)
+            progress.advance()
+    return found, records
 
 
 def shuffled(answer: str, seed: int) -> str:
