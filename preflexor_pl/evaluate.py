@@ -23,11 +23,13 @@ from preflexor_pl.entry import Parser, guarded, quiet_libraries
 if TYPE_CHECKING:
     from preflexor_pl.evaluation.comparison import Measured
     from preflexor_pl.measuring import Task
+    from preflexor_pl.speakers import Known
 
 BASE = "base"
 FACTS = Path("facts/items.jsonl")
 _LEAST = {
     "iterations": 0,
+    "seed": 0,
     "questions": 0,
     "items": 0,
     "batch_size": 1,
@@ -168,12 +170,18 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     require_model(embedder, "--embedder")
     items, written = {}, {}
     if not options.no_facts:
-        known, held_out = read_items(options.facts), first.held_out_documents()
-        items = by_stratum(known, held_out, 0, options.seed)
-        written = by_stratum(known, held_out, options.items, options.seed)
-    penalty = ReasoningSettings().model.repetition_penalty
+        if first.run is None:
+            raise ConfigError(f"{first.name} is no run, whose split the facts need: --no_facts")
+        known, split = read_items(options.facts), first.documents()
+        items = by_stratum(known, *split, 0, options.seed)
+        written = by_stratum(known, *split, options.items, options.seed)
+        lost = len(known) - sum(map(len, items.values()))
+        if lost:
+            say(f"{lost} items of {options.facts} are on no document of {first.name}: left out")
+    _require_one_split([first, *map(describe, names)])
+    penalty = ReasoningSettings().critic.repetition_penalty
     settings = ReasoningSettings(
-        model=Sampling(options.max_new_tokens, 0.0, repetition_penalty=penalty),
+        model=Sampling(options.max_new_tokens, 0.0),  # as in training's own evaluation
         critic=Sampling(options.critic_max_new_tokens, 0.0, repetition_penalty=penalty),
         seed=options.seed,
         stop_when_unchanged=False,
@@ -191,6 +199,23 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
         options.seed,
     )
     return task, _specs(options, first.base)
+
+
+def _require_one_split(models: "Sequence[Known]") -> None:
+    """Refuse runs of which one trained on what another held out: the first one's split counts.
+
+    Raises:
+        ConfigError: names them.
+    """
+    runs = [known for known in models if known.run is not None]
+    splits = [known.documents() for known in runs]
+    for known, (training, _) in zip(runs, splits, strict=True):
+        seen = sorted(splits[0][1] & training)
+        if seen:
+            raise ConfigError(
+                f"{known.name} trained on what {runs[0].name} held out ({', '.join(seen)[:200]}): "
+                "evaluate runs of one seed and one corpus together"
+            )
 
 
 def _judged_and_written(
@@ -234,10 +259,10 @@ def _judge(
 
     name = measured[0].name if options.judge in (None, BASE) else options.judge
     speaker = load_speaker(name, options.dtype, key="--judge")
-    forbidden = speaker.model.special_strings
-    judge = Judge(speaker.base(options.batch_size), options.seed, forbidden=forbidden)
+    judge = Judge(speaker.reader(options.batch_size), options.seed)
     taught = taught_answers(task.pairs)
-    return judged(judge, task.questions, taught, measured, options.seed)
+    wrong = [(i.question, i.answer, i.distractors[0]) for i in task.items.get("control", ())]
+    return judged(judge, task.questions, taught, wrong, measured, options.seed)
 
 
 if __name__ == "__main__":

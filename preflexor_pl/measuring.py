@@ -28,7 +28,7 @@ from preflexor_pl.reasoning import Reasoner, ReasoningSettings, Step, Trace
 from preflexor_pl.speakers import Speaker, describe, load_speaker
 
 Variant = Literal["thinking", "reflection"]
-VERSION = 1  # of what is measured; another one is measured anew
+VERSION = 2  # of what is measured; another one is measured anew
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ class _Measuring:
     ) -> None:
         self.task = task
         self.speaker = speaker
-        asked = speaker.known.system_prompt
-        self.system_prompt = task.system_prompt if asked is None else asked
+        known = speaker.known
+        unknown = not known.config and known.system_prompt is None
+        self.system_prompt = task.system_prompt if unknown else known.system_prompt
         self.label = label
         self.iterations = iterations
         self.out = out
@@ -174,12 +175,14 @@ class _Measuring:
         taught = taught_answers(task.pairs)
         for name, row in rows.items():
             tokens = [spent(trace, name) for trace in traces]
+            made = [responses(trace, name) for trace in traces]
             row.measures |= measure_answers(
-                task.questions, stages[name], taught, tokens, task.embed, task.seed
+                task.questions, stages[name], taught, made, tokens, task.embed, task.seed
             )
         if first:
             opening = [trace.steps[0] for trace in traces]
-            texts, ended = [s.text for s in opening], [s.finish_reason == "stop" for s in opening]
+            texts = [step.loop or step.text for step in opening]
+            ended = [step.finish_reason == "stop" for step in opening]
             form = form_rate(speaker.model, texts, ended, speaker.known.reflects)
             rows["0"].measures["format_rate"] = form
             rows["0"].measures |= likelihoods(
@@ -222,8 +225,7 @@ class _Measuring:
             system_prompt=self.system_prompt,
             trigger=self.speaker.thinks,
         )
-        forbidden = self.speaker.model.special_strings
-        reasoner = Reasoner(self.generator, self.critic, settings, forbidden=forbidden)
+        reasoner = Reasoner(self.generator, self.critic, settings)
         total = settings.calls * len(questions)
         with stage(f"{self.label} · {what}, {variant}", total) as progress:
             traces = reasoner.reason(questions, on_step=lambda _, step: _count(progress, step))
@@ -240,6 +242,14 @@ def _count(progress: Stage, step: Step) -> None:
 def upto(trace: Trace, iteration: int) -> str:
     """The last answer that is not empty after so many refinements."""
     return next((a for a in reversed(trace.answers[: iteration + 1]) if a), "")
+
+
+def responses(trace: Trace, name: str) -> list[Step]:
+    """What was written at a stage, as it came: the model's response, and its second one if any."""
+    if name == INTEGRATED:
+        return [step for step in trace.steps if step.kind == "integrate"]
+    kinds = ("answer", "finish")
+    return [s for s in trace.steps if s.kind in kinds and s.iteration == int(name)]
 
 
 def spent(trace: Trace, name: str) -> int:

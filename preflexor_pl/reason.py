@@ -7,13 +7,14 @@ answers are made into one. Steps are printed as they come, thinking dim, answers
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import THINK_START
@@ -32,19 +33,25 @@ def main(args: Sequence[str]) -> int:
     """Reason about what was asked, and return the exit code."""
     options = _parsed(args)
     questions = _questions(options)
+    if options.out:
+        _require_writable(options.out.parent)
     quiet_libraries()
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         reasoner = _reasoner(options)
     if options.chat:
         _chat(reasoner)
         return 0
-    if options.json:
+    if not options.json:
+        _keep(_show(reasoner, questions), options)
+        return 0
+    traces: list[Any] = []
+    for first in range(0, len(questions), options.batch_size):  # what is made is kept at once
         with contextlib.redirect_stdout(sys.stderr):
-            traces = reasoner.reason(questions)
-        sys.stdout.writelines(f"{trace.to_json()}\n" for trace in traces)
-    else:
-        traces = _show(reasoner, questions)
-    _keep(traces, options)
+            made = reasoner.reason(questions[first : first + options.batch_size])
+        sys.stdout.writelines(f"{trace.to_json()}\n" for trace in made)
+        sys.stdout.flush()
+        traces += made
+        _keep(traces, options)
     return 0
 
 
@@ -134,7 +141,7 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
     )
     size = options.batch_size
     if options.critic:
-        critic = load_speaker(options.critic, options.dtype, key="--critic").generator(size)
+        critic = load_speaker(options.critic, options.dtype, key="--critic").reader(size)
     else:
         critic = speaker.base(size)
     if not options.critic and not speaker.has_base:
@@ -143,10 +150,9 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
     if options.judge:
         judged = critic
         if options.judge != "critic":
-            judged = load_speaker(options.judge, options.dtype, key="--judge").base(size)
-        judge = Judge(judged, options.seed, forbidden=judged.speaker.special_strings)
-    forbidden = [*speaker.model.special_strings, *critic.speaker.special_strings]
-    return Reasoner(speaker.generator(size), critic, settings, judge, library, forbidden)
+            judged = load_speaker(options.judge, options.dtype, key="--judge").reader(size)
+        judge = Judge(judged, options.seed)
+    return Reasoner(speaker.generator(size), critic, settings, judge, library)
 
 
 def _settings(options: argparse.Namespace) -> "ReasoningSettings":
@@ -228,8 +234,13 @@ def _keep(traces: "Sequence[Trace]", options: argparse.Namespace) -> None:
         text = "".join(f"{trace.to_json()}\n" for trace in traces)
     else:
         text = json.dumps([trace.to_dict() for trace in traces], ensure_ascii=False, indent=1)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out, text)
+
+
+def _require_writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise ResourceError(f"--out: {folder} cannot be written: choose another folder")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.export_card import TRAINED_FOR, at, config_of, trained_for
@@ -72,13 +74,17 @@ class Known:
             raise ConfigError(f"{self.name} is no run with a graph: give the run itself")
         return Library.load(self.run / "graph", self.embedder)
 
-    def held_out_documents(self) -> set[str]:
-        """Documents that its run kept out of training; none where it has no run."""
-        if self.run is None:
-            return set()
+    def documents(self) -> tuple[set[str], set[str]]:
+        """Documents that its run trained on, and those that it held out.
+
+        Raises:
+            ConfigError: it has no run.
+            CorpusError: the run has no graph.
+        """
         library, seed = self.library(), at(self.config, "seed_everything")
-        _, held = library.hold_out(at(self.config, "data.held_out"), derive_seed(seed, "held out"))
-        return {library.chunks[id].document for id in held}
+        split = library.hold_out(at(self.config, "data.held_out"), derive_seed(seed, "held out"))
+        trained, held = ({library.chunks[id].document for id in ids} for ids in split)
+        return trained, held
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,11 @@ class Speaker:
 
     def generator(self, batch_size: int) -> LocalGenerator:
         """Text of what training made of it."""
-        return LocalGenerator(self.model, True, batch_size)
+        return LocalGenerator(self.model, True, batch_size, self.known.name)
+
+    def reader(self, batch_size: int) -> LocalGenerator:
+        """Who criticises or judges: what training made of it; a plain model writes no marker."""
+        return LocalGenerator(self.model, self.has_base, batch_size, self.known.name)
 
     def base(self, batch_size: int) -> LocalGenerator:
         """Text of its base, which never writes a marker; of itself where it came without a base."""
@@ -112,7 +122,7 @@ class Speaker:
         base = load_language_model(self.known.base, key, dtype, inner.config._attn_implementation)
         if base.source.sha256 != model.start.known["sha256"]:
             raise ConfigError(f"{key}: {base.source.name} is another model than it was in training")
-        return base
+        return base.to(model.device)
 
     @property
     def has_base(self) -> bool:
@@ -159,10 +169,11 @@ def load_speaker(
     Raises:
         ConfigError: it cannot be had.
     """
-    known = describe(name)
+    known, device = describe(name), "cuda" if torch.cuda.is_available() else "cpu"
     if known.start:
-        return Speaker(known, TrainedModel(known.start, dtype, attention), thinks=True)
-    model = load_language_model(name, key, dtype, attention)
+        trained = TrainedModel(known.start, dtype, attention).to(device)
+        return Speaker(known, trained, thinks=True)
+    model = load_language_model(name, key, dtype, attention).to(device)
     asked = getattr(model.inner.config, TRAINED_FOR, None)
     known = replace(
         known, reflects=bool(at(asked, "reflects")), system_prompt=at(asked, "system_prompt")

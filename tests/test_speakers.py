@@ -94,7 +94,6 @@ def test_an_adapter_away_from_its_run_knows_nothing_of_it(run, tmp_path, no_weig
     shutil.copytree(run / "adapter", tmp_path / "adapter")
     known = describe(str(tmp_path / "adapter"))
     assert (known.run, known.reflects, known.system_prompt) == (None, False, None)
-    assert known.held_out_documents() == set()
     assert known.identity == describe(str(run)).identity
     with pytest.raises(ConfigError) as error:
         known.library()
@@ -225,8 +224,9 @@ def test_the_graph_of_a_run(run, letters, tmp_path, no_weights):
     library = known.library()
     assert library.search(TEXTS["silk.md"], 1)[0].document == "silk.md"
     _, held = library.hold_out(1, derive_seed(7, "held out"))
-    assert known.held_out_documents() == {library.chunks[id].document for id in held}
-    assert len(held) == 1
+    held_out = {library.chunks[id].document for id in held}
+    assert known.documents() == (set(library.documents) - held_out, held_out)
+    assert len(held_out) == 1
     shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("graph"))
     with pytest.raises(CorpusError) as error:
         describe(str(tmp_path / "bare")).library()

@@ -21,6 +21,7 @@ from preflexor_pl.evaluation.text_metrics import (
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.scoring import mean_logps
+from preflexor_pl.reasoning.trace import Step
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
@@ -29,6 +30,7 @@ def measure(
     questions: Sequence[str],
     answers: Sequence[str],
     taught: Sequence[str],
+    made: Sequence[Sequence[Step]],
     tokens: Sequence[int],
     embed: Embed,
     seed: int,
@@ -39,13 +41,16 @@ def measure(
         questions: N, without trigger.
         answers: N final answers, without thinking; "" where there was none.
         taught: N answers of the teacher, who had the source text before it.
+        made: N, the steps that each answer came from; none for one of an earlier stage.
         tokens: N, drawn for each answer with its thinking.
         embed: texts -> [N, D] vectors of length 1.
         seed: of partners and bootstraps.
 
     Returns:
-        ``answered``, ``on_topic``, ``distinct``, ``repetition``, ``similarity`` (cosine to the
-        teacher's answer), ``f1`` (SQuAD's F1 of words with it), ``words``, ``tokens``.
+        ``answered``, ``finished_for_it`` (a second call was needed), ``looped``, ``on_topic``,
+        ``distinct``, ``repetition`` (of the whole response as it came, as in training's own
+        evaluation), ``similarity`` (cosine to the teacher's answer), ``f1`` (SQuAD's F1 of words
+        with it), ``words``, ``tokens``.
     """
     given = [bool(answer.strip()) for answer in answers]
     vectors = embed([answer if answer.strip() else "-" for answer in answers])
@@ -53,11 +58,14 @@ def measure(
     similar = np.where(given, (vectors * embed(taught)).sum(1), 0.0)
     overlap = [_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
     share = distinct(answers)
+    came = [steps[0].loop or steps[0].text for steps in made if steps]
     return {
         "answered": rate(given),
+        "finished_for_it": rate([len(steps) > 1 for steps in made if steps]),
+        "looped": rate([any(step.loop for step in steps) for steps in made if steps]),
         "on_topic": Estimate(near, *wilson_interval(near * n, n), n),
         "distinct": Estimate(share, share, share, n),
-        "repetition": mean([repeated_ngrams(answer) for answer in answers], seed),
+        "repetition": mean([repeated_ngrams(text) for text in came], seed),
         "similarity": mean([float(value) for value in similar], seed),
         "f1": mean(overlap, seed),
         "words": mean([float(len(answer.split())) for answer in answers], seed),

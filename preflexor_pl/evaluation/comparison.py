@@ -11,10 +11,12 @@ INTEGRATED = "integrated"
 
 _ANSWERS = {  # measure -> heading, whether it is a share
     "format_rate": ("in its form", True),
+    "finished_for_it": ("had to be asked for an answer", True),
+    "looped": ("ended in a loop", True),
     "answered": ("answered", True),
     "on_topic": ("on topic (chance: 50 %)", True),
     "distinct": ("distinct", True),
-    "repetition": ("repeated 4-grams", True),
+    "repetition": ("repeated 4-grams, thinking and loops included", True),
     "f1": ("F1 with the teacher", False),
     "similarity": ("similarity to the teacher", False),
     "words": ("words", False),
@@ -129,7 +131,11 @@ def trust(control: Mapping[str, Estimate]) -> str:
     """What the controls say of the judge, in a sentence."""
     losing = [value for name, value in control.items() if name.startswith("corrupted")]
     if all(value.low > 0.5 for value in losing) and control["orders agree"].low > 0.5:
-        return "It lets most corrupted answers lose, whichever stands first: its win rates count."
+        return (
+            "It lets most corrupted answers lose, whichever stands first. Its win rates are worth "
+            "as much as that: finer differences are not under control, and a judge that is also "
+            "the critic or the base judges texts of its own."
+        )
     return (
         "It does not reliably let a corrupted answer lose, or hangs on which answer stands first: "
         "its win rates say little, and the measures above that need no judge are to be read "

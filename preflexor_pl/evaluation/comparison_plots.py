@@ -25,6 +25,7 @@ BARS = {
     "format_rate": "in its form",
     "on_topic": "on topic",
     "similarity": "similarity to the teacher's answer",
+    "wins_over_base": "wins over the first model (judge)",
     "facts/training/likelihood": "facts of training documents, likeliest",
     "facts/held out/likelihood": "facts of held-out documents, likeliest",
     "facts/control/likelihood": "facts of neither, likeliest",

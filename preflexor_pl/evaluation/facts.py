@@ -123,20 +123,27 @@ def _problem(item: Item) -> str:
 
 
 def by_stratum(
-    items: Sequence[Item], held_out: Collection[str], most: int, seed: int
+    items: Sequence[Item],
+    training: Collection[str],
+    held_out: Collection[str],
+    most: int,
+    seed: int,
 ) -> dict[str, list[Item]]:
-    """The items of each stratum, in the order of the file.
+    """The items of each stratum, in the order of the file; those on other documents left out.
 
     Args:
         items: of a file.
+        training: documents that were trained on.
         held_out: documents that were kept out of training.
         most: of a stratum, drawn by the seed; 0 for all.
         seed: of the draw.
     """
     found: dict[str, list[Item]] = {name: [] for name in STRATA}
+    documents = dict(zip(STRATA, (training, held_out, ("",)), strict=True))
     for item in items:
-        stratum = "held out" if item.document in held_out else "training"
-        found[stratum if item.document else "control"].append(item)
+        for name, known in documents.items():
+            if item.document in known:
+                found[name].append(item)
     if most:
         for name, known in found.items():
             if len(known) > most:

@@ -5,7 +5,7 @@ hang on which answer stands first.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,7 @@ def judged(
     judge: Judge,
     questions: Sequence[str],
     taught: Sequence[str],
+    wrong: Sequence[tuple[str, str, str]],
     measured: Sequence[Measured],
     seed: int,
 ) -> tuple[dict[str, Estimate], list[dict[str, Any]]]:
@@ -31,12 +32,14 @@ def judged(
         judge: who compares; under control first.
         questions: N held-out ones.
         taught: N answers of the teacher, for the control.
+        wrong: questions with a right and a wrong answer, for the control.
         measured: the models, the one to compare with first; their rows get ``wins_over_base`` and
             ``wins_over_first``.
         seed: of corruptions and bootstraps.
 
     Returns:
-        What ``control`` gave, and a record of every contest.
+        What ``control`` gave, with how often the orders agreed and the replies were read in the
+        contests themselves; a record of every contest.
     """
     base = measured[0].answers[0].stages["0"]
     contests = [
@@ -52,12 +55,17 @@ def judged(
         if other is not None
     ]
     with stage(f"judging, by {judge.generator.name}", len(contests) + 1) as progress:
-        found, records = control(judge, questions, taught, seed)
+        found, records = control(judge, questions, taught, wrong, seed)
         progress.advance()
+        every: list[Verdict] = []
         for row, ours, against, theirs in contests:
             row.measures[against], verdicts, asked = win_rate(judge, questions, ours, theirs, seed)
             records += recorded(f"{row.label} {against}", asked, verdicts)
+            every += verdicts
             progress.advance()
+    found["in the contests: orders agree"] = rate([verdict.agrees for verdict in every])
+    found["in the contests: ties"] = rate([verdict.score == 0.5 for verdict in every])
+    found["in the contests: readable"] = rate([verdict.is_readable for verdict in every])
     return found, records
 
 
@@ -69,7 +77,11 @@ def shuffled(answer: str, seed: int) -> str:
 
 
 def control(
-    judge: Judge, questions: Sequence[str], answers: Sequence[str], seed: int
+    judge: Judge,
+    questions: Sequence[str],
+    answers: Sequence[str],
+    wrong: Sequence[tuple[str, str, str]],
+    seed: int,
 ) -> tuple[dict[str, Estimate], list[dict[str, Any]]]:
     """How often the judge lets a corrupted answer lose, and how often its two orders agree.
 
@@ -77,22 +89,29 @@ def control(
         judge: under control.
         questions: N, at least two.
         answers: N good answers: the teacher's.
+        wrong: question, right answer, wrong answer; may be empty.
         seed: of the corruptions.
 
     Returns:
         (``corrupted loses: words shuffled``, ``corrupted loses: answer of another question``,
-        ``orders agree``, ``readable`` with their intervals; a record of each contest).
+        ``corrupted loses: wrong fact`` where there are any, ``orders agree``, ``readable`` with
+        their intervals; a record of each contest).
     """
     partners = mismatched_partners(len(questions), seed)
-    corruptions: dict[str, Callable[[int], str]] = {
-        "words shuffled": lambda i: shuffled(answers[i], seed + i),
-        "answer of another question": lambda i: answers[partners[i]],
+    good = list(zip(questions, answers, strict=True))
+    corruptions = {
+        "words shuffled": [Contest(q, a, shuffled(a, seed + i)) for i, (q, a) in enumerate(good)],
+        "answer of another question": [
+            Contest(q, a, answers[partner]) for (q, a), partner in zip(good, partners, strict=True)
+        ],
+        "wrong fact": [Contest(*three) for three in wrong],
     }
     found: dict[str, Estimate] = {}
     all_verdicts: list[Verdict] = []
     records: list[dict[str, Any]] = []
-    for name, corrupt in corruptions.items():
-        contests = [Contest(q, answers[i], corrupt(i)) for i, q in enumerate(questions)]
+    for name, contests in corruptions.items():
+        if not contests:
+            continue
         verdicts = judge.compare(contests)
         found[f"corrupted loses: {name}"] = rate([v.score == 1 for v in verdicts])
         all_verdicts += verdicts

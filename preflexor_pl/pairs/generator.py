@@ -55,8 +55,14 @@ class Completion:
     tokens: int
 
 
+def special_strings(*generators: "Generator") -> frozenset[str]:
+    """What untrusted text must not hold for these generators, as far as they say so."""
+    told = [getattr(generator, "special_strings", ()) for generator in generators]
+    return frozenset(string for strings in told for string in strings)
+
+
 class Generator(Protocol):
-    """A source of text."""
+    """A source of text. One that has ``special_strings`` says which strings are control tokens."""
 
     @property
     def name(self) -> str:

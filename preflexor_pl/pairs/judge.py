@@ -5,13 +5,13 @@ both places, and everything else is a tie. Replies are kept, so that a verdict c
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.pairs.generator import Completion, Generator, Request, special_strings
 from preflexor_pl.pairs.prompts import CONCRETE, RUBBER
 
 SYSTEM = "You are a strict examiner of materials science. You judge what an answer says."
@@ -74,20 +74,13 @@ class Judge:
         generator: who judges.
         seed: of its draws, where ``sampling`` draws.
         sampling: of its replies.
-        forbidden: special strings of its tokenizer, which no question and no answer may hold.
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        seed: int = 0,
-        sampling: Sampling = SAMPLING,
-        forbidden: Collection[str] = (),
-    ) -> None:
+    def __init__(self, generator: Generator, seed: int = 0, sampling: Sampling = SAMPLING) -> None:
         self.generator = generator
         self.seed = seed
         self.sampling = sampling
-        self.forbidden = forbidden
+        self.forbidden = special_strings(generator)
 
     def compare(self, contests: Sequence[Contest]) -> list[Verdict]:
         """A verdict on each contest, in order; two calls each."""

@@ -25,6 +25,7 @@ from preflexor_pl.pairs.prompts import Prompt
 
 REJECTED_TRIES = 3  # all else of a pair is made by then, and costs more than another draw
 REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
+MOST_AGAIN = 3  # times what is missing: what comes out beyond it is thrown away
 SPARE = 4  # one spare question for this many that are needed: most drops happen there
 
 
@@ -180,7 +181,7 @@ class _Round:
         while len(pairs) < wanted and (questions or candidates):
             missing = wanted - len(pairs)
             # With as many more as are lost on the way: small batches are slow.
-            goal = -(-missing * max(tried, 1) // max(kept, 1))
+            goal = min(-(-missing * max(tried, 1) // max(kept, 1)), MOST_AGAIN * missing)
             ask = max(0, goal + -(-goal // SPARE) - len(questions))
             asking, candidates = candidates[:ask], candidates[ask:]
             questions += self._questions(asking)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.core.chat import chat_ids, encode
-from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.inert import TOKEN_LIKE
 from preflexor_pl.pairs.generator import Completion, Request, Watch
 from preflexor_pl.policy import attention
@@ -35,17 +35,22 @@ class LocalGenerator:
         speaker: whose weights are used.
         adapters: True draws from the policy as it is now, False from its base, markers suppressed.
         batch_size: prompts in one batch.
+        name: what records call it; by default the model's name, and whether it is the policy or its
+            base.
     """
 
-    def __init__(self, speaker: LanguageModel, adapters: bool, batch_size: int = 32) -> None:
+    def __init__(
+        self, speaker: LanguageModel, adapters: bool, batch_size: int = 32, name: str = ""
+    ) -> None:
         self.speaker = speaker
         self.adapters = adapters
         self.batch_size = batch_size
+        self.name = name or f"{speaker.source.name} ({'policy' if adapters else 'base'})"
 
     @property
-    def name(self) -> str:
-        """The model's name, and whether it is the policy or its base."""
-        return f"{self.speaker.source.name} ({'policy' if self.adapters else 'base'})"
+    def special_strings(self) -> list[str]:
+        """Strings that untrusted text in a request must not hold."""
+        return self.speaker.special_strings
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Indices by batch, the longest prompts first, so memory is short at once or never."""
@@ -60,9 +65,12 @@ class LocalGenerator:
             requests: of one batch.
             watch: told of each text as it grows, word by word. Of halves it is not.
 
+        Returns:
+            A text ends where the model can read no more; a prompt that it cannot read to its end
+            gives an empty one, cut.
+
         Raises:
-            ConfigError: a prompt is longer than the model can read.
-            ResourceError: not even one prompt fits.
+            ResourceError: not even one prompt fits into memory.
         """
         try:
             with self._ready() as model:
@@ -71,22 +79,16 @@ class LocalGenerator:
             torch.cuda.empty_cache()
             if len(requests) == 1:
                 raise ResourceError(
-                    "out of memory while generating one text: use a smaller model or "
-                    "data.max_length, or model.policy.dtype bfloat16"
+                    "out of memory while generating one text: use a smaller model, shorter texts "
+                    "or bfloat16"
                 ) from error
         half = len(requests) // 2
         return self.complete(requests[:half]) + self.complete(requests[half:])
 
     def _prompt_ids(self, request: Request) -> list[int]:
-        tokenizer, most = self.speaker.tokenizer, self.speaker.max_positions
+        tokenizer = self.speaker.tokenizer
         ids = chat_ids(tokenizer, request.prompt, request.system, request.examples)
-        ids += encode(tokenizer, request.prefill)
-        if len(ids) >= most:
-            raise ConfigError(
-                f"a prompt has {len(ids)} tokens and {self.speaker.source.name} reads {most}: "
-                "shorten it, or give it fewer chunks or earlier turns"
-            )
-        return ids
+        return ids + encode(tokenizer, request.prefill)
 
     @contextmanager
     def _ready(self) -> Iterator[Any]:
@@ -113,15 +115,21 @@ class LocalGenerator:
         self, model: Any, requests: Sequence[Request], watch: Watch | None
     ) -> list[Completion]:
         speaker = self.speaker
-        prompts = [self._prompt_ids(request) for request in requests]
+        every = [self._prompt_ids(request) for request in requests]
+        texts = [
+            _Text(request, speaker.stop_ids, speaker.decode, speaker.max_positions - len(prompt))
+            for request, prompt in zip(requests, every, strict=True)
+        ]
+        rows = [row for row, text in enumerate(texts) if text.going]  # request of each batch row
+        if not rows:
+            return [text.completion() for text in texts]
+        prompts = [every[row] for row in rows]
         shared, cache = self._shared_prefix(model, prompts)
         rest = [prompt[shared:] for prompt in prompts]
         ids, mask = _left_padded(rest, speaker.pad_id, speaker.device)
         mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)  # [B, T]
         suppressed = [] if self.adapters else speaker.marker_ids
         sampler = Sampler(requests, suppressed, speaker.stop_ids, speaker.device)
-        texts = [_Text(request, speaker.stop_ids, speaker.decode) for request in requests]
-        rows = list(range(len(requests)))  # the request that each row of the batch belongs to
         while True:
             logits = self._forward(model, ids, mask, cache)  # [R, V]
             tokens = sampler.draw(logits, rows)  # [R]
@@ -176,13 +184,15 @@ class _Text:
     request: Request
     stop_ids: frozenset[int]
     decode: Callable[[list[int]], str]
+    room: int  # tokens that the model can still read
     ids: list[int] = field(default_factory=list)
     ended: bool = False
     shown: str = ""
 
     @property
     def going(self) -> bool:
-        return not self.ended and len(self.ids) < self.request.sampling.max_new_tokens
+        most = min(self.request.sampling.max_new_tokens, self.room)
+        return not self.ended and len(self.ids) < most
 
     def take(self, token: int) -> None:
         if not self.going:  # a row that has not left the batch yet

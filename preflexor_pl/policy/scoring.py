@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from losses.logps import IGNORE_INDEX, shift_labels, token_logps
+from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.policy.language_model import LanguageModel
 
 TOKEN_BUDGET = 1024  # padded tokens in one forward pass
@@ -24,6 +25,7 @@ def mean_logps(
 
     Raises:
         ValueError: a response is empty.
+        ResourceError: not even one row fits into memory.
     """
     if not all(response for _, response in rows):
         raise ValueError("an empty response has no log-prob")
@@ -44,6 +46,20 @@ def mean_logps(
 
 
 def _group(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> list[float]:
+    """The means of some rows; where memory is short, in two halves."""
+    try:
+        return _together(model, rows, pad)
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        if len(rows) == 1:
+            raise ResourceError(
+                "out of memory while scoring one text: use a smaller model"
+            ) from error
+    half = len(rows) // 2
+    return _group(model, rows[:half], pad) + _group(model, rows[half:], pad)
+
+
+def _together(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> list[float]:
     width = max(len(prompt) + len(response) for prompt, response in rows)
     ids = torch.full((len(rows), width), pad)
     labels = torch.full((len(rows), width), IGNORE_INDEX)

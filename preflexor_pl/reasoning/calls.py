@@ -31,6 +31,7 @@ class Line:
         facts: texts that were retrieved for it.
         earlier: turns of the conversation before it.
         trace: what has happened.
+        asked: the question as the critic and the judge are told it.
         thinking: as it is now: the model's, or the critic's new one; inert.
         feedback: what the thinking leaves out; "" where nobody has said it yet.
     """
@@ -40,6 +41,7 @@ class Line:
     facts: list[str]
     earlier: Turns
     trace: Trace
+    asked: str
     thinking: str = ""
     feedback: str = ""
 
@@ -115,13 +117,15 @@ class Caller:
 
     def _to_model(self, line: Line, iteration: int) -> Request:
         settings = self.settings
-        prefill = ""
-        if iteration:
+        prefill, thinking = "", ""
+        if iteration and settings.trigger:
             prefill = _closed(line.thinking, "")
+        elif iteration:  # markers say nothing to a model that was not trained with them
+            thinking = line.thinking
         elif settings.thinking_prefix is not None:
             prefill = f"{THINK_START}\n{self.inert(settings.thinking_prefix)}"
         return Request(
-            ask_model(line.facts, line.question, TRIGGER if settings.trigger else ""),
+            ask_model(line.facts, line.question, TRIGGER if settings.trigger else "", thinking),
             settings.system_prompt,
             settings.model,
             self._seed(line, "answer", iteration),
@@ -174,8 +178,10 @@ class Caller:
         seconds: float,
     ) -> Step:
         text = NEVER_TEXT.sub("", request.prefill + completion.text)
-        text, looped = cut_repetition(text)
+        whole, (text, looped) = text, cut_repetition(text)
+        unread = completion.finish_reason == "length" and not completion.tokens
         problems = ("repetition",) * looped + ("empty",) * (not completion.text.strip())
+        problems += ("too_long",) * unread
         thinking, reflection, answer = None, None, None
         if kind in ("answer", "finish"):
             parsed = parse_response(text)
@@ -199,6 +205,7 @@ class Caller:
             finish_reason=completion.finish_reason,
             tokens=completion.tokens,
             seconds=round(seconds, 3),
+            loop=whole if looped else "",
         )
 
 

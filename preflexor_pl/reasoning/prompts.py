@@ -20,9 +20,14 @@ _REVISED = {
 }
 
 
-def ask_model(facts: Sequence[str], question: str, trigger: str) -> str:
-    """The model's prompt: what was retrieved, then the question with its trigger."""
-    return f"{_facts(facts)}{question}{trigger}"
+def ask_model(facts: Sequence[str], question: str, trigger: str, thinking: str = "") -> str:
+    """The model's prompt: what was retrieved, the question with its trigger, then any thinking.
+
+    Thinking stands in the prompt only for a model without markers, which cannot be made to go on
+    from it.
+    """
+    thought = f"\n\nReasoning:\n{thinking}\n\nAnswer the question." if thinking else ""
+    return f"{_facts(facts)}{question}{trigger}{thought}"
 
 
 def ask_feedback(facts: Sequence[str], question: str, thinking: str) -> Prompt:

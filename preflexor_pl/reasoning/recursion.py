@@ -21,12 +21,12 @@ The recursion of many questions runs side by side, one batch of each kind of ste
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from preflexor_pl.core.chat import Turns
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.corpus.library import Library
-from preflexor_pl.pairs.generator import Generator, Watch
+from preflexor_pl.pairs.generator import Generator, Watch, special_strings
 from preflexor_pl.pairs.judge import Contest, Judge
 from preflexor_pl.reasoning.calls import Caller, Line, OnStep
 from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
@@ -43,7 +43,6 @@ class Reasoner:
         settings: of the recursion.
         judge: compares answers; None takes the last one that is not empty for the best.
         library: where facts are retrieved from, if ``settings.chunks`` asks for any.
-        forbidden: special strings of the model's tokenizer, which no text of others may hold.
 
     Raises:
         ValueError: chunks are asked for and there is no library.
@@ -56,7 +55,6 @@ class Reasoner:
         settings: ReasoningSettings,
         judge: Judge | None = None,
         library: Library | None = None,
-        forbidden: Collection[str] = (),
     ) -> None:
         if settings.chunks and library is None:
             raise ValueError("chunks: there is no library to retrieve them from")
@@ -65,7 +63,8 @@ class Reasoner:
         self.settings = settings
         self.judge = judge
         self.library = library
-        self.forbidden = forbidden
+        speaking = [model, critic, *([judge.generator] if judge else [])]
+        self.forbidden = special_strings(*speaking)  # in texts of others
 
     def reason(
         self,
@@ -104,15 +103,17 @@ class Reasoner:
         trace = Trace(question, self.settings.variant)
         facts: list[str] = []
         if self.library is not None and self.settings.chunks:
-            found = self.library.ranked(question, self.settings.chunks)
+            asked = " ".join([*(said for said, _ in earlier[-1:]), question])
+            found = self.library.ranked(asked, self.settings.chunks)
             trace.sources = [Source(c.id, c.document, round(float(s), 4)) for c, s in found]
             facts = [caller.inert(chunk.text) for chunk, _ in found]
-        return Line(place, question, facts, earlier, trace)
+        return Line(place, question, facts, earlier, trace, _with_last_turn(question, earlier))
 
     def _answer(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
         for line, step in zip(lines, caller.answer(lines, iteration), strict=True):
             answer = step.answer or ""
-            line.thinking = step.thinking or answer
+            forced = line.thinking if iteration and not self.settings.trigger else ""
+            line.thinking = step.thinking or forced or answer
             line.feedback = step.reflection or ""
             line.trace.answers.append(answer)
             if answer and self.judge is None:
@@ -121,14 +122,14 @@ class Reasoner:
     def _criticise(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
         own = self.settings.variant == "reflection"
         asked = [line for line in lines if not (own and line.feedback)]
-        prompts = [ask_feedback(line.facts, line.question, line.thinking) for line in asked]
+        prompts = [ask_feedback(line.facts, line.asked, line.thinking) for line in asked]
         steps = caller.ask_critic("feedback", iteration, asked, prompts)
         for line, step in zip(asked, steps, strict=True):
             line.feedback = step.text
 
     def _rewrite(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
         prompts = [
-            ask_rewrite(line.facts, line.question, line.thinking, line.feedback) for line in lines
+            ask_rewrite(line.facts, line.asked, line.thinking, line.feedback) for line in lines
         ]
         steps = caller.ask_critic("rewrite", iteration, lines, prompts)
         for line, step in zip(lines, steps, strict=True):
@@ -153,7 +154,7 @@ class Reasoner:
     def _integrate(self, caller: Caller, lines: Sequence[Line]) -> None:
         several = [line for line in lines if sum(map(bool, line.trace.answers)) > 1]
         prompts = [
-            ask_integration(line.facts, line.question, [a for a in line.trace.answers if a])
+            ask_integration(line.facts, line.asked, [a for a in line.trace.answers if a])
             for line in several
         ]
         last = self.settings.iterations
@@ -174,7 +175,7 @@ class Reasoner:
         assert self.judge is not None
         best = [line.trace.answers[line.trace.best] for line in lines]
         contests = [
-            Contest(line.question, older, text)
+            Contest(line.asked, older, text)
             for line, older, text in zip(lines, best, texts, strict=True)
         ]
         began = time.monotonic()
@@ -201,6 +202,14 @@ class Reasoner:
             bool(older) and (not text or verdict.score == 1)
             for older, text, verdict in zip(best, texts, verdicts, strict=True)
         ]
+
+
+def _with_last_turn(question: str, earlier: Turns) -> str:
+    """The question as a critic needs it, who does not see the conversation."""
+    if not earlier:
+        return question
+    said, reply = earlier[-1]
+    return f"{question} (It follows on the question: {said} Answered: {reply})"
 
 
 def _going(lines: Sequence[Line]) -> list[Line]:

@@ -41,10 +41,12 @@ class Step:
         reflection: of an answer, its reflect section.
         answer: what it says outside of both; None where it came to no answer.
         problems: what is wrong with the form of an answer (``core.responses``), ``repetition``
-            where it ended in a loop, ``empty`` where nothing came.
+            where it ended in a loop, ``empty`` where nothing came, ``too_long`` where its prompt is
+            longer than the model can read.
         finish_reason: ``length`` where it was cut.
         tokens: drawn.
         seconds: an equal share of the time of the batch that it was made in.
+        loop: the text with its repetition, where that was cut; else "".
     """
 
     kind: Kind
@@ -58,6 +60,7 @@ class Step:
     finish_reason: FinishReason
     tokens: int
     seconds: float
+    loop: str = ""
 
 
 @dataclass
@@ -107,8 +110,8 @@ class Trace:
 
     @property
     def tokens(self) -> int:
-        """How many tokens were drawn."""
-        return sum(step.tokens for step in self.steps)
+        """How many tokens were drawn, without the judge's."""
+        return sum(step.tokens for step in self.steps if step.kind != "compare")
 
     def to_dict(self) -> dict[str, Any]:
         """What ``to_json`` holds."""

@@ -10,6 +10,7 @@ from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.evaluation.answers import form_rate, likelihoods, measure
 from preflexor_pl.policy.scoring import mean_logps
+from preflexor_pl.reasoning import Step
 from tests.policy.test_adapters import disturb
 from tests.tiny import PAIR
 
@@ -22,8 +23,13 @@ def embed(texts):
     return np.array([[math.cos(a), math.sin(a)] for a in angles], dtype=np.float32)
 
 
+def step(kind, text, loop=""):
+    return Step(kind, 0, "model", text, None, None, text, (), "stop", 1, 0.0, loop)
+
+
 def measured(answers, taught=("A silk is tough.", "nacre"), tokens=(4, 8)):
-    return measure(["silk", "nacre"], answers, taught, tokens, embed, seed=0)
+    made = [[step("answer", text)] for text in answers]
+    return measure(["silk", "nacre"], answers, taught, made, tokens, embed, seed=0)
 
 
 def test_measures_by_hand():
@@ -32,6 +38,8 @@ def test_measures_by_hand():
     assert values == pytest.approx(
         {
             "answered": 1,
+            "finished_for_it": 0,
+            "looped": 0,
             "on_topic": 1,
             "distinct": 1,
             "repetition": 0,
@@ -44,6 +52,16 @@ def test_measures_by_hand():
         abs=1e-6,
     )
     assert {estimate.n for estimate in found.values()} == {2}
+
+
+def test_what_came_is_measured_before_it_was_repaired():
+    made = [[step("answer", "a b a", "a b a b a b"), step("finish", "a")], [step("answer", "b")]]
+    answers, taught = ["a", "b"], ["silk", "nacre"]
+    found = measure(["silk", "nacre"], answers, taught, made, [1, 1], embed, seed=0)
+    assert (found["finished_for_it"].value, found["looped"].value) == (0.5, 0.5)
+    assert found["repetition"].value == pytest.approx((1 / 3 + 0) / 2)  # abab, baba, abab
+    found = measure(["silk", "nacre"], answers, taught, [[], made[1]], [1, 1], embed, seed=0)
+    assert (found["looped"].n, found["repetition"].n) == (1, 1)
 
 
 def test_no_answer_is_a_miss_in_every_measure():

@@ -102,7 +102,8 @@ def test_a_file_without_items_is_refused(tmp_path):
 
 def test_strata_follow_from_the_document():
     items = [item("1", "a.md"), item("2", ""), item("3", "b.md"), item("4", "a.md")]
-    found = by_stratum(items, {"b.md"}, 0, seed=0)
+    items.append(item("5", "elsewhere.md"))
+    found = by_stratum(items, {"a.md"}, {"b.md"}, 0, seed=0)
     assert {name: [i.id for i in held] for name, held in found.items()} == {
         "training": ["1", "4"],
         "held out": ["3"],
@@ -112,12 +113,13 @@ def test_strata_follow_from_the_document():
 
 def test_a_sample_of_each_stratum_is_drawn_by_the_seed_and_keeps_the_order():
     items = [item(f"{n:02}", ["a.md", "b.md", ""][n % 3]) for n in range(30)]
-    drawn = [by_stratum(items, {"b.md"}, 4, seed) for seed in (1, 1, 2)]
+    drawn = [by_stratum(items, {"a.md"}, {"b.md"}, 4, seed) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     for found in drawn[0].values():
         assert len(found) == 4
         assert found == sorted(found, key=lambda i: i.id)
-    assert by_stratum(items, {"b.md"}, 10, 1) == by_stratum(items, {"b.md"}, 0, 1)
+    split = {"a.md"}, {"b.md"}
+    assert by_stratum(items, *split, 10, 1) == by_stratum(items, *split, 0, 1)
 
 
 def test_every_place_holds_the_right_option_as_often():

@@ -52,8 +52,8 @@ def by_place(question, first, second):
     return "A, because it comes first."
 
 
-def under_control(choose, count=8):
-    return control(judge(choose), QUESTIONS[:count], ANSWERS[:count], seed=1)[0]
+def under_control(choose, count=8, wrong=()):
+    return control(judge(choose), QUESTIONS[:count], ANSWERS[:count], wrong, seed=1)[0]
 
 
 def test_a_judge_that_prefers_a_place_is_found_out():
@@ -80,6 +80,13 @@ def test_a_judge_that_knows_the_answers_is_trusted():
         "readable": 16,
     }
     assert trust(found).startswith("It lets most corrupted answers lose")
+
+
+def test_a_wrong_fact_is_one_more_corruption():
+    wrong = [(QUESTIONS[n], ANSWERS[n], WRONG[n]) for n in range(3)]
+    found = under_control(truthful, wrong=wrong)
+    assert (found["corrupted loses: wrong fact"].value, found["orders agree"].n) == (1, 19)
+    assert under_control(by_place, wrong=wrong)["corrupted loses: wrong fact"].value == 0
 
 
 def test_three_questions_are_too_few_to_trust_anyone():
@@ -135,7 +142,7 @@ def test_equal_answers_are_a_tie_without_a_call():
 
 
 def test_every_contest_is_recorded_with_the_replies():
-    records = control(judge(truthful), QUESTIONS, ANSWERS, seed=1)[1]
+    records = control(judge(truthful), QUESTIONS, ANSWERS, (), seed=1)[1]
     assert len(records) == 16
     assert json.loads(json.dumps(records[0])) == {
         "contest": "control: words shuffled",

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from preflexor_pl.core.chat import chat_ids, encode
-from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy.generation import LocalGenerator
@@ -162,16 +161,14 @@ def test_a_watched_text_is_without_its_prefill(policy):
 
 
 @pytest.mark.parametrize("part", ["prompt", "prefill"])
-def test_a_prompt_longer_than_the_model_reads_is_refused(policy, part):
+def test_a_text_ends_where_the_model_reads_no_further(policy, part):
     room = LONGEST - len(chat_ids(policy.tokenizer, ""))
     generator = LocalGenerator(policy, True)
     fits, long = (
-        Request(**{"prompt": "", "sampling": greedy(1)} | {part: "x" * length})
-        for length in (room - 1, room)
+        Request(**{"prompt": "", "sampling": greedy(9)} | {part: "x" * length})
+        for length in (room - 2, room)
     )
-    assert generator.complete([fits])[0].tokens <= 1
-    for call in (generator.batches, generator.complete):
-        with pytest.raises(
-            ConfigError, match=f"a prompt has {LONGEST} tokens and .* {LONGEST}: sho"
-        ):
-            call([fits, long])
+    dictate(policy, "yyyyyyyyy")
+    short, empty = generator.complete([fits, long])
+    assert (short.text, short.finish_reason, short.tokens) == ("yy", "length", 2)
+    assert (empty.text, empty.finish_reason, empty.tokens) == ("", "length", 0)

@@ -31,6 +31,7 @@ class Speaker:
     name: str
     reply: Callable[[Request], str]
     batch_size: int = 3
+    special_strings: tuple[str, ...] = ()
     asked: list[Request] = field(default_factory=list)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -99,7 +100,7 @@ def judge_by(worth: Callable[[str], float]) -> Judge:
 
 def reasoner(model: Any = None, critic: Any = None, **options: Any) -> Reasoner:
     """Settings and the Reasoner's own options, by name; ``drawn``: samplings of the settings."""
-    own = {name: options.pop(name) for name in ("judge", "library", "forbidden") if name in options}
+    own = {name: options.pop(name) for name in ("judge", "library") if name in options}
     settings = ReasoningSettings(**options.pop("drawn", {}), **options)
     model = model or good_model(settings.variant == "reflection")
     return Reasoner(model, critic or good_critic(), settings, **own)

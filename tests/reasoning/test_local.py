@@ -29,7 +29,7 @@ def read(policy):
 def test_the_markers_of_forced_thinking_arrive_as_their_ids(policy, read):
     model = LocalGenerator(policy, True)
     settings = ReasoningSettings(iterations=2, model=SHORT, stop_when_unchanged=False)
-    reasoner = Reasoner(model, good_critic(), settings, forbidden=policy.special_strings)
+    reasoner = Reasoner(model, good_critic(), settings)
     [trace] = reasoner.reason([QUESTION])
     head = f"<|im_start|>user\n{QUESTION}{TRIGGER}<|im_end|>\n<|im_start|>assistant\n"
     ids = [i for i in read if letters(policy.tokenizer, i).endswith("Version 1.\n<|/thinking|>\n")]
@@ -46,9 +46,7 @@ def test_the_markers_of_forced_thinking_arrive_as_their_ids(policy, read):
 def test_policy_critic_and_judge_of_one_model(policy, variant):
     model, base = LocalGenerator(policy, True), LocalGenerator(policy, False)
     settings = ReasoningSettings(iterations=1, variant=variant, model=SHORT, critic=SHORT)
-    reasoner = Reasoner(
-        model, base, settings, Judge(base, sampling=SHORT), forbidden=policy.special_strings
-    )
+    reasoner = Reasoner(model, base, settings, Judge(base, sampling=SHORT))
     traces = reasoner.reason([QUESTION, "Why?"])
     assert [told(trace) for trace in traces] == [
         told(reasoner.reason([question])[0]) for question in (QUESTION, "Why?")

@@ -20,8 +20,7 @@ def test_the_embedded_model_comes_to_an_answer_untrained(variant):
         thinking_prefix="Silk is",
         stop_when_unchanged=False,
     )
-    forbidden = speaker.model.special_strings
-    reasoner = Reasoner(speaker.generator(4), speaker.base(4), settings, forbidden=forbidden)
+    reasoner = Reasoner(speaker.generator(4), speaker.base(4), settings)
     questions = ["Why is spider silk tough?", "Why does a gecko stick to glass?"]
     traces = reasoner.reason(questions)
     again = reasoner.reason(questions)

@@ -47,6 +47,7 @@ def tokenizer():
 def ids_by_speaker(tokenizer, evil, control, variant):
     """Special tokens of all that each speaker is asked, where others say ``evil`` everywhere."""
     model, critic = good_model(variant == "reflection"), good_critic()
+    model.special_strings = tuple(tokenizer.all_special_tokens)
     answers, criticises = model.reply, critic.reply
     model.reply = lambda r: (
         answers(r).replace("0.", f"0. {control}").replace("t 0", f"t {control}0")
@@ -59,7 +60,6 @@ def ids_by_speaker(tokenizer, evil, control, variant):
         iterations=2,
         judge=judge_by(len),
         library=Shelf([f"{evil} Silk bends.", evil]),
-        forbidden=tokenizer.all_special_tokens,
         chunks=2,
         thinking_prefix=f"First, {evil}",
         stop_when_worse=False,
