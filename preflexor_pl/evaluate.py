@@ -207,9 +207,9 @@ def _require_one_split(models: "Sequence[Known]") -> None:
     Raises:
         ConfigError: names them.
     """
-    runs = [known for known in models if known.run is not None]
+    runs = [known for known in models if known.run and (known.run / "graph").is_dir()]
     splits = [known.documents() for known in runs]
-    for known, (training, _) in zip(runs, splits, strict=True):
+    for known, (training, _) in list(zip(runs, splits, strict=True))[1:]:
         seen = sorted(splits[0][1] & training)
         if seen:
             raise ConfigError(

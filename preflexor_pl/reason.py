@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import write_atomically
@@ -42,9 +42,11 @@ def main(args: Sequence[str]) -> int:
         _chat(reasoner)
         return 0
     if not options.json:
-        _keep(_show(reasoner, questions), options)
+        traces = _show(reasoner, questions)
+        _keep(traces, options)
+        _require_read(traces)
         return 0
-    traces: list[Any] = []
+    traces: list[Trace] = []
     for first in range(0, len(questions), options.batch_size):  # what is made is kept at once
         with contextlib.redirect_stdout(sys.stderr):
             made = reasoner.reason(questions[first : first + options.batch_size])
@@ -52,6 +54,7 @@ def main(args: Sequence[str]) -> int:
         sys.stdout.flush()
         traces += made
         _keep(traces, options)
+    _require_read(traces)
     return 0
 
 
@@ -235,6 +238,16 @@ def _keep(traces: "Sequence[Trace]", options: argparse.Namespace) -> None:
     else:
         text = json.dumps([trace.to_dict() for trace in traces], ensure_ascii=False, indent=1)
     write_atomically(options.out, text)
+
+
+def _require_read(traces: "Sequence[Trace]") -> None:
+    """Refuse questions that the model could not read; the others have been answered."""
+    long = [trace.question for trace in traces if "too_long" in trace.steps[0].problems]
+    if long:
+        raise ConfigError(
+            f"{len(long)} of {len(traces)} questions are longer than the model can read "
+            f"({long[0][:60]}...): shorten them, or lower --context"
+        )
 
 
 def _require_writable(folder: Path) -> None:

@@ -119,7 +119,7 @@ def test_from_one_command_to_all_files_and_again(run_evaluate, made, tmp_path):
     rows = {(row["model"], row["stage"]): row["measures"] for row in results["rows"]}
     assert list(rows) == [("base", "0"), *(("orpo", stage) for stage in ("0", "1", "integrated"))]
     always = {"answered", "on_topic", "distinct", "repetition", "similarity", "f1", "words"}
-    always |= {"tokens"}
+    always |= {"tokens", "finished_for_it", "looped"}
     likely = {"format_rate", "teacher_logp", "prefers_chosen", "prefers_matched"}
     likely |= {f"facts/{stratum}/likelihood" for stratum in STRATA}
     facts = {f"facts/{stratum}/{kind}" for stratum in STRATA for kind in ("choice", "short")}

@@ -194,7 +194,7 @@ def test_the_critic_may_judge(think, run, model_folder):
     [compared, *_] = [step for step in trace["steps"] if step["kind"] == "compare"]
     assert compared["by"] == f"{model_folder} (base)"
     assert compared["text"].count("\n") >= 1  # both orders
-    [other] = think("Why?", "--judge", run, "--keep_going", "--iterations", "1")
+    [other] = think("Why?", "--judge", model_folder, "--keep_going", "--iterations", "1")
     assert [s["text"] for s in other["steps"]] == [s["text"] for s in trace["steps"]]
 
 

@@ -94,7 +94,7 @@ def test_the_judges_control_stands_with_what_it_means():
     control = {"corrupted loses: x": about(0.875), "orders agree": about(0.75)}
     text = tables([row("base", answered=about(0.5))], control, 8)
     assert "| corrupted loses: x | 88 % [75, 100] |\n| orders agree | 75 % [62, 88] |" in text
-    assert "its win rates count" in text
+    assert "Its win rates are worth as much as that" in text
     assert "its win rates say little" in tables([], control | {"orders agree": about(0.5)}, 8)
     assert "judge under control" not in tables([], {}, 8)
 

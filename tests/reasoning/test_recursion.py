@@ -102,9 +102,13 @@ def test_prompts_and_samplings_are_the_settings():
         ("Be kind.", 7)
     ] * 2
     assert [r.examples for r in made.model.asked] == [(("1?", "one"),)] * 2
-    assert [r.prompt for r in made.model.asked] == [QUESTION] * 2
-    assert [r.prefill for r in made.model.asked] == [f"{O}\nFirst,", f"{O}\nVersion 1.\n{C}\n"]
-    assert [r.stop for r in made.critic.asked] == [("\n",), (), ()]  # a criticism is one line
+    # without a trigger markers say nothing: the new thinking stands in the prompt
+    thought = f"{QUESTION}\n\nReasoning:\nVersion 1.\n\nAnswer the question."
+    assert [r.prompt for r in made.model.asked] == [QUESTION, thought]
+    assert [r.prefill for r in made.model.asked] == [f"{O}\nFirst,", ""]
+    follows = f"Question: {QUESTION} (It follows on the question: 1? Answered: one)\n"
+    assert [follows in r.prompt for r in made.critic.asked] == [True] * 3
+    assert [r.stop for r in made.critic.asked] == [("\n",), ("\nCriticism:",), ()]
     said = [(r.system, r.sampling.max_new_tokens) for r in made.critic.asked]
     assert said == [("Be strict.", 5), ("Be strict.", 5), ("Be one.", 5)]
 

@@ -60,8 +60,8 @@ def test_sources_are_cited_once_each():
     assert trace(answers=["a"], sources=[]).cited == "a"
 
 
-def test_calls_are_counted_without_the_judges_and_tokens_with_them():
-    assert (trace().calls, trace().tokens) == (4, 2 * 4 + 5)
+def test_calls_and_tokens_are_counted_without_the_judges():
+    assert (trace().calls, trace().tokens) == (4, 2 * 4)
 
 
 def test_json_is_one_line_and_holds_all():
@@ -69,7 +69,7 @@ def test_json_is_one_line_and_holds_all():
     assert "\n" not in text
     assert "Ü" in text
     read = json.loads(text)
-    assert (read["answer"], read["calls"], read["tokens"]) == (trace().cited, 4, 13)
+    assert (read["answer"], read["calls"], read["tokens"]) == (trace().cited, 4, 8)
     steps = [Step(**one | {"problems": tuple(one["problems"])}) for one in read.pop("steps")]
     sources = [Source(**one) for one in read.pop("sources")]
     made = {name: read.pop(name) for name in ("answer", "calls", "tokens")}
