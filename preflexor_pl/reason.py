@@ -41,12 +41,12 @@ def main(args: Sequence[str]) -> int:
     if options.chat:
         _chat(reasoner)
         return 0
+    traces: list[Trace] = []
     if not options.json:
         traces = _show(reasoner, questions)
         _keep(traces, options)
         _require_read(traces)
         return 0
-    traces: list[Trace] = []
     for first in range(0, len(questions), options.batch_size):  # what is made is kept at once
         with contextlib.redirect_stdout(sys.stderr):
             made = reasoner.reason(questions[first : first + options.batch_size])

@@ -141,14 +141,14 @@ def by_stratum(
     found: dict[str, list[Item]] = {name: [] for name in STRATA}
     documents = dict(zip(STRATA, (training, held_out, ("",)), strict=True))
     for item in items:
-        for name, known in documents.items():
-            if item.document in known:
+        for name, chosen in documents.items():
+            if item.document in chosen:
                 found[name].append(item)
     if most:
         for name, known in found.items():
             if len(known) > most:
-                chosen = sorted(random.Random(seed).sample(range(len(known)), most))
-                found[name] = [known[i] for i in chosen]
+                drawn = sorted(random.Random(seed).sample(range(len(known)), most))
+                found[name] = [known[i] for i in drawn]
     return found
 
 
