@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from preflexor_pl.corpus.reader import Document
+from preflexor_pl.corpus.records import Document
 
 MIN_TOKENS = 15  # a shorter last chunk takes sentences from the one before
 CHARS_PER_TOKEN = 12  # English has 4 to 5; a word of 10,000 letters may be one unknown token
