@@ -150,7 +150,9 @@ def _task(options: argparse.Namespace) -> Task:
     return Task(
         str(corpus),
         str(chosen(options.embedder, data.get("embedder"), DEFAULT_EMBEDDER)),
-        *(int(value) for value in numbers.values()),
+        int(numbers["data.chunk_tokens"]),
+        int(numbers["data.chunk_overlap"]),
+        int(numbers["seed_everything"]),
         folder,
         folder if options.out else folder / "graph",
     )

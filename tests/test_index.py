@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
     for name in ("silk.md", "bone.md", "wood.txt"):
-        text = " ".join(f"Remark {n} on {name}, which is a tough material." for n in range(6))
+        text = " ".join(f"Remark {n} on {name[:4]}, which is a tough material." for n in range(6))
         (tmp_path / "notes" / name).write_text(text)
     (tmp_path / "notes/scan\x1b[31m.pdf").write_bytes(b"")
     (tmp_path / "notes/empty.md").write_text(" ")

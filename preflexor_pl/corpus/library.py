@@ -21,13 +21,13 @@ from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.corpus.checks import usable_rows
-from preflexor_pl.corpus.chunks import Chunk, split
+from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import Document, Documents, Skipped
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
-from preflexor_pl.corpus.vectors import VECTORS, embed
+from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 
 CHUNKS = "chunks.jsonl"
 FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
@@ -98,8 +98,13 @@ class Library:
         fingerprint = _fingerprint(documents, settings)
         library = _load(folder, fingerprint, embedder, found)
         if library is None:
-            chunks = _cut(documents, embedder, chunk_tokens, chunk_overlap)
-            library = _build(chunks, embedder, seed, found, report, folder)
+            report("cutting", 0, len(documents))  # the embedder loads, which takes a while
+            sizes = _fitting(embedder, chunk_tokens, chunk_overlap)
+            show = partial(report, "cutting")
+            chunks = split_all(documents, embedder.tokenizer, *sizes, show)
+            show = partial(report, "embedding")
+            rows, fresh = embed(chunks, embedder, folder / VECTORS, show)
+            library = replace(_build(chunks, rows, embedder, seed, found), embedded=fresh)
             library._save(folder, fingerprint)
         return library
 
@@ -195,34 +200,25 @@ def _fingerprint(documents: list[Document], settings: list[Any]) -> str:
     return total.hexdigest()
 
 
-def _cut(documents: list[Document], embedder: Embedder, tokens: int, overlap: int) -> list[Chunk]:
+def _fitting(embedder: Embedder, tokens: int, overlap: int) -> tuple[int, int]:
+    """Chunk sizes that the embedder reads whole."""
     limit = embedder.max_tokens
-    if tokens > limit:
-        log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
-        tokens, overlap = limit, min(overlap, limit - 1)
-    return [
-        chunk
-        for document in documents
-        for chunk in split(document, embedder.tokenizer, tokens, overlap)
-    ]
+    if tokens <= limit:
+        return tokens, overlap
+    log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
+    return limit, min(overlap, limit - 1)
 
 
 def _build(
-    chunks: list[Chunk],
-    embedder: Embedder,
-    seed: int,
-    found: Documents,
-    report: Progress,
-    folder: Path,
+    chunks: list[Chunk], rows: Rows, embedder: Embedder, seed: int, found: Documents
 ) -> Library:
-    rows, embedded = embed(chunks, embedder, folder / VECTORS, partial(report, "embedding"))
     usable = usable_rows(rows)
     if not usable.any():
         raise CorpusError(f"data.embedder: {embedder.name} gives no usable vector for any chunk")
     dropped = [Skipped(chunks[i].id, "bad vector") for i in np.flatnonzero(~usable)]
     kept = {chunks[i].id: chunks[i] for i in np.flatnonzero(usable)}
     graph = CorpusGraph.build(list(kept), rows[usable], seed=seed)
-    return Library(kept, graph, embedder, [*found.skipped, *dropped], embedded)
+    return Library(kept, graph, embedder, [*found.skipped, *dropped])
 
 
 def _load(folder: Path, fingerprint: str, embedder: Embedder, found: Documents) -> Library | None:

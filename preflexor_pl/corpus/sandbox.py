@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -69,7 +69,7 @@ class Sandbox:
     ) -> None:
         self._stop()
 
-    def read(self, path: Path, kind: str) -> Iterator[Piece]:
+    def read(self, path: Path, kind: str) -> Generator[Piece, None, None]:
         """The pieces of a file, as they come.
 
         Args:
