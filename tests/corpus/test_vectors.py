@@ -163,7 +163,9 @@ def test_a_graph_of_kept_vectors_is_the_graph_built_anew(tmp_path, embedder, mon
     corpus.mkdir()
 
     def write(name, n):
-        lines = [f"Remark {i} on {name}, which is {'very ' * (i % 4)}tough." for i in range(n)]
+        lines = [
+            f"Remark {i} on {name}, which is tough{' indeed' * (7 * i % 11)}." for i in range(n)
+        ]
         (corpus / f"{name}.md").write_text(" ".join(lines))
 
     def build(folder):
