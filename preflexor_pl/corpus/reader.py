@@ -58,7 +58,7 @@ def read_folder(folder: str | Path, progress: Callable[[int], None] | None = Non
             if progress:
                 progress(count)
     if not found.documents:
-        raise CorpusError(f"--data.corpus: no usable document in {str(folder)!r}; {_seen(found)}")
+        raise CorpusError(f"data.corpus: no usable document in {str(folder)!r}; {_seen(found)}")
     return found
 
 

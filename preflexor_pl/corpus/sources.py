@@ -12,7 +12,7 @@ from preflexor_pl.core.hub import DATASET_ID, require_dataset
 from preflexor_pl.core.progress import say
 from preflexor_pl.corpus.documents import SUFFIXES
 
-KEY = "--data.corpus"
+KEY = "data.corpus"
 MAX_DOWNLOAD_BYTES = 5_000_000_000
 NOT_TEXTS = ["README.md", "*/README.md"]  # the data set's card
 CONVERTED = "refs/convert/parquet"  # where the hub keeps what it made of other formats

@@ -142,7 +142,7 @@ def test_one_file_is_a_corpus(folder):
 
 def test_no_folder_and_nothing_usable(tmp_path):
     for missing in (tmp_path / "none", ""):
-        with pytest.raises(ConfigError, match=r"--data\.corpus: there is no folder"):
+        with pytest.raises(ConfigError, match=r"data\.corpus: there is no folder"):
             read_folder(missing)
     with pytest.raises(CorpusError, match="it is empty"):
         read_folder(tmp_path)

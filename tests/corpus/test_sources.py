@@ -93,7 +93,7 @@ def test_a_data_set_that_is_too_large(serve, monkeypatch):
 
 def test_no_such_data_set(serve):
     serve({})
-    with pytest.raises(ConfigError, match=r"--data\.corpus: .*the hub has no such public dataset"):
+    with pytest.raises(ConfigError, match=r"data\.corpus: .*the hub has no such public dataset"):
         require_corpus("someone/else")
 
 
