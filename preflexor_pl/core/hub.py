@@ -17,6 +17,7 @@ from preflexor_pl.core.packages import is_package_name, locate
 
 PROBE_SECONDS = 3.0
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+DATASET_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # a lone word is more likely a folder
 MODEL_FILES = ("config.json", "modules.json")  # the second: a sentence-transformers folder
 
 
@@ -55,6 +56,21 @@ def require_model(name: str, key: str) -> None:
             )
 
 
+def require_dataset(name: str, key: str) -> None:
+    """Checks that the hub gives a data set; downloads nothing.
+
+    Args:
+        name: hub id.
+        key: the config key it came from, for the message.
+
+    Raises:
+        ConfigError: one line with the key, what is wrong and what to do.
+    """
+    problem = _probe(name, "dataset")
+    if problem:
+        raise ConfigError(f"{key}: no folder {name!r} here, not in the hub cache, and {problem}")
+
+
 def cached_snapshot(name: str) -> Path | None:
     """The folder of a hub id's cached snapshot (its name is the commit), or None."""
     from huggingface_hub import try_to_load_from_cache  # 0.3 s, and only hub ids need it
@@ -66,22 +82,24 @@ def cached_snapshot(name: str) -> Path | None:
     return None
 
 
-def _probe(name: str) -> str:
+def _probe(name: str, kind: str = "model") -> str:
     """What keeps the hub from giving this model, "" if nothing does; at most PROBE_SECONDS."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import RepositoryNotFoundError
 
+    instead = "a folder or package:NAME" if kind == "model" else "a folder"
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set; unset it, or use a folder or package:NAME"
-    unreachable = f"the hub cannot be reached ({constants.ENDPOINT}); use a folder or package:NAME"
+        return f"HF_HUB_OFFLINE is set; unset it, or use {instead}"
+    unreachable = f"the hub cannot be reached ({constants.ENDPOINT}); use {instead}"
     verdict = [unreachable]
 
     def ask() -> None:
         try:
-            HfApi().model_info(name, timeout=PROBE_SECONDS)
+            ask_for = HfApi().model_info if kind == "model" else HfApi().dataset_info
+            ask_for(name, timeout=PROBE_SECONDS)
             verdict[0] = ""
         except RepositoryNotFoundError:
-            verdict[0] = "the hub has no such public model; check the spelling or `hf auth login`"
+            verdict[0] = f"the hub has no such public {kind}; check the spelling or `hf auth login`"
         except Exception as error:  # whatever else it is, the model cannot be had from the hub
             logging.getLogger(__name__).debug("hub probe of %s: %s", name, type(error).__name__)
 

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 LINE_SECONDS = 10.0  # without a terminal, at most one line in this time
 
@@ -34,8 +34,28 @@ class Stage:
 
 
 @contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show stages that tell their own progress, one after the other, while the block runs.
+
+    Gives a function of (title, done, total), 0 where the total is not known.
+    """
+    current: Stage | None = None
+    with ExitStack() as shown:
+
+        def report(title: str, done: int, total: int) -> None:
+            nonlocal current
+            if current is None or current.title != title:
+                shown.close()
+                current = shown.enter_context(stage(title, total))
+            current.total = total
+            current.advance(done - current.done)
+
+        yield report
+
+
+@contextmanager
 def stage(title: str, total: int) -> Iterator[Stage]:
-    """Show ``title`` with a count up to ``total`` while the block runs."""
+    """Show ``title`` with a count up to ``total`` (0: not known) while the block runs."""
     show: _Shown = _Bar() if sys.stdout.isatty() else _Lines()
     current = Stage(title, total, show)
     show.open(current)
@@ -64,7 +84,8 @@ class _Lines(_Shown):
         self._last = time.monotonic()
 
     def update(self, stage: Stage) -> None:
-        if time.monotonic() - self._last > LINE_SECONDS and stage.done < stage.total:
+        done = 0 < stage.total <= stage.done
+        if time.monotonic() - self._last > LINE_SECONDS and not done:
             self._say(stage)
 
     def close(self, stage: Stage) -> None:
@@ -73,7 +94,8 @@ class _Lines(_Shown):
     def _say(self, stage: Stage) -> None:
         self._last = time.monotonic()
         seconds = time.monotonic() - stage.started
-        say(f"  {stage.title}: {stage.done}/{stage.total} · {seconds:.0f} s · {stage.text}")
+        count = f"{stage.done}/{stage.total}" if stage.total else stage.done
+        say(f"  {stage.title}: {count} · {seconds:.0f} s · {stage.text}")
 
 
 class _Bar(_Shown):
@@ -88,7 +110,7 @@ class _Bar(_Shown):
             Elapsed(),
             TextColumn("{task.fields[text]}"),
         )
-        self._task = self._progress.add_task(stage.title, total=stage.total, text="")
+        self._task = self._progress.add_task(stage.title, total=stage.total or None, text="")
         self._progress.start()
 
     def update(self, stage: Stage) -> None:

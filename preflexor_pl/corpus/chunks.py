@@ -5,12 +5,12 @@ texts that differ only there would have similarity 1.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from preflexor_pl.corpus.reader import Document
+from preflexor_pl.corpus.records import Document
 
 MIN_TOKENS = 15  # a shorter last chunk takes sentences from the one before
 CHARS_PER_TOKEN = 12  # English has 4 to 5; a word of 10,000 letters may be one unknown token
@@ -81,6 +81,21 @@ def split(document: Document, tokenizer: Any, chunk_tokens: int, overlap: int) -
         Chunk(f"{document.id}#{n}", document.id, text[start:end], start, end, document.title)
         for n, (start, end) in enumerate(spans)
     ]
+
+
+def split_all(
+    documents: Sequence[Document],
+    tokenizer: Any,
+    chunk_tokens: int,
+    overlap: int,
+    progress: Callable[[int, int], None],
+) -> list[Chunk]:
+    """The chunks of N documents, in order; ``progress`` is called with (done, N) after each."""
+    chunks: list[Chunk] = []
+    for done, document in enumerate(documents, start=1):
+        chunks += split(document, tokenizer, chunk_tokens, overlap)
+        progress(done, len(documents))
+    return chunks
 
 
 def _sentences(text: str) -> Iterator[Span]:

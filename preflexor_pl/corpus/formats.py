@@ -1,4 +1,4 @@
-"""From a file's bytes to clean text: encodings, HTML, white space. Knows nothing of folders."""
+"""From bytes to clean text: encodings, HTML, print, white space. Knows nothing of folders."""
 
 import codecs
 import re
@@ -14,6 +14,8 @@ BOMS = (
 )
 MAX_CONTROL_SHARE = 0.01  # text has no control characters but white space; binary has about 20%
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
+LIGATURES = re.compile(r"[\ufb00-\ufb06]")
+HYPHENATED = re.compile(r"(?<=[a-z\u00df-\u00ff])[-\u00ad]\s*\n\s*(?=[a-z\u00df-\u00ff])")
 LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 
 # Python's HTML parser is quadratic in unclosed tags (20 kB of "<a " take eight seconds). These two
@@ -43,9 +45,12 @@ def decode(data: bytes) -> str | None:
             break
     else:
         text = _decode_plain(data)
-    if "\x00" in text or len(CONTROLS.findall(text)) > MAX_CONTROL_SHARE * len(text):
-        return None
-    return text
+    return text if "\x00" not in text and is_text(text) else None
+
+
+def is_text(text: str) -> bool:
+    """Whether there are few control characters in it."""
+    return len(CONTROLS.findall(text)) <= MAX_CONTROL_SHARE * len(text)
 
 
 def _decode_plain(data: bytes) -> str:
@@ -63,6 +68,13 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFC", CONTROLS.sub("", text))
     lines = [line.rstrip() for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def printed_text(pages: list[str]) -> str:
+    """Text of printed pages: ligatures taken apart, words put together that a line's end parts."""
+    text = "\n".join(pages)
+    text = LIGATURES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
+    return HYPHENATED.sub("", text)
 
 
 def html_text(markup: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Library: what a run asks for texts. Chunks of a corpus, the graph of their vectors, the embedder.
 
-``Library.open`` builds it once and finds it again in the run's folder: index.bin, meta.json and
-chunks.jsonl. Texts are made inert on entry, so nothing that comes out can forge a turn or a marker.
+``Library.open`` builds it once and finds it again in the run's folder: index.bin, meta.json,
+chunks.jsonl, and vectors.bin, from which a graph of a corpus that has changed takes the vectors of
+what has not. Texts are made inert on entry, so nothing that comes out can forge a turn or a marker.
 """
 
 import hashlib
@@ -10,19 +11,23 @@ import logging
 import random
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.corpus.checks import usable_rows
-from preflexor_pl.corpus.chunks import Chunk, split
+from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.reader import Document, Documents, Skipped, read_folder
-from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of, write_atomically
+from preflexor_pl.corpus.reader import read_folder
+from preflexor_pl.corpus.records import Document, Documents, Skipped
+from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
+from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 
 CHUNKS = "chunks.jsonl"
 FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
@@ -39,13 +44,15 @@ class Library:
         chunks: by id, in the order of documents.
         graph: of all chunks' vectors; its ids are those of ``chunks``.
         embedder: the model that made the vectors and makes those of queries.
-        skipped: files, lines and chunks that are left out, each with its reason.
+        skipped: files, rows and chunks that are left out, each with its reason.
+        embedded: how many texts were embedded to make this; the others' vectors were there.
     """
 
     chunks: dict[str, Chunk]
     graph: CorpusGraph
     embedder: Embedder
     skipped: list[Skipped]
+    embedded: int = 0
 
     @classmethod
     def open(
@@ -62,12 +69,12 @@ class Library:
         """Reads the corpus and loads its graph from ``folder``, or builds and saves it there.
 
         Args:
-            corpus_folder: documents (see ``reader``).
+            corpus_folder: documents, or a data set's hub id (see ``reader``).
             embedder_name: folder, ``package:...`` or hub id.
             chunk_tokens: most tokens of a chunk; the embedder's limit where that is lower.
             chunk_overlap: most tokens that neighbouring chunks share.
             folder: of the graph. One that is damaged, or of another corpus, embedder or setting,
-                is built anew, with a line in the log.
+                is built anew from the vectors that are kept there, with a line in the log.
             seed: of the graph.
             progress: called with (stage, done, total); total 0: not known.
             forbidden: special and added tokens that must not arise from a text (``make_inert``).
@@ -91,8 +98,13 @@ class Library:
         fingerprint = _fingerprint(documents, settings)
         library = _load(folder, fingerprint, embedder, found)
         if library is None:
-            chunks = _cut(documents, embedder, chunk_tokens, chunk_overlap)
-            library = _build(chunks, embedder, seed, found, report)
+            report("cutting", 0, len(documents))  # the embedder loads, which takes a while
+            sizes = _fitting(embedder, chunk_tokens, chunk_overlap)
+            show = partial(report, "cutting")
+            chunks = split_all(documents, embedder.tokenizer, *sizes, show)
+            show = partial(report, "embedding")
+            rows, fresh = embed(chunks, embedder, folder / VECTORS, show)
+            library = replace(_build(chunks, rows, embedder, seed, found), embedded=fresh)
             library._save(folder, fingerprint)
         return library
 
@@ -165,7 +177,7 @@ class Library:
 
     def _save(self, folder: Path, fingerprint: str) -> None:
         lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in self.chunks.values())
-        write_atomically(folder / CHUNKS, lambda path: _write(path, lines))
+        write_atomically(folder / CHUNKS, lines)
         self.graph.save(
             folder,
             fingerprint=fingerprint,
@@ -188,23 +200,18 @@ def _fingerprint(documents: list[Document], settings: list[Any]) -> str:
     return total.hexdigest()
 
 
-def _cut(documents: list[Document], embedder: Embedder, tokens: int, overlap: int) -> list[Chunk]:
+def _fitting(embedder: Embedder, tokens: int, overlap: int) -> tuple[int, int]:
+    """Chunk sizes that the embedder reads whole."""
     limit = embedder.max_tokens
-    if tokens > limit:
-        log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
-        tokens, overlap = limit, min(overlap, limit - 1)
-    return [
-        chunk
-        for document in documents
-        for chunk in split(document, embedder.tokenizer, tokens, overlap)
-    ]
+    if tokens <= limit:
+        return tokens, overlap
+    log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
+    return limit, min(overlap, limit - 1)
 
 
 def _build(
-    chunks: list[Chunk], embedder: Embedder, seed: int, found: Documents, report: Progress
+    chunks: list[Chunk], rows: Rows, embedder: Embedder, seed: int, found: Documents
 ) -> Library:
-    texts = [chunk.text for chunk in chunks]
-    rows = embedder.encode(texts, lambda done, total: report("embedding", done, total))
     usable = usable_rows(rows)
     if not usable.any():
         raise CorpusError(f"data.embedder: {embedder.name} gives no usable vector for any chunk")
@@ -237,7 +244,3 @@ def _read(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:
     with (folder / CHUNKS).open(encoding="utf-8") as lines:
         chunks = [Chunk(**json.loads(line)) for line in lines]
     return graph, {chunk.id: chunk for chunk in chunks}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

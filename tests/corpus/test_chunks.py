@@ -3,7 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preflexor_pl.corpus.chunks import CHARS_PER_TOKEN, split
-from preflexor_pl.corpus.reader import Document
+from preflexor_pl.corpus.records import Document
 
 
 class Letters:

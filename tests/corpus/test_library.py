@@ -8,6 +8,7 @@ from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus import library as module
 from preflexor_pl.corpus.library import CHUNKS, Library
 from preflexor_pl.corpus.sidecar import INDEX, META
+from preflexor_pl.corpus.vectors import VECTORS
 
 SUBJECTS = {
     "silk": "Spider silk joins beta-sheet crystals with soft chains.",
@@ -28,20 +29,22 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def open_library(corpus, tmp_path, embedder, monkeypatch):
-    """Opens the library with the session's model and counts what is embedded."""
+    """Opens the library with the session's model and counts the texts that it is given."""
     monkeypatch.setattr(module, "Embedder", lambda name: embedder)
     embedded = []
     real = embedder.encode
 
     def encode(texts, progress=None):
-        embedded.append(len(texts))
+        embedded.extend(texts)
         return real(texts, progress)
 
     monkeypatch.setattr(embedder, "encode", encode)
 
-    def open_it(chunk_tokens=40, **options):
-        library = Library.open(corpus, "minilm", chunk_tokens, 0, tmp_path / "graph", **options)
-        return library, embedded.pop() if embedded else 0
+    def open_it(chunk_tokens=40, folder="graph", **options):
+        embedded.clear()
+        library = Library.open(corpus, "minilm", chunk_tokens, 0, tmp_path / folder, **options)
+        assert library.embedded == len(embedded)
+        return library, len(embedded)
 
     return open_it
 
@@ -53,7 +56,12 @@ def test_open_builds_once_and_loads_afterwards(open_library, tmp_path):
     assert library.documents == ["bone.md", "gecko.md", "nacre.md", "silk.md"]
     assert stages[3] == ("reading", 4, 0)
     assert stages[-1] == ("embedding", embedded, embedded)
-    assert sorted(path.name for path in (tmp_path / "graph").iterdir()) == [CHUNKS, INDEX, META]
+    assert sorted(path.name for path in (tmp_path / "graph").iterdir()) == [
+        CHUNKS,
+        INDEX,
+        META,
+        VECTORS,
+    ]
 
     again, embedded = open_library()
     assert embedded == 0
@@ -68,19 +76,22 @@ def test_a_damaged_file_is_rebuilt_with_a_line(open_library, tmp_path, caplog, n
     path.write_bytes(path.read_bytes()[:-3])
     with caplog.at_level(logging.INFO, module.__name__):
         again, embedded = open_library()
-    assert embedded == len(library.chunks)
+    assert embedded == 0
     assert again.chunks == library.chunks
+    assert again.context(3, 1) == library.context(3, 1)
     assert len([r for r in caplog.records if r.name == module.__name__]) == 1
 
 
 def test_another_corpus_or_setting_is_rebuilt(open_library, corpus):
-    _, embedded = open_library()
-    assert open_library(seed=1)[1] == embedded
+    open_library()
+    library, embedded = open_library(seed=1)
+    assert (library.graph.seed, embedded) == (1, 0)
     assert open_library(chunk_tokens=60)[1] > 0
     (corpus / "silk.md").unlink()
     library, embedded = open_library(chunk_tokens=60)
-    assert embedded > 0
+    assert embedded == 0
     assert "silk.md" not in library.documents
+    assert len(library.graph) == len(library.chunks)
 
 
 def test_texts_are_inert(open_library, corpus):
@@ -125,7 +136,8 @@ def test_bad_vectors_are_dropped_and_counted(open_library, embedder, monkeypatch
 
     def encode(texts, progress=None):
         vectors = real(texts)
-        vectors[0], vectors[1, 3] = 0, np.nan
+        if texts[0].startswith("Bone"):
+            vectors[0], vectors[1, 3] = 0, np.nan
         return vectors
 
     monkeypatch.setattr(embedder, "encode", encode)
@@ -139,7 +151,7 @@ def test_bad_vectors_are_dropped_and_counted(open_library, embedder, monkeypatch
 
     monkeypatch.setattr(embedder, "encode", lambda texts, progress=None: real(texts) * np.nan)
     with pytest.raises(CorpusError, match="no usable vector"):
-        open_library(seed=1)
+        open_library(folder="other")
 
 
 def test_chunks_are_no_longer_than_the_embedder_reads(open_library, corpus, embedder, caplog):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.corpus import reader
+from preflexor_pl.corpus import documents, reader
 from preflexor_pl.corpus.formats import decode, html_text, normalise
 from preflexor_pl.corpus.reader import read_folder
 
@@ -48,9 +48,9 @@ def test_types_titles_and_order(folder):
 
 
 def test_what_is_skipped_and_why(folder, monkeypatch):
-    monkeypatch.setattr(reader, "MAX_FILE_BYTES", 1000)
-    monkeypatch.setattr(reader, "MAX_HTML_BYTES", 500)
-    monkeypatch.setattr(reader, "MAX_LINE_BYTES", 300)
+    monkeypatch.setattr(documents, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(documents, "MAX_HTML_BYTES", 500)
+    monkeypatch.setattr(documents, "MAX_LINE_BYTES", 300)
     (folder / "copy.txt").write_text(f"#  nacre #\r\n{numbered(0).upper()}")
     (folder / "empty.md").write_text("")
     (folder / "blank.md").write_text(" \n\t\n")
@@ -76,7 +76,7 @@ def test_what_is_skipped_and_why(folder, monkeypatch):
         "word.md": "too short",
         "big.txt": "too large",
         "big.html": "too large",
-        "scan.pdf": "unsupported type",
+        "scan.pdf": "not a .pdf file",
         "LICENSE": "unsupported type",
         "image.txt": "not text",
         "noise.txt": "not text",
@@ -126,7 +126,7 @@ def test_an_unreadable_file_is_skipped(folder, monkeypatch, error):
 def test_the_corpus_is_bounded(folder, monkeypatch):
     (folder / "second.md").write_text(numbered(1))
     monkeypatch.setattr(reader, "MAX_CORPUS_CHARS", 300)
-    assert reasons(folder) == {"second.md": "corpus too large"}
+    assert reasons(folder) == {"second.md": reader.TOO_LARGE}
 
 
 def test_a_name_that_is_no_utf8_becomes_an_id_that_json_takes(folder):
@@ -142,7 +142,7 @@ def test_one_file_is_a_corpus(folder):
 
 def test_no_folder_and_nothing_usable(tmp_path):
     for missing in (tmp_path / "none", ""):
-        with pytest.raises(ConfigError, match=r"--data\.corpus: there is no folder"):
+        with pytest.raises(ConfigError, match=r"data\.corpus: there is no folder"):
             read_folder(missing)
     with pytest.raises(CorpusError, match="it is empty"):
         read_folder(tmp_path)
@@ -150,7 +150,7 @@ def test_no_folder_and_nothing_usable(tmp_path):
     (tmp_path / "b.pdf").write_text("x")
     (tmp_path / "c.md").write_text("x")
     with pytest.raises(
-        CorpusError, match=r"seen: 2 \.pdf, 1 \.md; skipped: 2 unsupported type, 1 too short"
+        CorpusError, match=r"seen: 2 \.pdf, 1 \.md; skipped: 2 not a \.pdf file, 1 too short"
     ):
         read_folder(tmp_path)
 

@@ -1,0 +1,209 @@
+"""Build or update a corpus graph: ``python -m preflexor_pl.index --config configs/orpo.yaml``.
+
+The graph is that of the config's run, as fit makes it, so fit then finds it ready. Files that were
+embedded before are not embedded again. No policy is needed, nor Lightning; without a config, give
+``--corpus``, ``--embedder`` and ``--out``. Of a config, only what concerns the graph is looked at.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.progress import say, stages
+from preflexor_pl.core.settings import (
+    DEFAULT_CHUNK_OVERLAP,
+    DEFAULT_CHUNK_TOKENS,
+    DEFAULT_EMBEDDER,
+)
+from preflexor_pl.entry import guarded, quiet_libraries
+
+if TYPE_CHECKING:
+    from preflexor_pl.corpus.library import Library
+
+MAX_EXAMPLE = 48  # letters of a path
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to index.
+
+    Attributes:
+        corpus: a folder, a file or a hub id.
+        embedder: a model's name.
+        chunk_tokens: most tokens of a chunk.
+        chunk_overlap: most tokens that neighbouring chunks share.
+        seed: of the graph.
+        folder: that is locked: of the run, or of the graph where there is no run.
+        graph: where the graph goes.
+    """
+
+    corpus: str
+    embedder: str
+    chunk_tokens: int
+    chunk_overlap: int
+    seed: int
+    folder: Path
+    graph: Path
+
+
+def main(args: Sequence[str]) -> int:
+    """Build or update, print the table, and return the exit code."""
+    task = _task(_parsed(args))
+    quiet_libraries()
+    from preflexor_pl.core.hub import require_model
+    from preflexor_pl.corpus.library import Library
+    from preflexor_pl.corpus.sources import require_corpus
+    from preflexor_pl.run_folder import RunFolder
+
+    require_corpus(task.corpus)
+    require_model(task.embedder, "data.embedder")
+    folder = RunFolder(task.folder)
+    folder.take(fresh=False)
+    try:
+        say(
+            f"Reading {task.corpus}: chunks of {task.chunk_tokens} tokens, "
+            f"{task.chunk_overlap} shared, for {task.embedder}"
+        )
+        with stages() as progress:
+            library = Library.open(
+                task.corpus,
+                task.embedder,
+                task.chunk_tokens,
+                task.chunk_overlap,
+                task.graph,
+                task.seed,
+                progress,
+            )
+    finally:
+        folder.release()
+    say(table(library))
+    say(f"Graph in {task.graph}")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (--help shows the usage)")
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m preflexor_pl.index",
+        description="Build or update the graph of a corpus, and say what was read and skipped.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", action="append", type=Path, default=[], metavar="FILE", help="as for fit")
+    add("--run", type=Path, help="folder of the run; default: runs/<first config's name>")
+    add("--corpus", "--data.corpus", help="a folder, a file, or the hub id of a data set")
+    add("--embedder", "--data.embedder", help="a sentence-transformers model")
+    add("--chunk_tokens", "--data.chunk_tokens", type=int, help="longest chunk")
+    add("--chunk_overlap", "--data.chunk_overlap", type=int, help="shared by neighbours")
+    add("--seed", "--seed_everything", type=int, help="of the graph")
+    add("--out", type=Path, help="folder of the graph; default: the run's graph/")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    options = parser.parse_args(args)
+    if options.out and (options.config or options.run):
+        parser.error("--out is for a graph without a run: leave out --config and --run, or --out")
+    if not options.config and not (options.corpus and options.out):
+        parser.error("give --config FILE, or --corpus and --out")
+    return options
+
+
+def _task(options: argparse.Namespace) -> Task:
+    """The options over the configs, the last of these first."""
+    config: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    for path in options.config:
+        tree = _read(path)
+        config |= tree
+        data |= tree.get("data") or {}
+
+    def chosen(option: Any, value: Any, default: Any) -> Any:
+        return option if option is not None else default if value is None else value
+
+    corpus = chosen(options.corpus, data.get("corpus"), None)
+    if not corpus:
+        raise ConfigError("data.corpus is missing: give it in the config, or as --corpus")
+    default_run = f"runs/{options.config[0].stem}" if options.config else None
+    run = chosen(options.run, config.get("run"), default_run)
+    numbers = {
+        "data.chunk_tokens": chosen(
+            options.chunk_tokens, data.get("chunk_tokens"), DEFAULT_CHUNK_TOKENS
+        ),
+        "data.chunk_overlap": chosen(
+            options.chunk_overlap, data.get("chunk_overlap"), DEFAULT_CHUNK_OVERLAP
+        ),
+        "seed_everything": chosen(options.seed, config.get("seed_everything"), 0),
+    }
+    for key, value in numbers.items():
+        if not isinstance(value, int):
+            raise ConfigError(f"{key}: got {value!r}, must be a whole number")
+    folder = Path(options.out or run)
+    return Task(
+        str(corpus),
+        str(chosen(options.embedder, data.get("embedder"), DEFAULT_EMBEDDER)),
+        int(numbers["data.chunk_tokens"]),
+        int(numbers["data.chunk_overlap"]),
+        int(numbers["seed_everything"]),
+        folder,
+        folder if options.out else folder / "graph",
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"--config: {path} does not exist")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("data") or {}, dict):
+        raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
+    return tree
+
+
+def table(library: "Library") -> str:
+    """What was read, of which type, and what was skipped, for which reason, as Markdown."""
+    from preflexor_pl.corpus.records import suffix_of
+
+    read = Counter(suffix_of(id) for id in library.documents)
+    cut = Counter(suffix_of(chunk.document) for chunk in library.chunks.values())
+    kinds = [(kind, read[kind], cut[kind]) for kind in sorted(read)]
+    lines = _rows(("read", "documents", "chunks"), [*kinds, ("all", read.total(), cut.total())])
+    reasons = Counter(skipped.reason for skipped in library.skipped)
+    first = {skipped.reason: skipped.path for skipped in reversed(library.skipped)}
+    if reasons:
+        skips = [(reason, count, _shown(first[reason])) for reason, count in reasons.most_common()]
+        lines += ["", *_rows(("skipped", "how many", "the first"), skips)]
+    vectors = cut.total() + reasons["bad vector"]
+    kept = vectors - library.embedded
+    lines += ["", f"{library.embedded} chunks embedded now, {kept} from cache"]
+    return "\n".join(lines)
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _shown(path: str) -> str:
+    """A path of others' making, for a terminal."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in path).replace("|", "/")
+    return text if len(text) <= MAX_EXAMPLE else f"…{text[1 - MAX_EXAMPLE :]}"
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
