@@ -74,7 +74,7 @@ def test_qlora_over_the_references_scale_holds_policy_and_teacher_in_4_bits(buil
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-@pytest.mark.parametrize("over", [["orpo"], ["reflect", "reference"]])
+@pytest.mark.parametrize("over", [["orpo"], ["orpo", "reference"]])
 def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypatch):
     def refuse(*args):
         pytest.fail("a teacher was loaded")

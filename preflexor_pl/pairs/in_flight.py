@@ -14,8 +14,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_attempt,
-    stop_any,
     wait_exponential,
 )
 
@@ -102,13 +100,13 @@ class Asking:
         most = self.source.settings.tries
         tries = AsyncRetrying(
             retry=retry_if_exception_type(AskAgain),
-            stop=stop_any(stop_after_attempt(most), lambda _: self._over.is_set()),
+            stop=lambda state: self._over.is_set() or state.attempt_number >= most,
             wait=lambda state: _wait(request.seed, state),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            completion = await tries(call)
+            completion: Completion = await tries(call)
         except Refusal as refusal:
             return Completion("", "stop", 0, refusal.problem)
         except AskAgain as error:
