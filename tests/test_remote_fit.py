@@ -1,5 +1,7 @@
 """The training command with a teacher behind a server, from its first call to its exit code."""
 
+import json
+
 import pytest
 
 from tests.pairs.bad_server import BadServer, good, status
@@ -51,3 +53,24 @@ def test_without_its_key_nothing_is_begun(served, tmp_path, monkeypatch):
         refused(served(server), 2, "TEACHER_KEY")
         assert server.calls == []
     assert not list(tmp_path.rglob("graph"))
+
+
+def teach(call):
+    if "Write one question" in call.prompt:
+        return good(f"How does silk carry load number {call.number}?")
+    return good("Its crystals carry the load together with soft chains.")
+
+
+def test_a_run_with_a_server_from_begin_to_end(served, tmp_path):
+    small = ["--data.held_out_questions=2", "--data.rejected_sampling.min_new_tokens=4"]
+    small += ["--data.rejected_sampling.max_new_tokens=8", "--trainer.max_epochs=1"]
+    with BadServer(teach) as server:
+        code, out, err = served(server, *small)
+    assert (code, err) == (0, ""), err
+    assert "teacher m at 127.0.0.1" in out
+    [pairs] = tmp_path.rglob("round-0000/pairs.jsonl")
+    made = [json.loads(line) for line in pairs.read_text().splitlines()]
+    assert [pair["teacher"] for pair in made] == ["m at 127.0.0.1"] * 2
+    assert made[0]["chosen"].endswith(
+        "<|/thinking|>\n" + "Its crystals carry the load together with soft chains."
+    )

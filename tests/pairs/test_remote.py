@@ -181,3 +181,15 @@ def test_it_runs_where_a_loop_is_running_as_in_a_notebook():
     with BadServer() as server:
         generator, requests = ask(server)
         assert asyncio.run(cell()) == [GOOD]
+
+
+def test_a_text_whose_tries_another_failure_cut_short_is_not_given_up():
+    def script(call):
+        return status(400) if call.prompt == "Why 2?" else Answer(b"?", seconds=0.3)
+
+    with BadServer(script) as server:
+        generator, requests = ask(server, 2, tries=3)
+        kept = []
+        with pytest.raises(Exception, match="status 400"):
+            generator.complete_each(requests, lambda *made: kept.append(made))
+    assert (kept, len(server.calls)) == ([], 2)
