@@ -34,6 +34,7 @@ from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.maker import PairSettings
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds import Rounds
@@ -230,7 +231,7 @@ class PreferenceDataModule(LightningDataModule):
             self.split,
             self.pair_settings,
             policy,
-            self._teacher_model(policy),
+            self.server_teacher or self._teacher_model(policy),
             self.collator_of(policy),
             self.tokens_per_micro_batch,
             self.generation_batch_size,
@@ -249,6 +250,12 @@ class PreferenceDataModule(LightningDataModule):
             self.max_prompt_length,
             self.seed,
         )
+
+    @cached_property
+    def server_teacher(self) -> RemoteGenerator | None:
+        """The teacher behind a server, where there is one; its budget is that of the command."""
+        server = self.pair_settings.teacher.server
+        return RemoteGenerator(server) if server else None
 
     def _teacher_model(self, policy: Policy) -> LanguageModel:
         teacher = self.pair_settings.teacher
@@ -300,6 +307,8 @@ class PreferenceDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and embed the corpus, split it, and keep it for the rounds."""
+        if self.server_teacher:
+            self.server_teacher.secret()  # where it is missing, an error before the work
         _, held = self.split
         library = self.library
         say(

@@ -50,6 +50,8 @@ def quiet_libraries() -> None:
         "sentence_transformers",
         "bitsandbytes",
         "httpx",
+        "httpx2",
+        "openai",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
 

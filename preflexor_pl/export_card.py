@@ -132,7 +132,7 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
     chunks = run / "graph/chunks.jsonl"
     lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
     documents = len({json.loads(line)["document"] for line in lines if line})
-    teacher = at(config, "data.teacher.model_name")
+    teacher = at(config, "data.teacher.server.model") or at(config, "data.teacher.model_name")
     parts = [
         _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
         f"lr {at(config, 'model.lr')}",

@@ -18,6 +18,7 @@ from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import without_calls
 from preflexor_pl.pairs.maker import PairMaker, PairSettings
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
@@ -38,7 +39,8 @@ class Rounds:
         split: ids of the chunks to train on, and of those held out.
         settings: what the pairs are made of.
         policy: the model in training.
-        teacher_model: whose frozen weights are the teacher; the policy's own base, mostly.
+        teacher: whose frozen weights are the teacher, the policy's own base mostly; or a source of
+            text that has none here.
         collator: pairs to tensors.
         token_budget: padded tokens in one forward pass.
         batch_size: texts generated together.
@@ -47,6 +49,7 @@ class Rounds:
     Attributes:
         teacher: writes questions, thinking and chosen answers.
         writer: the policy, writing rejected answers.
+        special_strings: what must stay inert in what the teacher writes.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Rounds:
         split: tuple[list[str], list[str]],
         settings: PairSettings,
         policy: Policy,
-        teacher_model: LanguageModel,
+        teacher: LanguageModel | Generator,
         collator: PairCollator,
         token_budget: int,
         batch_size: int,
@@ -67,8 +70,11 @@ class Rounds:
         self.split = split
         self.settings = settings
         self.policy = policy
-        self.teacher_model = teacher_model
-        self.teacher: Any = LocalGenerator(teacher_model, False, batch_size)
+        self.special_strings = list(policy.special_strings)
+        if isinstance(teacher, LanguageModel):
+            self.special_strings += teacher.special_strings
+            teacher = LocalGenerator(teacher, False, batch_size)
+        self.teacher: Any = teacher
         self.writer: Any = LocalGenerator(policy, True, batch_size)
         self.collator = collator
         self.token_budget = token_budget
@@ -169,17 +175,17 @@ class Rounds:
         return maker.make(folder, index, wanted, self.split[0], asked, policy_step)
 
     def _maker(self, settings: PairSettings) -> PairMaker:
-        policy, teacher = self.policy, self.teacher_model
+        tokenizer = self.policy.tokenizer
         return PairMaker(
             settings,
             self.library,
             self.teacher,
             self.writer,
-            lambda text: len(encode(policy.tokenizer, text)),
-            [*policy.special_strings, *teacher.special_strings],
+            lambda text: len(encode(tokenizer, text)),
+            self.special_strings,
             self.seed,
             self.collator.problem,
-            json.dumps(policy.identity),
+            json.dumps(self.policy.identity),
         )
 
 

@@ -15,6 +15,8 @@ from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.progress import say
 
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
+SERVER = "data.teacher.server."  # of which only these say what a run is:
+FIXED_OF_SERVER = ("base_url", "model")
 
 
 class RunFolder:
@@ -79,7 +81,7 @@ class RunFolder:
             changed = [
                 f"{key} ({before.get(key)} -> {now.get(key)})"
                 for key in sorted(before.keys() | now.keys())
-                if key.split(".")[0] in FIXED and before.get(key) != now.get(key)
+                if _is_fixed(key) and before.get(key) != now.get(key)
             ]
             if changed:
                 raise ConfigError(
@@ -116,6 +118,12 @@ def readable(checkpoint: Path) -> bool:
     ):  # a damaged file gives EOFError, KeyError, UnicodeDecodeError, RuntimeError, ...
         return False
     return True
+
+
+def _is_fixed(key: str) -> bool:
+    if key.startswith(SERVER):
+        return key.removeprefix(SERVER) in FIXED_OF_SERVER
+    return key.split(".")[0] in FIXED
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.chunks import Chunk
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.maker import PairMaker, PairSettings
 
 LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
@@ -113,8 +113,8 @@ def scripted_settings(**changes: Any) -> PairSettings:
 
 
 def scripted_maker(
-    teacher: Scripted | Reply | None = None,
-    policy: Scripted | Reply | None = None,
+    teacher: Generator | Reply | None = None,
+    policy: Generator | Reply | None = None,
     library: Any = None,
     forbidden: Collection[str] = (),
     problem: Callable[[Any], str] = lambda pair: "",
@@ -122,7 +122,7 @@ def scripted_maker(
 ) -> PairMaker:
     """A maker whose texts count as many tokens as they have words."""
     speakers = [
-        given if isinstance(given, Scripted) else Scripted(name, *([given] if given else []))
+        given if hasattr(given, "complete") else Scripted(name, *([given] if given else []))
         for name, given in (("teacher", teacher), ("policy", policy))
     ]
     return PairMaker(

@@ -6,6 +6,9 @@ import pytest
 
 from tests.tiny import refused
 
+SERVER = ["--data.teacher.server.base_url", "http://localhost/v1"]
+SERVER += ["--data.teacher.server.model", "m"]
+
 
 @pytest.fixture(autouse=True)
 def no_weights(monkeypatch):
@@ -34,6 +37,11 @@ def no_weights(monkeypatch):
         (["--model.policy.lora", "null", "--model.policy.dtype", "bfloat16"], ["dtype", "lora"]),
         (["--model.policy.attn_implementation", "flash_attention_2"], ["flash", "pip install"]),
         (["--data.teacher.model_name", "/no/model"], ["data.teacher.model_name", "/no/model"]),
+        ([*SERVER, "--data.teacher.server.api_key_env", "NO_KEY"], ["api_key_env", "NO_KEY"]),
+        ([*SERVER, "--data.teacher.server.in_flight", "0"], ["data.teacher.server.in_flight"]),
+        ([*SERVER, "--data.teacher.server.base_url", "here"], ["data.teacher.server.base_url"]),
+        ([*SERVER, "--data.teacher.quantization", "4bit"], ["data.teacher.quantization", "server"]),
+        (["--data.teacher.server.base_url", "http://localhost/v1"], ["data.teacher.server"]),
         (["--model.policy.lora.dropout", "0.1"], ["lora.dropout"]),
         (["--data.max_length", "100"], ["data.max_length", "100", "max_prompt_length"]),
         (["--data.pairs_per_round", "-1"], ["data.pairs_per_round"]),
@@ -53,6 +61,16 @@ def no_weights(monkeypatch):
 )  # fmt: skip
 def test_a_mistake_on_the_command_line(train, args, named):
     refused(train(*args), 2, *named)
+
+
+@pytest.mark.parametrize("key", ["api_key", "api_key_env"])
+def test_a_key_in_a_config_is_refused_and_not_shown(train, tmp_path, key):
+    secret = "gsk_0123456789abcdef"
+    teacher = "  teacher:\n    server:\n      base_url: http://localhost/v1\n      model: m\n"
+    outcome = train(text=train.ok + teacher + f"      {key}: {secret}\n")
+    refused(outcome, 2, "data.teacher.server")
+    assert secret not in outcome[1] + outcome[2]
+    assert not list(tmp_path.glob("runs/*/config.yaml"))
 
 
 @pytest.mark.skipif("__import__('torch').cuda.is_available()")

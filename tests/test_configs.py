@@ -11,7 +11,7 @@ from preflexor_pl.cli import PreferenceCLI, default_run
 from tests.tiny import tiny_policy
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-OVERLAYS = {"reference", "qlora"}
+OVERLAYS = {"reference", "qlora", "server"}
 PHASES = {
     "orpo": (ORPOLoss(0.1), NoMasking(), False, None),
     "exo": (EXOLoss(0.1, 5e-3), AnswerOnly(True), False, "runs/orpo"),
@@ -72,3 +72,20 @@ def test_qlora_over_the_references_scale_holds_policy_and_teacher_in_4_bits(buil
     assert module.policy.inner.is_gradient_checkpointing
     assert teacher.source.name == str(model_folder)
     assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("over", [["orpo"], ["orpo", "reference"]])
+def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypatch):
+    def refuse(*args):
+        pytest.fail("a teacher was loaded")
+
+    monkeypatch.setattr("preflexor_pl.datamodule.load_language_model", refuse)
+    module, data = build(*over, "server")
+    assert data.server_teacher.name == "Qwen/Qwen3-8B at localhost"
+    assert data.server_teacher is data.server_teacher  # one budget a command
+    module.configure_model()
+    monkeypatch.setattr(type(data), "library", None)
+    monkeypatch.setattr(type(data), "split", ([], []))
+    rounds = data.rounds_of(module.policy)
+    assert rounds.teacher is data.server_teacher
+    assert rounds.special_strings == module.policy.special_strings

@@ -66,6 +66,24 @@ def test_the_same_config_or_another_trainer_goes_on(folder):
     assert (folder.path / "config.yaml").read_text() == longer
 
 
+SERVER = (
+    "  teacher:\n    server:\n      base_url: http://a/v1\n      model: m\n      max_calls: 5\n"
+)
+SERVED = CONFIG.replace("trainer:", f"{SERVER}trainer:")
+
+
+def test_how_a_server_is_asked_may_change_but_not_who_it_is(folder):
+    folder.take(fresh=False)
+    folder.keep_config(SERVED)
+    (folder.path / "rounds").mkdir()
+    folder.keep_config(SERVED.replace("max_calls: 5", "max_calls: 50\n      in_flight: 2"))
+    for old, new in (("http://a/v1", "http://b/v1"), ("model: m", "model: n")):
+        with pytest.raises(ConfigError, match=r"other settings: data\.teacher\.server\."):
+            folder.keep_config(SERVED.replace(old, new))
+    with pytest.raises(ConfigError, match=r"data\.teacher\.server\.model \(m -> None\)"):
+        folder.keep_config(CONFIG)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [

@@ -1,4 +1,4 @@
-"""Asks about many items at once, batch by batch through the journal.
+"""Asks about many items at once through the journal: batch by batch, or text by text as they come.
 
 A reply that cannot be used is asked for once more; then its item is dropped with the reason.
 """
@@ -10,7 +10,7 @@ from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.progress import Stage, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Request
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
 
@@ -111,7 +111,7 @@ class Asker:
             for ask, call in zip(asks, requests, strict=True):
                 cut = made[call].finish_reason == "length" and not may_be_cut
                 text = make_inert(made[call].text, self.forbidden)
-                reason = f"{name}_cut" if cut else ask.accept(ask.item, text)
+                reason = made[call].problem or f"{name}_cut" * cut or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)
                     failed[ask.item.id] = reason, made[call].text
@@ -160,14 +160,25 @@ class Asker:
     def _batch(
         self, requests: dict[str, Request], source: Generator, progress: Stage
     ) -> dict[str, Completion]:
-        kept = [
-            self.journal.recall(call, request, source.name) for call, request in requests.items()
-        ]
-        known = [completion for completion in kept if completion is not None]
-        if len(known) < len(requests):
+        kept = {call: self.journal.recall(call, r, source.name) for call, r in requests.items()}
+        made = {call: completion for call, completion in kept.items() if completion is not None}
+        missing = [call for call in requests if call not in made]
+        if missing and isinstance(source, Arriving):
+
+            def keep(place: int, completion: Completion) -> None:
+                call = missing[place]
+                self.journal.record([(call, requests[call], completion)], source.name)
+                made[call] = completion
+                progress.advance(1, dropped=len(self.drops))
+
+            progress.advance(len(made), dropped=len(self.drops))
+            source.complete_each([requests[call] for call in missing], keep)
+            return made
+        if missing:
             # Made again whole: in bfloat16 a text depends on its batch.
-            known = source.complete(list(requests.values()))
-            triples = [(c, r, k) for (c, r), k in zip(requests.items(), known, strict=True)]
+            completions = source.complete(list(requests.values()))
+            triples = [(c, r, k) for (c, r), k in zip(requests.items(), completions, strict=True)]
             self.journal.record(triples, source.name)
+            made = dict(zip(requests, completions, strict=True))
         progress.advance(len(requests), dropped=len(self.drops))
-        return dict(zip(requests, known, strict=True))
+        return made

@@ -1,4 +1,4 @@
-"""What makes text: the protocol that the local model implements, and any other teacher would.
+"""What makes text: the protocol that the local model and a server's client implement.
 
 A batch is the unit of journal and restart, so how requests fall into batches must be a pure
 function of the requests; and each request carries its own seed, so no global state takes part.
@@ -6,7 +6,7 @@ function of the requests; and each request carries its own seed, so no global st
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from preflexor_pl.core.settings import Sampling
 
@@ -48,11 +48,16 @@ class Completion:
         finish_reason: ``stop`` if the model ended its turn or came to a stop string, ``length`` if
             it was cut.
         tokens: how many tokens were drawn, without the end of turn.
+        problem: why there is no text, as a slug; "" where there is one.
     """
 
     text: str
     finish_reason: FinishReason
     tokens: int
+    problem: str = ""
+
+
+Keep = Callable[[int, Completion], None]  # takes a text that is made, and its request's place
 
 
 def special_strings(*generators: "Generator") -> frozenset[str]:
@@ -78,3 +83,11 @@ class Generator(Protocol):
             requests: of one batch.
             watch: told of each text as it grows, by a generator that can.
         """
+
+
+@runtime_checkable
+class Arriving(Generator, Protocol):
+    """A source whose texts do not depend on each other: each can be kept when it is there."""
+
+    def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:
+        """Make ``requests``, in any order, and have each kept as soon as it is made."""

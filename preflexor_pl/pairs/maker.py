@@ -267,7 +267,7 @@ class _Round:
             made = self.asker.complete("rejected", requests, source)
             for item, (call, request) in zip(missing, requests.items(), strict=True):
                 pair = self._pair(item, made[call], request.seed, source.name)
-                reason = self._why_not(item, pair)
+                reason = made[call].problem or self._why_not(item, pair)
                 if reason:
                     failed[item.id] = reason, pair.rejected
                 else:

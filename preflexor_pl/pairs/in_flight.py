@@ -1,0 +1,156 @@
+"""Some calls to a server at a time, tried again where that may help, each text given when made.
+
+Waits grow and are jittered. Where trying does not help no more calls begin, those in flight are
+waited for, and the error says how to go on.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, NoReturn
+
+import anyio
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential,
+)
+
+from preflexor_pl.core.errors import TeacherError
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.pairs.budget import GOES_ON
+from preflexor_pl.pairs.connection import Connection
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.replies import (
+    AskAgain,
+    Refusal,
+    Unusable,
+    parsed,
+    read_completion,
+    shown,
+    tokens_used,
+)
+
+if TYPE_CHECKING:
+    from preflexor_pl.pairs.remote import RemoteGenerator
+
+FIRST_WAIT = 1.0  # seconds before a second try; twice as long before each further one
+LONGEST_WAIT = 30.0
+LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is asked by another command
+STRANGE = 8  # so many texts in a row that cannot be read: it is no such server
+
+
+class Asking:
+    """The calls for one sequence of requests.
+
+    Args:
+        source: on whose behalf.
+        connection: to its server.
+        give: takes the place and the completion of each text.
+    """
+
+    def __init__(
+        self,
+        source: "RemoteGenerator",
+        connection: Connection,
+        give: Callable[[tuple[int, Completion]], None],
+    ) -> None:
+        self.source = source
+        self.connection = connection
+        self.give = give
+        self.failure: TeacherError | None = None
+        self._over = anyio.Event()
+
+    async def all(self, requests: Sequence[Request]) -> None:
+        """Make ``requests``.
+
+        Raises:
+            TeacherError: not all were made; all that was in flight has been given.
+        """
+        todo = iter(list(enumerate(requests)))
+        async with anyio.create_task_group() as group:
+            for _ in range(min(self.source.settings.in_flight, len(requests))):
+                group.start_soon(self._work, todo)
+        if self.failure:
+            raise self.failure
+
+    async def _work(self, todo: Iterator[tuple[int, Request]]) -> None:
+        for place, request in todo:
+            try:
+                self.give((place, await self._text(request)))
+            except TeacherError as error:
+                self.failure = self.failure or error
+                self._over.set()
+            if self.failure:
+                return
+
+    async def _text(self, request: Request) -> Completion:
+        seeds = (derive_seed(request.seed, "again", n) if n else request.seed for n in count())
+        seed = next(seeds)
+
+        async def call() -> Completion:
+            nonlocal seed
+            try:
+                return await self._call(request, seed)
+            except Unusable:
+                seed = next(seeds)
+                raise
+
+        most = self.source.settings.tries
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(AskAgain),
+            stop=lambda state: self._over.is_set() or state.attempt_number >= most,
+            wait=lambda state: _wait(request.seed, state),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            completion: Completion = await tries(call)
+        except Refusal as refusal:
+            return Completion("", "stop", 0, refusal.problem)
+        except AskAgain as error:
+            if isinstance(error, Unusable) and not self._over.is_set():
+                self._note_strange(error)
+                return Completion("", "stop", 0, error.problem)
+            self._fail(f"failed {most} times, at last so: {error.reason}")
+        self.source.strange = 0
+        return completion
+
+    async def _call(self, request: Request, seed: int) -> Completion:
+        budget = self.source.budget
+        await budget.turn(self._sleep)
+        try:
+            body = await self.connection.post(request, seed)
+        except AskAgain as error:
+            if error.wait > LONGEST_RETRY_AFTER:
+                self._fail(f"asks to be left alone for {error.wait:.0f} s ({error.reason})")
+            budget.pause(error.wait)
+            raise
+        tree = parsed(body)
+        budget.tokens += tokens_used(tree, request)
+        return read_completion(tree, request)
+
+    def _note_strange(self, error: Unusable) -> None:
+        self.source.strange += 1
+        if self.source.strange >= STRANGE:
+            self._fail(
+                f"sent {STRANGE} replies in a row that hold no text, at last "
+                f"{shown(error.reason, self.connection.secret)}: check base_url, which mostly "
+                "ends in /v1, and model"
+            )
+
+    def _fail(self, what: str) -> NoReturn:
+        raise TeacherError(f"{self.source.key}: {self.source.name} {what}; {GOES_ON}") from None
+
+    async def _sleep(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._over.wait()
+        if self._over.is_set():
+            self._fail("is asked no more")  # never shown: the first failure is
+
+
+def _wait(seed: int, state: RetryCallState) -> float:
+    """Seconds before the next try; the jitter is a function of the text's own seed."""
+    longest = wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(state)
+    return longest * random.Random(derive_seed(seed, "wait", state.attempt_number)).uniform(0.5, 1)

@@ -1,0 +1,105 @@
+"""A teacher behind HTTP: any server that speaks the OpenAI chat API, as a Generator."""
+
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.pairs.budget import Budget
+from preflexor_pl.pairs.generator import Completion, Keep, Request, Watch
+
+Arrival = tuple[int, Completion] | None  # None: no more will come
+
+
+class RemoteGenerator:
+    """The Generator of a server.
+
+    Args:
+        settings: which server, and what may be asked of it.
+        key: of these settings, to name in an error.
+
+    Attributes:
+        budget: what of it is used up, by this object.
+        strange: texts in a row that could not be read.
+    """
+
+    def __init__(self, settings: ServerSettings, key: str = "data.teacher.server") -> None:
+        self.settings = settings
+        self.key = key
+        self.budget = Budget(settings, key)
+        self.strange = 0
+
+    @property
+    def name(self) -> str:
+        """The model and the server's host."""
+        return f"{self.settings.model} at {self.settings.host}"
+
+    def secret(self) -> str:
+        """The server's key, read from its variable; "" where it needs none.
+
+        Raises:
+            ConfigError: the variable is missing or holds no key; names it.
+        """
+        from preflexor_pl.pairs.connection import read_key
+
+        return read_key(self.settings, self.key)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """One batch: texts do not depend on each other."""
+        return [list(range(len(requests)))] if requests else []
+
+    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
+        """Make ``requests``, as :meth:`complete_each` does.
+
+        Args:
+            requests: any number of them.
+            watch: told of each text when it is whole.
+        """
+        made: dict[int, Completion] = {}
+
+        def keep(place: int, completion: Completion) -> None:
+            made[place] = completion
+            if watch:
+                watch(place, completion.text)
+
+        self.complete_each(requests, keep)
+        return [made[place] for place in range(len(requests))]
+
+    def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:
+        """Make ``requests``, each kept as soon as it is there.
+
+        A text that the server cannot be brought to give is a completion with a ``problem``.
+
+        Args:
+            requests: any number of them.
+            keep: called in this thread.
+
+        Raises:
+            ConfigError: there is no key, or a request begins the response itself.
+            TeacherError: the server fails or refuses, or a budget is used up; whatever was in
+                flight has been kept.
+        """
+        from anyio.from_thread import start_blocking_portal
+
+        from preflexor_pl.pairs.connection import Connection
+        from preflexor_pl.pairs.in_flight import Asking
+
+        if any(request.prefill for request in requests):
+            raise ConfigError(
+                f"{self.key}: {self.name} cannot go on from the beginning of a response, as this "
+                "needs it: use a model on this machine"
+            )
+        secret = self.secret()
+        arrived: SimpleQueue[Arrival] = SimpleQueue()
+
+        async def ask() -> None:
+            async with Connection(self.settings, secret, f"{self.key}: {self.name}") as connection:
+                await Asking(self, connection, arrived.put).all(requests)
+
+        # A loop in a thread of its own: in a notebook one is running in this thread already.
+        with self.budget.running(), start_blocking_portal() as portal:
+            asking = portal.start_task_soon(ask)
+            asking.add_done_callback(lambda _: arrived.put(None))
+            while (one := arrived.get()) is not None:
+                keep(*one)
+            asking.result()

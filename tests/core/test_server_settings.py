@@ -1,0 +1,78 @@
+import pytest
+
+from preflexor_pl.core.settings import ServerSettings, TeacherSettings
+
+KEY = "gsk_0123456789abcdef"
+
+
+def server(**values):
+    return ServerSettings(**{"base_url": "http://localhost:8000/v1", "model": "m"} | values)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"base_url": ""}, "base_url"),
+        ({"base_url": "localhost:8000/v1"}, "base_url"),
+        ({"base_url": "ftp://localhost/v1"}, "base_url"),
+        ({"base_url": "file:///etc/passwd"}, "base_url"),
+        ({"base_url": "http://"}, "base_url"),
+        ({"base_url": "http://host:port/v1"}, "base_url"),
+        ({"base_url": "http://host/v1 \nX: y"}, "base_url"),
+        ({"model": " "}, "model"),
+        ({"in_flight": 0}, "in_flight"),
+        ({"tries": 0}, "tries"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"timeout_seconds": float("inf")}, "timeout_seconds"),
+        ({"max_calls": 0}, "max_calls"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_minutes": float("nan")}, "max_minutes"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(values, key):
+    with pytest.raises(ValueError, match=rf"^data\.teacher\.server\.{key}: got .*, must be "):
+        server(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"base_url": f"https://{KEY}@host/v1"},
+        {"base_url": f"https://user:{KEY}@host/v1"},
+        {"base_url": f"https://host/v1?key={KEY}"},
+        {"base_url": f"https://host/v1#{KEY}"},
+        {"api_key_env": KEY},
+        {"api_key_env": ""},
+    ],
+)
+def test_a_key_in_the_settings_is_refused_and_not_shown(values):
+    with pytest.raises(
+        ValueError, match=r"^data\.teacher\.server\.(base_url|api_key_env)"
+    ) as error:
+        server(**values)
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://localhost:8000/v1", "localhost"),
+        ("https://api.example.org/openai/v1/", "api.example.org"),
+        ("http://10.0.0.7", "10.0.0.7"),
+        ("http://[::1]:80/v1", "[::1]"),
+    ],
+)
+def test_the_host_of_a_server(url, host):
+    assert server(base_url=url).host == host
+
+
+@pytest.mark.parametrize("other", [{"model_name": "some/model"}, {"quantization": "4bit"}])
+def test_a_teacher_is_here_or_behind_a_server(other):
+    TeacherSettings(**other)
+    with pytest.raises(ValueError, match=r"null where data\.teacher\.server is given"):
+        TeacherSettings(server=server(), **other)
+
+
+def test_a_plan_does_not_depend_on_the_server():
+    assert repr(TeacherSettings(server=server())) == repr(TeacherSettings())
