@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -20,11 +19,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
+from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
-MAX_VALUES = 10_000  # in one config file
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 _UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
 _IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
@@ -99,7 +98,7 @@ class PreferenceCLI(LightningCLI):
         if "--help_all" not in args:
             _hide(parser)
         for path in config_files(args):
-            _check_yaml(path)
+            read_config(path)  # refused before anything is built from it
         args = ["--help" if a == "--help_all" else a for a in args]
         args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
@@ -174,33 +173,6 @@ def _nearest(key: str, keys: Sequence[str]) -> str:
     whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
     ends = difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
     return whole[0] if whole else last[ends[0]] if ends else ""
-
-
-def _check_yaml(path: Path) -> None:
-    """Refuse a config file that is no mapping, or one that means more than it says.
-
-    Raises:
-        ConfigError: names the file, and the line where there is one.
-    """
-    if not path.is_file():
-        raise ConfigError(f"--config: {path} does not exist")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}, line {line}: {error.problem} {error.context or ''}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
-    budget, todo = MAX_VALUES, list[Any]([tree])
-    while todo:  # an alias is expanded wherever it stands: nine lines can mean a billion values
-        node = todo.pop()
-        children = node.values() if isinstance(node, dict) else node
-        todo += [child for child in children if isinstance(child, dict | list)]
-        budget -= len(node) + 1
-        if budget < 0:
-            raise ConfigError(f"{path} holds more than {MAX_VALUES} values")
 
 
 def config_files(args: Sequence[str]) -> list[Path]:

@@ -3,8 +3,7 @@
 Every model answers the same held-out questions, with and without refinements, and the questions of
 ``facts/items.jsonl``, whose answers can be checked; a judge compares answers, under control. The
 base of the first model is always there to compare with. ``MODEL@N`` gives one model N refinements
-of its own. What is measured of a model is kept in ``--out``, so the same command goes on where it
-was stopped.
+of its own. What is measured of a model is kept in ``--out``, and not measured again.
 """
 
 import argparse
@@ -130,12 +129,12 @@ def _specs(options: argparse.Namespace, base: str) -> list[Spec]:
     return sorted(specs, key=lambda spec: spec.name != base)
 
 
-def _require(name: str) -> None:
+def _require(known: "Known") -> None:
     """Refuse a model that cannot be had, before any is measured."""
-    from preflexor_pl.speakers import NAMED, describe
+    from preflexor_pl.speakers import NAMED
 
     try:
-        _ = describe(name).identity
+        _ = known.identity
     except ConfigError as error:  # the option is another command's
         raise ConfigError(str(error).removeprefix(f"{NAMED}: ")) from error
 
@@ -150,14 +149,14 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     from preflexor_pl.reasoning.settings import ReasoningSettings
     from preflexor_pl.speakers import describe
 
-    names = [_counted(text, 0)[0] for text in options.models]
-    named = next((name for name in names if name != BASE), None)
-    if named is None:
+    named = dict.fromkeys(_counted(text, 0)[0] for text in options.models)
+    models = [describe(name) for name in named if name != BASE]
+    if not models:
         raise ConfigError("give one model besides base: its base is measured with it")
-    first = describe(named)
-    for name in (*names, options.judge or BASE, first.base):
-        if name != BASE:
-            _require(name)
+    first = models[0]
+    others = (options.judge or BASE, first.base)
+    for known in (*models, *(describe(name) for name in others if name != BASE)):
+        _require(known)
     pairs_file = options.pairs or (first.run / "held_out/pairs.jsonl" if first.run else None)
     if pairs_file is None or not pairs_file.is_file():
         raise ConfigError(f"{first.name} is no run with held-out pairs: give --pairs FILE")
@@ -172,13 +171,13 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     if not options.no_facts:
         if first.run is None:
             raise ConfigError(f"{first.name} is no run, whose split the facts need: --no_facts")
-        known, split = read_items(options.facts), first.documents()
-        items = by_stratum(known, *split, 0, options.seed)
-        written = by_stratum(known, *split, options.items, options.seed)
-        lost = len(known) - sum(map(len, items.values()))
+        found = read_items(options.facts)
+        items = by_stratum(found, *first.documents, 0, options.seed)
+        written = by_stratum(found, *first.documents, options.items, options.seed)
+        lost = len(found) - sum(map(len, items.values()))
         if lost:
             say(f"{lost} items of {options.facts} are on no document of {first.name}: left out")
-    _require_one_split([first, *map(describe, names)])
+    _require_one_split(models)
     penalty = ReasoningSettings().critic.repetition_penalty
     settings = ReasoningSettings(
         model=Sampling(options.max_new_tokens, 0.0),  # as in training's own evaluation
@@ -208,9 +207,8 @@ def _require_one_split(models: "Sequence[Known]") -> None:
         ConfigError: names them.
     """
     runs = [known for known in models if known.run and (known.run / "graph").is_dir()]
-    splits = [known.documents() for known in runs]
-    for known, (training, _) in list(zip(runs, splits, strict=True))[1:]:
-        seen = sorted(splits[0][1] & training)
+    for known in runs[1:]:
+        seen = sorted(runs[0].documents[1] & known.documents[0])
         if seen:
             raise ConfigError(
                 f"{known.name} trained on what {runs[0].name} held out ({', '.join(seen)[:200]}): "

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say, stages
 from preflexor_pl.core.settings import (
@@ -22,7 +21,7 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
 )
-from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.entry import Parser, guarded, quiet_libraries
 
 if TYPE_CHECKING:
     from preflexor_pl.corpus.library import Library
@@ -88,17 +87,9 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (--help shows the usage)")
-
-
 def _parsed(args: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m preflexor_pl.index",
-        description="Build or update the graph of a corpus, and say what was read and skipped.",
-        allow_abbrev=False,
-    )
+    told = "Build or update the graph of a corpus, and say what was read and skipped."
+    parser = Parser("index", told)
     add = parser.add_argument
     add("--config", action="append", type=Path, default=[], metavar="FILE", help="as for fit")
     add("--run", type=Path, help="folder of the run; default: runs/<first config's name>")
@@ -108,7 +99,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--chunk_overlap", "--data.chunk_overlap", type=int, help="shared by neighbours")
     add("--seed", "--seed_everything", type=int, help="of the graph")
     add("--out", type=Path, help="folder of the graph; default: the run's graph/")
-    add("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(args)
     if options.out and (options.config or options.run):
         parser.error("--out is for a graph without a run: leave out --config and --run, or --out")
@@ -159,13 +149,8 @@ def _task(options: argparse.Namespace) -> Task:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"--config: {path} does not exist")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(tree, dict) or not isinstance(tree.get("data") or {}, dict):
+    tree = read_config(path)
+    if not isinstance(tree.get("data") or {}, dict):
         raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
     return tree
 

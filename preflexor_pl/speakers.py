@@ -4,6 +4,7 @@ What a run trained for is read from what it left: whether it reflects, its syste
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class Known:
         """The embedder of its run."""
         return at(self.config, "data.embedder")
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Of its weights: another one, another measurement."""
         if self.start:
@@ -74,6 +75,7 @@ class Known:
             raise ConfigError(f"{self.name} is no run with a graph: give the run itself")
         return Library.load(self.run / "graph", self.embedder)
 
+    @cached_property
     def documents(self) -> tuple[set[str], set[str]]:
         """Documents that its run trained on, and those that it held out.
 

@@ -225,7 +225,7 @@ def test_the_graph_of_a_run(run, letters, tmp_path, no_weights):
     assert library.search(TEXTS["silk.md"], 1)[0].document == "silk.md"
     _, held = library.hold_out(1, derive_seed(7, "held out"))
     held_out = {library.chunks[id].document for id in held}
-    assert known.documents() == (set(library.documents) - held_out, held_out)
+    assert known.documents == (set(library.documents) - held_out, held_out)
     assert len(held_out) == 1
     shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("graph"))
     with pytest.raises(CorpusError) as error:

@@ -1,12 +1,13 @@
 """Pictures of an evaluation: scores against iterations, and models side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preflexor_pl.core.files import replaced
 from preflexor_pl.evaluation.comparison import INTEGRATED, Row
+from preflexor_pl.evaluation.estimates import Estimate
 from preflexor_pl.evaluation.plots import BLUE, DPI, GREEN, ORANGE, PURPLE
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ BARS = {
     "facts/control/likelihood": "facts of neither, likeliest",
 }
 
+_Panel = dict[str, dict[str, Estimate]]  # series -> stage -> value; empty: nothing to draw
+_Gather = Callable[[Sequence[Row], str], _Panel]
+_Draw = Callable[["Axes", _Panel], None]
+
 
 def plot_comparison(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw the curves and the bars; a picture without a value is not written.
@@ -42,25 +47,29 @@ def plot_comparison(rows: Sequence[Row], folder: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    pictures = {"iterations": (CURVES, _curves), "models": (BARS, _bars)}
+    pictures: dict[str, tuple[dict[str, str], _Gather, _Draw]] = {
+        "iterations": (CURVES, _series, _curves),
+        "models": (BARS, _firsts, _bars),
+    }
     made = []
-    for name, (panels, draw) in pictures.items():
-        used = {m: t for m, t in panels.items() if draw(None, rows, m)}
-        if used:
+    for name, (panels, gather, draw) in pictures.items():
+        found = {title: gather(rows, measure) for measure, title in panels.items()}
+        found = {title: series for title, series in found.items() if series}
+        if found:
             made.append(folder / f"{name}.png")
-            _picture(made[-1], rows, used, draw)
+            _picture(made[-1], found, draw)
     return made
 
 
-def _picture(path: Path, rows: Sequence[Row], panels: dict[str, str], draw) -> None:  # type: ignore[no-untyped-def]
+def _picture(path: Path, panels: dict[str, _Panel], draw: _Draw) -> None:
     from matplotlib.figure import Figure
 
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 3.7 * lines), layout="constrained", facecolor="white")
-    for number, (measure, title) in enumerate(panels.items(), 1):
+    for number, (title, panel) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(lines, columns, number)
-        draw(axes, rows, measure)
+        draw(axes, panel)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#EEEEEE")
@@ -68,43 +77,46 @@ def _picture(path: Path, rows: Sequence[Row], panels: dict[str, str], draw) -> N
         figure.savefig(part, format="png", dpi=DPI)
 
 
-def _curves(axes: "Axes | None", rows: Sequence[Row], measure: str) -> bool:
-    """A line for each model and variant with more than one stage, with its interval."""
-    series: dict[tuple[str, str], list[Row]] = {}
+def _series(rows: Sequence[Row], measure: str) -> _Panel:
+    """Values by stage for each model and variant with more than one stage."""
+    found: _Panel = {}
     for row in rows:
         if row.stage != INTEGRATED and measure in row.measures and row.measures[measure].n:
-            series.setdefault((row.model, row.variant), []).append(row)
-    series = {key: found for key, found in series.items() if len(found) > 1}
-    if axes is None or not series:
-        return bool(series)
-    for colour, ((model, variant), found) in zip(cycle(COLOURS), series.items(), strict=False):
-        x = [int(row.stage) for row in found]
-        values = [row.measures[measure] for row in found]
-        axes.plot(x, [v.value for v in values], "o-", color=colour, label=f"{model}, {variant}")
-        axes.fill_between(
-            x, [v.low for v in values], [v.high for v in values], color=colour, alpha=0.12
-        )
-    axes.set_xticks(sorted({int(row.stage) for found in series.values() for row in found}))
-    axes.set_xlabel("refinements")
-    axes.legend(fontsize=8, frameon=False)
-    return True
+            values = found.setdefault(f"{row.model}, {row.variant}", {})
+            values[row.stage] = row.measures[measure]
+    return {label: values for label, values in found.items() if len(values) > 1}
 
 
-def _bars(axes: "Axes | None", rows: Sequence[Row], measure: str) -> bool:
-    """A bar for each model's first answers, with its interval."""
-    found: dict[str, Row] = {}
+def _firsts(rows: Sequence[Row], measure: str) -> _Panel:
+    """The value of each model's first answers."""
+    found: _Panel = {}
     for row in rows:
         if row.stage == "0" and measure in row.measures and row.measures[measure].n:
-            found.setdefault(row.model, row)
-    if axes is None or not found:
-        return bool(found)
-    values = [row.measures[measure] for row in found.values()]
+            found.setdefault(row.model, {"0": row.measures[measure]})
+    return found
+
+
+def _curves(axes: "Axes", panel: _Panel) -> None:
+    """A line for each series, with its interval."""
+    for colour, (label, values) in zip(cycle(COLOURS), panel.items(), strict=False):
+        x, found = [int(stage) for stage in values], list(values.values())
+        axes.plot(x, [v.value for v in found], "o-", color=colour, label=label)
+        axes.fill_between(
+            x, [v.low for v in found], [v.high for v in found], color=colour, alpha=0.12
+        )
+    axes.set_xticks(sorted({int(stage) for values in panel.values() for stage in values}))
+    axes.set_xlabel("refinements")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _bars(axes: "Axes", panel: _Panel) -> None:
+    """A bar for each model, with its interval."""
+    values = [value for found in panel.values() for value in found.values()]
     middle = [v.value for v in values]
     reach = [
         [max(0.0, v.value - v.low) for v in values],
         [max(0.0, v.high - v.value) for v in values],
     ]
-    axes.bar(list(found), middle, color=BLUE, alpha=0.8)
-    axes.errorbar(list(found), middle, yerr=reach, fmt="none", ecolor="#333333", capsize=3)
+    axes.bar(list(panel), middle, color=BLUE, alpha=0.8)
+    axes.errorbar(list(panel), middle, yerr=reach, fmt="none", ecolor="#333333", capsize=3)
     axes.tick_params(axis="x", labelsize=8)
-    return True

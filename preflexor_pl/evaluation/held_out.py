@@ -26,7 +26,7 @@ from preflexor_pl.evaluation.text_metrics import (
     on_topic,
     repeated_ngrams,
 )
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.generator import Completion, Request, by_batch
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.scoring import mean_logps
@@ -56,10 +56,9 @@ def answer_questions(
     requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
     made: dict[int, Completion] = {}
     with stage("answering held-out questions", len(requests)) as progress:
-        for batch in generator.batches(requests):
-            done = generator.complete([requests[index] for index in batch])
-            made.update(zip(batch, done, strict=True))
-            progress.advance(len(batch))
+        for done in by_batch(generator, requests):
+            made |= done
+            progress.advance(len(done))
     return [Answered(p, made[i], parse_response(made[i].text)) for i, p in enumerate(prompts)]
 
 

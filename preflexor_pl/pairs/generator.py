@@ -4,7 +4,7 @@ A batch is the unit of journal and restart, so how requests fall into batches mu
 function of the requests; and each request carries its own seed, so no global state takes part.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -64,6 +64,15 @@ def special_strings(*generators: "Generator") -> frozenset[str]:
     """What untrusted text must not hold for these generators, as far as they say so."""
     told = [getattr(generator, "special_strings", ()) for generator in generators]
     return frozenset(string for strings in told for string in strings)
+
+
+def by_batch(
+    generator: "Generator", requests: Sequence[Request]
+) -> Iterator[dict[int, Completion]]:
+    """The completions of each batch, by the place of their request."""
+    for batch in generator.batches(requests):
+        done = generator.complete([requests[place] for place in batch])
+        yield dict(zip(batch, done, strict=True))
 
 
 class Generator(Protocol):

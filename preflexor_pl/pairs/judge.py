@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Completion, Generator, Request, special_strings
+from preflexor_pl.pairs.generator import Completion, Generator, Request, by_batch, special_strings
 from preflexor_pl.pairs.prompts import CONCRETE, RUBBER
 
 SYSTEM = "You are a strict examiner of materials science. You judge what an answer says."
@@ -93,9 +93,8 @@ class Judge:
             )
         ]
         made: dict[int, Completion] = {}
-        for batch in self.generator.batches(asked):
-            done = self.generator.complete([asked[i] for i in batch])
-            made.update(zip(batch, done, strict=True))
+        for done in by_batch(self.generator, asked):
+            made |= done
         verdicts = []
         for i in range(0, len(asked), 2):
             pair = made[i], made[i + 1]

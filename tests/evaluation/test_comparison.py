@@ -141,7 +141,7 @@ def test_a_line_for_every_model_and_variant():
     axes = Figure().add_subplot()
     rows = [row(f"model {n}", stage, similarity=about(0.5)) for n in range(9) for stage in "01"]
     rows += [row("model 0", "2", similarity=about(0.5))]
-    assert comparison_plots._curves(axes, rows, "similarity")
+    comparison_plots._curves(axes, comparison_plots._series(rows, "similarity"))
     assert [line.get_label() for line in axes.lines] == [f"model {n}, thinking" for n in range(9)]
     assert list(axes.lines[0].get_xdata()) == [0, 1, 2]
     assert list(axes.get_xticks()) == [0, 1, 2]
@@ -150,6 +150,6 @@ def test_a_line_for_every_model_and_variant():
 def test_a_bar_for_the_first_answers_of_every_model():
     axes = Figure().add_subplot()
     rows = [*STAGES, row("base", similarity=about(0.125)), row("x", similarity=NOTHING)]
-    assert comparison_plots._bars(axes, rows, "similarity")
+    comparison_plots._bars(axes, comparison_plots._firsts(rows, "similarity"))
     assert [bar.get_height() for bar in axes.patches] == [0.25, 0.125]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["orpo", "base"]
