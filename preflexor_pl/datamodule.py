@@ -25,6 +25,7 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
+    JudgeSettings,
     Sampling,
     TeacherSettings,
     ThinkingSettings,
@@ -32,9 +33,9 @@ from preflexor_pl.core.settings import (
 )
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
-from preflexor_pl.pairs.maker import PairSettings
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.remote import RemoteGenerator
+from preflexor_pl.pairs.settings import AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds import Rounds
@@ -51,6 +52,7 @@ _POSITIVE = (
     "tokens_per_micro_batch",
     "max_prompt_length",
     "held_out",
+    "rejected_candidates",
     "generation_batch_size",
 )
 
@@ -69,7 +71,11 @@ class PreferenceDataModule(LightningDataModule):
         topics: a list of topics to ask about, or how many random draws from the graph a round may
             make.
         questions_per_topic: questions to each topic or draw.
-        chunks_per_context: chunks that a question rests on: a node of the graph and its neighbours.
+        ask_about: where draws begin: ``random`` chunks; ``coverage``, those that the fewest pairs
+            rest on so far; ``uncertain``, those around the pairs that the policy tells apart worst.
+        chunks_per_context: chunks that a question rests on.
+        contexts: these are a node of the graph and its nearest ``neighbours``, or lie on a short
+            ``walk`` over the graph, which joins what lies apart.
         enrich_chunks: further chunks, found with the question, that the answer rests on as well.
         pairs_per_round: pairs wanted of each round; a shortfall is reported.
         epochs_per_round: epochs that each round is trained for.
@@ -85,6 +91,13 @@ class PreferenceDataModule(LightningDataModule):
         rejected_trigger: whether the policy is asked with the trigger, and so has thinking of its
             own in it.
         rejected_sampling: how it is drawn.
+        rejected_candidates: how many are drawn for each question; one is taken.
+        rejected_choice: which: ``random``; the ``closest`` to the chosen answer (F1 of words); the
+            ``likeliest`` under the policy; or ``judged``, the closest of those that are wrong.
+        only_wrong: take a rejected answer only where it is judged wrong; it is drawn up to three
+            times.
+        judge: who judges whether an answer is right; null goes by the words that it shares with the
+            teacher's answer.
         reflection: whether the chosen response criticises its thinking before it answers.
         system_prompt: the policy's system turn; null keeps the chat template's own.
         teacher: who asks, thinks and answers.
@@ -102,7 +115,9 @@ class PreferenceDataModule(LightningDataModule):
         chunk_overlap: int = DEFAULT_CHUNK_OVERLAP,
         topics: int | list[str] = 64,
         questions_per_topic: int = 1,
+        ask_about: AskAbout = "random",
         chunks_per_context: int = 1,
+        contexts: Contexts = "neighbours",
         enrich_chunks: int = 1,
         pairs_per_round: int = 32,
         epochs_per_round: int = 2,
@@ -116,6 +131,10 @@ class PreferenceDataModule(LightningDataModule):
         rejected: Literal["policy", "teacher"] = "policy",
         rejected_trigger: bool = False,
         rejected_sampling: Sampling | None = None,
+        rejected_candidates: int = 1,
+        rejected_choice: RejectedChoice = "random",
+        only_wrong: bool = False,
+        judge: JudgeSettings | None = None,
         reflection: bool = False,
         system_prompt: str | None = None,
         teacher: TeacherSettings | None = None,
@@ -148,6 +167,30 @@ class PreferenceDataModule(LightningDataModule):
             pairs_per_round,
             f"at most topics x questions_per_topic ({draws * questions_per_topic})",
         )
+        require(
+            ask_about == "random" or isinstance(topics, int),
+            "data.ask_about",
+            ask_about,
+            "random where data.topics is a list",
+        )
+        require(
+            contexts == "neighbours" or chunks_per_context > 1,
+            "data.contexts",
+            contexts,
+            "neighbours where data.chunks_per_context is 1",
+        )
+        require(
+            rejected_choice == "random" or rejected_candidates > 1,
+            "data.rejected_choice",
+            rejected_choice,
+            "random where data.rejected_candidates is 1",
+        )
+        require(
+            judge is None or only_wrong or rejected_choice == "judged",
+            "data.judge",
+            judge,
+            "null where neither data.only_wrong nor data.rejected_choice: judged asks it",
+        )
         self.corpus = corpus
         self.run = Path(run)
         self.embedder = embedder
@@ -178,6 +221,12 @@ class PreferenceDataModule(LightningDataModule):
             system_prompt=system_prompt,
             teacher=teacher or TeacherSettings(),
             thinking=thinking or ThinkingSettings(),
+            ask_about=ask_about,
+            contexts=contexts,
+            rejected_candidates=rejected_candidates,
+            rejected_choice=rejected_choice,
+            only_wrong=only_wrong,
+            judge=judge,
         )
 
     # What the run's other parts ask for
@@ -236,6 +285,7 @@ class PreferenceDataModule(LightningDataModule):
             self.tokens_per_micro_batch,
             self.generation_batch_size,
             self.seed,
+            self.server_judge,
         )
 
     def collator_of(self, model: LanguageModel) -> PairCollator:
@@ -256,6 +306,13 @@ class PreferenceDataModule(LightningDataModule):
         """The teacher behind a server, where there is one; its budget is that of the command."""
         server = self.pair_settings.teacher.server
         return RemoteGenerator(server) if server else None
+
+    @cached_property
+    def server_judge(self) -> RemoteGenerator | None:
+        """The judge behind a server of its own, where there is one."""
+        judge = self.pair_settings.judge
+        server = judge.server if judge else None
+        return RemoteGenerator(server, "data.judge.server") if server else None
 
     def _teacher_model(self, policy: Policy) -> LanguageModel:
         teacher = self.pair_settings.teacher
@@ -307,8 +364,8 @@ class PreferenceDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and embed the corpus, split it, and keep it for the rounds."""
-        if self.server_teacher:
-            self.server_teacher.secret()  # where it is missing, an error before the work
+        for server in filter(None, (self.server_teacher, self.server_judge)):
+            server.secret()  # where it is missing, an error before the work
         _, held = self.split
         library = self.library
         say(

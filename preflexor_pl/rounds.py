@@ -7,6 +7,7 @@ runs/<name>/rounds/round-0000/   the pairs of a round, and the policy that they 
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +16,25 @@ from typing import Any
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import without_calls
-from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.margins import margins, rejected_logps
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
 
 HELD_OUT = -1  # the round number of the held-out pairs
+MARGINS = "margins.json"  # in a round's folder: by pair, under the policy that it led to
 
 
 class Rounds:
@@ -45,6 +52,7 @@ class Rounds:
         token_budget: padded tokens in one forward pass.
         batch_size: texts generated together.
         seed: of the run.
+        judge: who judges rejected answers; None has the teacher judge, where that is asked.
 
     Attributes:
         teacher: writes questions, thinking and chosen answers.
@@ -64,6 +72,7 @@ class Rounds:
         token_budget: int,
         batch_size: int,
         seed: int,
+        judge: Generator | None = None,
     ) -> None:
         self.run = run
         self.library = library
@@ -79,6 +88,7 @@ class Rounds:
         self.collator = collator
         self.token_budget = token_budget
         self.seed = seed
+        self.judge = judge
 
     def folder(self, index: int) -> Path:
         """Where the files of a round are."""
@@ -95,10 +105,21 @@ class Rounds:
         folder = self.folder(index)
         if self.policy.settings.lora and not (folder / "manifest.json").exists():
             self.policy.save_adapter(folder / "policy")
+        if index and self.settings.ask_about == "uncertain":
+            self._keep_margins(index - 1)
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
         return pairs
+
+    def prepare(self, index: int, wanted: int) -> None:
+        """Make what of a round does not depend on the policy; ``make`` then finds it on record.
+
+        Args:
+            index: of the round; those before it are complete.
+            wanted: how many pairs.
+        """
+        self._maker(self.settings).prepare(self.folder(index), self._order(index, wanted, 0))
 
     def held_out(self, wanted: int) -> list[PreferencePair]:
         """Questions about the held-out documents; their rejected answers are fixed at round 0.
@@ -107,8 +128,10 @@ class Rounds:
             CorpusError: fewer than two pairs came out.
         """
         folder = self.run / "held_out"
-        settings = replace(self.settings, topics=3 * wanted, questions_per_topic=1)
-        pairs = self._maker(settings).make(folder, HELD_OUT, wanted, self.split[1])
+        settings = replace(
+            self.settings, topics=3 * wanted, questions_per_topic=1, ask_about="random"
+        )
+        pairs = self._maker(settings).make(folder, Order(HELD_OUT, wanted, self.split[1]))
         if len(pairs) < 2:
             raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
         return pairs
@@ -169,10 +192,38 @@ class Rounds:
     def _make(
         self, folder: Path, index: int, wanted: int, policy_step: int
     ) -> list[PreferencePair]:
-        earlier = [self.folder(number) / "pairs.jsonl" for number in range(index)]
-        asked = [question(pair) for path in earlier for pair in read_pairs(path)]
-        maker = self._maker(self.settings)
-        return maker.make(folder, index, wanted, self.split[0], asked, policy_step)
+        order = self._order(index, wanted, policy_step)
+        return self._maker(self.settings).make(folder, order)
+
+    def _order(self, index: int, wanted: int, policy_step: int) -> Order:
+        earlier = [
+            pair
+            for number in range(index)
+            for pair in read_pairs(self.folder(number) / "pairs.jsonl")
+        ]
+        known = {pair.id: pair.chunk_ids[0] for pair in earlier}
+        sure = {name: margin for n in range(index) for name, margin in self._margins(n).items()}
+        past = Past(
+            tuple(map(question, earlier)),
+            Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
+            tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
+        )
+        return Order(index, wanted, self.split[0], past, policy_step)
+
+    def _margins(self, index: int) -> dict[str, float]:
+        """The margins of a round's pairs, by their ids; {} where they were not taken."""
+        path = self.folder(index) / MARGINS
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def _keep_margins(self, index: int) -> None:
+        """Take the margins of a round's pairs under the policy as it is, unless they are there."""
+        folder = self.folder(index)
+        if (folder / MARGINS).exists():
+            return
+        pairs = read_pairs(folder / "pairs.jsonl")
+        found = margins(self.policy, pairs, self.settings.system_prompt)
+        by_pair = {pair.id: margin for pair, margin in zip(pairs, found, strict=True)}
+        write_atomically(folder / MARGINS, json.dumps(by_pair, indent=1))
 
     def _maker(self, settings: PairSettings) -> PairMaker:
         tokenizer = self.policy.tokenizer
@@ -185,8 +236,16 @@ class Rounds:
             self.special_strings,
             self.seed,
             self.collator.problem,
+            lambda pairs: rejected_logps(self.policy, pairs, settings.system_prompt),
+            self._examiner(),
             json.dumps(self.policy.identity),
         )
+
+    def _examiner(self) -> Examiner:
+        judge = self.settings.judge
+        if judge is None:
+            return SharedWords()
+        return AskedJudge(judge, self.judge or self.teacher, self.special_strings)
 
 
 def round_folder(run: Path, index: int) -> Path:

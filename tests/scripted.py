@@ -3,15 +3,23 @@
 A request's kind is known by its length limit, its subject by the word after ``subject:``.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.pairs.correctness import Examiner, SharedWords
 from preflexor_pl.pairs.generator import Completion, Generator, Request
-from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.maker import Order, PairMaker
+from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.settings import PairSettings
 
 LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
 FIRST = 0.25  # temperature of a first try: a second one is asked warmer
@@ -80,7 +88,18 @@ class Shelf:
         self.chunks = {chunk.id: chunk for chunk in made}
         self._next = iter(made * 99)
 
-    def context(self, k: int, seed: int, within: Collection[str]) -> list[Chunk]:
+    @property
+    def embedder(self) -> "Shelf":
+        return self
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """A direction of its own for every text."""
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
+        return np.array([np.random.default_rng(s).normal(size=64) for s in seeds], np.float32)
+
+    def context(
+        self, k: int, seed: int, within: Collection[str], start: str | None, walk: bool
+    ) -> list[Chunk]:
         return [next(self._next)]
 
     def search(self, text: str, k: int, within: Collection[str]) -> list[Chunk]:
@@ -118,6 +137,8 @@ def scripted_maker(
     library: Any = None,
     forbidden: Collection[str] = (),
     problem: Callable[[Any], str] = lambda pair: "",
+    likelihood: Callable[[Any], list[float]] = lambda pairs: [0.0] * len(pairs),
+    examiner: Examiner | None = None,
     **changes: Any,
 ) -> PairMaker:
     """A maker whose texts count as many tokens as they have words."""
@@ -133,4 +154,19 @@ def scripted_maker(
         forbidden=forbidden,
         seed=5,
         problem=problem,
+        likelihood=likelihood,
+        examiner=examiner or SharedWords(),
     )
+
+
+def make_round(
+    maker: PairMaker,
+    folder: Path,
+    wanted: int = 2,
+    index: int = 2,
+    asked: Sequence[str] = (),
+    policy_step: int = 0,
+) -> list[PreferencePair]:
+    """A round over the whole library."""
+    past = Past(tuple(asked))
+    return maker.make(folder, Order(index, wanted, list(maker.library.chunks), past, policy_step))

@@ -54,9 +54,9 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def stage(title: str, total: int) -> Iterator[Stage]:
+def stage(title: str, total: int, quiet: bool = False) -> Iterator[Stage]:
     """Show ``title`` with a count up to ``total`` (0: not known) while the block runs."""
-    show: _Shown = _Bar() if sys.stdout.isatty() else _Lines()
+    show = _Shown() if quiet else _Bar() if sys.stdout.isatty() else _Lines()
     current = Stage(title, total, show)
     show.open(current)
     try:

@@ -251,3 +251,19 @@ class TeacherSettings:
         for name in ("model_name", "quantization"):
             value, rule = getattr(self, name), "null where data.teacher.server is given"
             require(self.server is None or value is None, f"data.teacher.{name}", value, rule)
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Who decides whether an answer is right, given the facts and the teacher's answer.
+
+    Attributes:
+        system_prompt: the judge's role.
+        sampling: of its replies, which begin with ``right`` or ``wrong``.
+        server: a server that judges; null has the teacher judge.
+    """
+
+    system_prompt: str = "You are a strict examiner of materials science. You judge what is said."
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48, temperature=0))
+    # Not in repr: a plan is the same whoever is asked, as with the teacher's.
+    server: ServerSettings | None = field(default=None, repr=False)

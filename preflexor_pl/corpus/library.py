@@ -28,6 +28,7 @@ from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import Document, Documents, Skipped
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
 from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
+from preflexor_pl.corpus.walk import walk as walked
 
 CHUNKS = "chunks.jsonl"
 FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
@@ -160,9 +161,30 @@ class Library:
         train = [id for id, chunk in self.chunks.items() if chunk.document not in held]
         return train, [id for id, chunk in self.chunks.items() if chunk.document in held]
 
-    def context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[Chunk]:
-        """A random chunk (of ``within``) and its nearest neighbours there, k together at most."""
-        return [self.chunks[id] for id in self.graph.sample_context(k, seed, within)]
+    def context(
+        self,
+        k: int,
+        seed: int,
+        within: Collection[str] | None = None,
+        start: str | None = None,
+        walk: bool = False,
+    ) -> list[Chunk]:
+        """At most k chunks (of ``within``) that a question can rest on.
+
+        Args:
+            k: how many, >= 1.
+            seed: of what is drawn.
+            within: only these ids; None for all.
+            start: the first chunk's id; None draws it.
+            walk: whether the others lie on a walk from it, or are its nearest neighbours.
+        """
+        first = self.graph.sample_context(1, seed, within) if start is None else [start]
+        if walk and first:
+            ids = walked(self.graph, first[0], k, seed, within)
+        else:
+            near = self.graph.neighbours(first[0], k - 1, within)[0] if first and k > 1 else []
+            ids = [*first, *near]
+        return [self.chunks[id] for id in ids]
 
     def search(self, text: str, k: int, within: Collection[str] | None = None) -> list[Chunk]:
         """The k chunks (of ``within``) most similar to a text, most similar first."""

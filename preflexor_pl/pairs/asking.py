@@ -56,7 +56,7 @@ class Asker:
         teacher: who is asked.
         system_prompt: the teacher's role.
         forbidden: strings that must stay inert in what the teacher writes.
-        title: of the round, on the screen.
+        title: of the round, on the screen; "" shows nothing.
         seed: of the run.
         index: of the round.
 
@@ -133,7 +133,7 @@ class Asker:
         made: dict[str, Completion] = {}
         calls = list(requests)
         if calls:
-            with stage(f"{self.title} · {name}", len(calls)) as progress:
+            with stage(f"{self.title} · {name}", len(calls), not self.title) as progress:
                 for batch in source.batches(list(requests.values())):
                     made |= self._batch(
                         {calls[i]: requests[calls[i]] for i in batch}, source, progress

@@ -5,11 +5,7 @@ import pytest
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.pairs.pair import PreferencePair
-from tests.scripted import Scripted, Shelf, kind_of, scripted_maker
-
-
-def make(maker, folder, wanted=2, index=2, **options):
-    return maker.make(folder, index, wanted, list(maker.library.chunks), **options)
+from tests.scripted import Scripted, Shelf, kind_of, make_round, scripted_maker
 
 
 def drops(folder):
@@ -24,7 +20,7 @@ def only(kind, subject, text):
 
 def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
     maker = scripted_maker(enrich_chunks=1)
-    pair, _ = make(maker, tmp_path, policy_step=12)
+    pair, _ = make_round(maker, tmp_path, policy_step=12)
 
     rejected = maker.policy.asked[0]
     assert pair == PreferencePair(
@@ -52,7 +48,7 @@ def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
 
 def test_stages_run_in_order_and_every_draw_has_its_own_seed(tmp_path):
     maker = scripted_maker()
-    make(maker, tmp_path)
+    make_round(maker, tmp_path)
     asked = maker.teacher.asked + maker.policy.asked
     kinds = [kind_of(request) for request in asked]
     # 2 are wanted, so 3 questions are asked: one is spare, and goes no further
@@ -61,9 +57,9 @@ def test_stages_run_in_order_and_every_draw_has_its_own_seed(tmp_path):
 
 
 def test_a_finished_round_is_read_back_without_asking(tmp_path):
-    pairs = make(scripted_maker(), tmp_path)
+    pairs = make_round(scripted_maker(), tmp_path)
     maker = scripted_maker()
-    assert make(maker, tmp_path) == pairs
+    assert make_round(maker, tmp_path) == pairs
     assert maker.teacher.asked == maker.policy.asked == []
 
 
@@ -82,7 +78,7 @@ def test_a_finished_round_is_read_back_without_asking(tmp_path):
 )
 def test_the_teacher_is_asked_once_more_and_then_the_item_is_dropped(tmp_path, kind, said, reason):
     maker = scripted_maker(only(kind, "silk", said))
-    pairs = make(maker, tmp_path / "bad")
+    pairs = make_round(maker, tmp_path / "bad")
     assert [pair.id for pair in pairs] == ["0002-0001", "0002-0002"]
     (drop,) = drops(tmp_path / "bad")
     assert (drop["id"], drop["reason"]) == ("0002-0000", reason)
@@ -93,7 +89,7 @@ def test_the_teacher_is_asked_once_more_and_then_the_item_is_dropped(tmp_path, k
     once = scripted_maker(
         lambda k, s, again: said if (k, s, again) == (kind, "silk", False) else None
     )
-    assert [pair.id for pair in make(once, tmp_path / "good")] == ["0002-0000", "0002-0001"]
+    assert [pair.id for pair in make_round(once, tmp_path / "good")] == ["0002-0000", "0002-0001"]
     assert drops(tmp_path / "good") == []
 
 
@@ -107,20 +103,20 @@ def test_the_teacher_is_asked_once_more_and_then_the_item_is_dropped(tmp_path, k
 )
 def test_a_rejected_answer_that_teaches_nothing_is_dropped(tmp_path, said, reason):
     maker = scripted_maker(policy=only("rejected", "silk", said))
-    assert [pair.id for pair in make(maker, tmp_path)] == ["0002-0001", "0002-0002"]
+    assert [pair.id for pair in make_round(maker, tmp_path)] == ["0002-0001", "0002-0002"]
     assert [(drop["id"], drop["reason"]) for drop in drops(tmp_path)] == [("0002-0000", reason)]
 
 
 def test_thinking_that_is_too_short_is_dropped(tmp_path):
     # "**Steps**: Silk takes it well." and "**Concepts**: ..." are 10 words; the others' have 20.
     maker = scripted_maker(only("thinking", "silk", "Silk takes it well."), min_tokens=11)
-    assert [pair.id for pair in make(maker, tmp_path)] == ["0002-0001", "0002-0002"]
+    assert [pair.id for pair in make_round(maker, tmp_path)] == ["0002-0001", "0002-0002"]
     assert [drop["reason"] for drop in drops(tmp_path)] == ["thinking_too_short"]
 
 
 def test_a_question_that_runs_on_is_cut_at_its_mark(tmp_path):
     said = Completion("How does silk hold a spider? It", "length", 8)
-    pairs = make(scripted_maker(only("question", "silk", said)), tmp_path)
+    pairs = make_round(scripted_maker(only("question", "silk", said)), tmp_path)
     assert pairs[0].prompt == "How does silk hold a spider? Use <|thinking|>."
 
 
@@ -130,7 +126,9 @@ def test_no_question_is_asked_twice(tmp_path):
             "How does  SILK carry its load?" if (kind, subject) == ("question", "nacre") else None
         )
 
-    pairs = make(scripted_maker(same), tmp_path / "a", asked=["how does bone carry its load?"])
+    pairs = make_round(
+        scripted_maker(same), tmp_path / "a", asked=["how does bone carry its load?"]
+    )
     assert [pair.id[-1] for pair in pairs] == ["0", "3"]  # silk and gecko
     assert [(d["id"][-1], d["reason"]) for d in drops(tmp_path / "a")] == [
         ("1", "question_asked_before"),
@@ -139,10 +137,10 @@ def test_no_question_is_asked_twice(tmp_path):
 
 
 def test_a_shortfall_is_in_the_manifest(tmp_path):
-    pairs = make(scripted_maker(topics=3), tmp_path, wanted=3)
+    pairs = make_round(scripted_maker(topics=3), tmp_path, wanted=3)
     assert len(pairs) == 3
     short = scripted_maker(only("answer", "nacre", "No."), topics=3)
-    assert [pair.id[-1] for pair in make(short, tmp_path / "short", wanted=3)] == ["0", "2"]
+    assert [pair.id[-1] for pair in make_round(short, tmp_path / "short", wanted=3)] == ["0", "2"]
     manifest = json.loads((tmp_path / "short/manifest.json").read_text())
     assert (manifest["wanted"], manifest["pairs"], manifest["drops"]) == (
         3,
@@ -158,7 +156,7 @@ def test_a_round_without_a_pair_is_an_error_with_its_reasons(tmp_path):
         return ""
 
     with pytest.raises(CorpusError, match="8 tries: sentence_too_short 7, not_a_question 1"):
-        make(scripted_maker(bad), tmp_path)
+        make_round(scripted_maker(bad), tmp_path)
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -168,7 +166,7 @@ def test_topics_are_searched_for_and_asked_about(tmp_path):
     maker.teacher.reply = lambda kind, subject, again: (
         f"How does coral {next(with_numbers)} grow?" if kind == "question" else None
     )
-    pairs = make(maker, tmp_path, wanted=4)
+    pairs = make_round(maker, tmp_path, wanted=4)
     assert [pair.topic for pair in pairs] == ["webs", "webs", "glue", "glue"]
     assert [pair.chunk_ids for pair in pairs] == [["coral.md#0"]] * 4
     assert "about webs." in maker.teacher.asked[0].prompt
@@ -176,7 +174,7 @@ def test_topics_are_searched_for_and_asked_about(tmp_path):
 
 def test_the_teacher_may_write_the_rejected_answer(tmp_path):
     maker = scripted_maker(rejected="teacher", policy=Scripted("policy", lives=[0]))
-    pair = make(maker, tmp_path)[0]
+    pair = make_round(maker, tmp_path)[0]
     assert (pair.rejected_source, pair.rejected) == (
         "teacher",
         "I think that silk is simply strong.",
@@ -186,7 +184,7 @@ def test_the_teacher_may_write_the_rejected_answer(tmp_path):
 
 def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
     maker = scripted_maker(reflection=True)
-    pair, _ = make(maker, tmp_path)
+    pair, _ = make_round(maker, tmp_path)
     assert pair.chosen.endswith(
         "<|/thinking|>\n<|reflect|>\nThe reasoning leaves out how silk ends up broken.\n"
         "<|/reflect|>\nThe layers of silk share the load."
@@ -201,7 +199,7 @@ def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
 def test_a_criticism_that_says_the_thinking_again_is_asked_for_once_more(tmp_path):
     again = "First silk takes the load, then it spreads it."
     maker = scripted_maker(only("reflection", "silk", again), reflection=True)
-    pairs = make(maker, tmp_path)
+    pairs = make_round(maker, tmp_path)
     assert ["silk" in pair.prompt for pair in pairs] == [False, False]
     [drop] = drops(tmp_path)
     assert (drop["reason"], drop["text"]) == ("repeats_thinking", again)
@@ -211,7 +209,7 @@ def test_a_criticism_that_says_the_thinking_again_is_asked_for_once_more(tmp_pat
 
 def test_with_the_trigger_the_policy_is_asked_as_it_will_be(tmp_path):
     maker = scripted_maker(rejected_trigger=True)
-    pair, _ = make(maker, tmp_path)
+    pair, _ = make_round(maker, tmp_path)
     assert (
         maker.policy.asked[0].prompt
         == pair.prompt
@@ -227,7 +225,7 @@ def test_a_rejected_answer_of_no_use_is_drawn_again_with_another_seed(tmp_path):
         return "rejected_no_target" if len(poor) == 1 else ""
 
     maker = scripted_maker(problem=problem)
-    pairs = make(maker, tmp_path)
+    pairs = make_round(maker, tmp_path)
     assert [pair.id for pair in pairs] == ["0002-0000", "0002-0001"]
     assert pairs[0].seed == poor[2] != poor[0]
     assert len(maker.policy.asked) == 3
@@ -236,21 +234,21 @@ def test_a_rejected_answer_of_no_use_is_drawn_again_with_another_seed(tmp_path):
 
 def test_a_rejected_answer_that_stays_of_no_use_is_dropped_and_made_up_for(tmp_path):
     maker = scripted_maker(problem=lambda pair: "x" if "silk" in pair.prompt else "")
-    pairs = make(maker, tmp_path)
+    pairs = make_round(maker, tmp_path)
     assert [pair.id for pair in pairs] == ["0002-0001", "0002-0002"]
     assert [drop["reason"] for drop in drops(tmp_path)] == ["x"]
 
 
 def test_rejected_answers_without_thinking_are_counted(tmp_path):
     thought = "<|thinking|>Hm.<|/thinking|>It is strong."
-    make(scripted_maker(policy=only("rejected", "silk", thought)), tmp_path)
+    make_round(scripted_maker(policy=only("rejected", "silk", thought)), tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["rejected_no_thinking"] == 1
 
 
 def test_what_was_lost_is_made_up_for_in_proportion(tmp_path):
     lost = {"silk", "nacre"}
     maker = scripted_maker(problem=lambda pair: "x" if lost & {*pair.prompt.split()} else "")
-    pairs = make(maker, tmp_path, wanted=4)
+    pairs = make_round(maker, tmp_path, wanted=4)
     # 2 of 4 are lost, so for the 2 that are missing 4 are tried
     thought = [r for r in maker.teacher.asked if kind_of(r) == "answer"]
     assert len(thought) == 8

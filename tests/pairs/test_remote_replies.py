@@ -18,7 +18,7 @@ from tests.pairs.bad_server import (
     status,
 )
 from tests.scripted import GOOD as SCRIPT
-from tests.scripted import SUBJECTS, scripted_maker
+from tests.scripted import SUBJECTS, make_round, scripted_maker
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -137,7 +137,7 @@ def test_in_a_round_the_item_is_dropped_with_the_reason(tmp_path):
     with BadServer(script_of_a_round) as server:
         generator, _ = ask(server, tries=2)
         maker = scripted_maker(generator)
-        pairs = maker.make(tmp_path, 0, 2, list(maker.library.chunks))
+        pairs = make_round(maker, tmp_path, 2, 0)
     assert [pair.id for pair in pairs] == ["0000-0001", "0000-0002"]
     assert pairs[0].teacher == "m at 127.0.0.1"
     [drop] = [json.loads(line) for line in (tmp_path / "drops.jsonl").read_text().splitlines()]
@@ -153,6 +153,6 @@ def test_a_cut_text_is_never_trained_on(tmp_path):
 
     with BadServer(script) as server:
         maker = scripted_maker(ask(server)[0])
-        maker.make(tmp_path, 0, 2, list(maker.library.chunks))
+        make_round(maker, tmp_path, 2, 0)
     [drop] = [json.loads(line) for line in (tmp_path / "drops.jsonl").read_text().splitlines()]
     assert (drop["id"], drop["reason"]) == ("0000-0000", "answer_cut")

@@ -9,7 +9,7 @@ import pytest
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.pairs.remote import RemoteGenerator
 from tests.pairs.bad_server import Answer, BadServer, good, status
-from tests.scripted import GOOD, SUBJECTS, scripted_maker
+from tests.scripted import GOOD, SUBJECTS, make_round, scripted_maker
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -33,7 +33,7 @@ def play(folder, until=10**9, **settings):
         settings = {"tries": 2, "in_flight": 4} | settings
         maker = scripted_maker(RemoteGenerator(server.settings(**settings)))
         try:
-            maker.make(folder, 0, 3, list(maker.library.chunks))
+            make_round(maker, folder, 3, 0)
         except TeacherError:
             assert not (folder / "manifest.json").exists()
     answered = [call for call in server.calls[:until] if script(call).body]
@@ -90,7 +90,7 @@ def test_a_signal_ends_the_waiting_and_no_text_that_had_come_is_lost(tmp_path):
             started = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, 2)
             with pytest.raises(Died):
-                maker.make(tmp_path, 0, 3, list(maker.library.chunks))
+                make_round(maker, tmp_path, 3, 0)
             assert time.monotonic() - started < 10
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.scripted import Killed, Scripted, scripted_maker
+from tests.scripted import Killed, Scripted, make_round, scripted_maker
 
 SCRIPT = {
     ("question", "nacre", False): "Nacre is strong.",
@@ -25,7 +25,7 @@ def play(folder, lives):
     ]
     maker = scripted_maker(*speakers)
     with suppress(Killed):
-        maker.make(folder, 0, 4, list(maker.library.chunks))
+        make_round(maker, folder, 4, 0)
     return shared[0], speakers[0].asked + speakers[1].asked
 
 

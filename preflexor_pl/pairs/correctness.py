@@ -1,0 +1,151 @@
+"""Whether an answer is right, given the facts and a reference answer.
+
+A judge is asked; where none is configured, shared words serve. That check is cheap and
+deterministic, and knows nothing of what an answer means: it takes one for right that says mostly
+the words of the reference.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.responses import parse_response
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.pairs.asking import Asker
+from preflexor_pl.pairs.generator import Generator, Request
+from preflexor_pl.pairs.prompts import CONCRETE, RUBBER
+
+RIGHT_F1 = 0.6  # of words shared with the reference answer, from which on an answer counts as right
+EMPTY = "(no answer)"
+
+Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
+
+_RULING = re.compile(  # "not right" and "partly right" are no ruling
+    r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An answer to be examined.
+
+    Attributes:
+        facts: that the question rests on, as texts that are inert.
+        question: without its trigger.
+        reference: the teacher's answer.
+        response: whole, as the policy wrote it; only its answer is examined.
+    """
+
+    facts: tuple[str, ...]
+    question: str
+    reference: str
+    response: str
+
+    @property
+    def answer(self) -> str:
+        """The answer in the response; "" where it ends before there is one."""
+        return answer_of(self.response)
+
+
+class Examiner(Protocol):
+    """Decides whether answers are right."""
+
+    @property
+    def name(self) -> str:
+        """What the records call it."""
+
+    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+        """A ruling on each case.
+
+        Args:
+            cases: by a name that tells them apart in the round's journal.
+            asker: of the round.
+        """
+
+
+class SharedWords:
+    """Takes an answer for right that shares most of its words with the reference answer."""
+
+    name = f"shared words (F1 from {RIGHT_F1} on is right): no judge is configured"
+
+    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+        """``right`` or ``wrong``; it asks nobody."""
+        scores = {name: token_f1(case.answer, case.reference) for name, case in cases.items()}
+        return {name: "right" if f1 >= RIGHT_F1 else "wrong" for name, f1 in scores.items()}
+
+
+class AskedJudge:
+    """Asks a generator, whose replies are recorded with the round's.
+
+    Args:
+        settings: role and sampling.
+        generator: who is asked.
+        forbidden: strings that must stay inert in what is shown to it.
+    """
+
+    def __init__(
+        self, settings: JudgeSettings, generator: Generator, forbidden: Collection[str] = ()
+    ) -> None:
+        self.settings = settings
+        self.generator = generator
+        self.forbidden = forbidden
+
+    @property
+    def name(self) -> str:
+        """The generator's."""
+        return self.generator.name
+
+    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+        """What each reply begins with; "" where that is no ruling, or there is no reply."""
+        requests = {f"judging/{name}": self._request(name, case) for name, case in cases.items()}
+        made = asker.complete("judging", requests, self.generator)
+        return {name: read_ruling(made[f"judging/{name}"].text) for name in cases}
+
+    def _request(self, name: str, case: Case) -> Request:
+        examples = tuple(
+            (_examine(w.facts, w.question, w.answer, answer), reply)
+            for w, answer, reply in (
+                (CONCRETE, CONCRETE.wrong, "Wrong, because the bars are there to carry tension."),
+                (RUBBER, RUBBER.answer, "Right, because it names the bridges and what they do."),
+            )
+        )
+        answer = make_inert(case.answer, self.forbidden)
+        text = _examine("\n\n".join(case.facts), case.question, case.reference, answer)
+        sampling, system = self.settings.sampling, self.settings.system_prompt
+        return Request(text, system, sampling, derive_seed(name, case.answer), examples)
+
+
+def read_ruling(reply: str) -> Ruling:
+    """The ruling that a reply begins with; "" where none stands there."""
+    found = _RULING.match(reply)
+    if not found:
+        return ""
+    return "right" if found.group(1).lower() in ("right", "correct") else "wrong"
+
+
+def answer_of(response: str) -> str:
+    """The answer in a response; "" where it ends before there is one."""
+    return parse_response(response).answer or ""
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """F1 of the words of two texts, as SQuAD normalises them; 0 where there is no answer."""
+    from torchmetrics.functional.text import squad
+
+    if not answer.strip():
+        return 0.0
+    target: dict[str, Any] = {"answers": {"answer_start": [0], "text": [reference]}, "id": "0"}
+    return float(squad([{"prediction_text": answer, "id": "0"}], [target])["f1"]) / 100
+
+
+def _examine(facts: str, question: str, reference: str, answer: str) -> str:
+    shown = " ".join(answer.split()) or EMPTY
+    return (
+        f"{facts}\n\nQuestion: {question}\nReference answer: {reference}\n"
+        f"Answer to examine: {shown}\n\n"
+        "Is the answer to examine right or wrong? Begin with right or wrong, then give the reason."
+    )

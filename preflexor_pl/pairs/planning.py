@@ -1,0 +1,107 @@
+"""What a round asks about: topics, or draws of chunks from the graph.
+
+``random`` draws chunks alike; ``coverage`` those that the fewest pairs rest on so far;
+``uncertain`` those around the pairs that the policy tells apart worst, which is active learning
+over the graph.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs.settings import PairSettings
+
+DOUBTED = 0.5  # the share of all pairs, those of the smallest margins, that is asked around
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the rounds so far have used.
+
+    Attributes:
+        questions: that were asked.
+        uses: how many pairs rest on each chunk.
+        doubted: a chunk for each pair, that of the smallest margin first.
+    """
+
+    questions: tuple[str, ...] = ()
+    uses: Counter[str] = field(default_factory=Counter)
+    doubted: tuple[str, ...] = ()
+
+
+def plan(
+    settings: PairSettings,
+    library: Library,
+    within: Collection[str],
+    past: Past,
+    seed: int,
+    round_index: int,
+) -> list[dict[str, Any]]:
+    """The candidates of a round: id, topic and chunk ids of each.
+
+    Args:
+        settings: what is asked about, and how many chunks a question rests on.
+        library: chunks and their graph.
+        within: ids of the chunks that may be used.
+        past: what earlier rounds used.
+        seed: of the run.
+        round_index: -1 for the held-out set.
+    """
+    topics = settings.topics
+    draws = [""] * topics if isinstance(topics, int) else topics
+    starts = _starts(settings, library, within, past, derive_seed(seed, round_index, "starts"))
+    walk, k = settings.contexts == "walk", settings.chunks_per_context
+    name = f"{round_index:04d}" if round_index >= 0 else "held"
+    items: list[dict[str, Any]] = []
+    for draw, topic in enumerate(draws):
+        context = derive_seed(seed, round_index, draw, "context")
+        if topic and not walk:
+            chunks = library.search(topic, k, within)
+        elif topic:
+            nearest = library.search(topic, 1, within)[0].id
+            chunks = library.context(k, context, within, nearest, walk)
+        else:
+            chunks = library.context(k, context, within, next(starts), walk)
+        ids = [chunk.id for chunk in chunks]
+        for _ in range(settings.questions_per_topic):
+            items.append({"id": f"{name}-{len(items):04d}", "topic": topic, "chunk_ids": ids})
+    return items
+
+
+def _starts(
+    settings: PairSettings, library: Library, within: Collection[str], past: Past, seed: int
+) -> Iterator[str | None]:
+    """The first chunk of one draw after the other; None leaves it to the draw's own seed."""
+    if settings.ask_about == "coverage":
+        yield from _least_used(library, within, past, settings.chunks_per_context, seed)
+    if settings.ask_about == "uncertain" and past.doubted:
+        yield from _around_doubts(library, within, past)
+    while True:
+        yield None
+
+
+def _least_used(
+    library: Library, within: Collection[str], past: Past, k: int, seed: int
+) -> Iterator[str]:
+    """The chunk that was used least, those drawn before it and their neighbours counted as used."""
+    rng, uses = random.Random(seed), Counter(past.uses)
+    lots = {id: rng.random() for id in sorted(within)}
+    while True:
+        start = min(lots, key=lambda id: (uses[id], lots[id]))
+        yield start
+        uses.update(chunk.id for chunk in library.context(k, 0, within, start))
+
+
+def _around_doubts(library: Library, within: Collection[str], past: Past) -> Iterator[str]:
+    """First the doubted pairs' own chunks, then the nearest neighbour of each, then the next."""
+    doubted = [id for id in past.doubted if id in set(within)]
+    doubted = doubted[: max(1, round(DOUBTED * len(doubted)))]
+    for away in range(len(within)):
+        for id in doubted:
+            near = library.context(away + 1, 0, within, id)
+            if len(near) > away:
+                yield near[away].id

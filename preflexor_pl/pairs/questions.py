@@ -1,0 +1,51 @@
+"""Which questions were asked before: known again by their words, or by what they mean."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAME = 0.95  # cosine of two questions that ask for the same thing
+
+Vectors = NDArray[np.float32]
+
+
+class Asked:
+    """The questions that were asked so far.
+
+    Args:
+        questions: of earlier rounds.
+        embed: texts to vectors [N, D]; None goes by words alone.
+    """
+
+    def __init__(
+        self, questions: Sequence[str], embed: Callable[[list[str]], Vectors] | None
+    ) -> None:
+        self._keys = {_key(question) for question in questions}
+        self._embed = embed
+        self._vectors: Vectors | None = None
+        if embed and questions:
+            self._vectors = _unit(embed(list(questions)))
+
+    def add(self, question: str) -> bool:
+        """Whether a question is new; from now on it is not."""
+        if _key(question) in self._keys:
+            return False
+        self._keys.add(_key(question))
+        if self._embed is None:
+            return True
+        vector = _unit(self._embed([question]))
+        known = self._vectors
+        if known is not None and float((known @ vector[0]).max()) >= SAME:
+            return False
+        self._vectors = vector if known is None else np.concatenate([known, vector])
+        return True
+
+
+def _key(question: str) -> str:
+    return " ".join(question.lower().split())
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.nan_to_num(vectors / np.maximum(lengths, np.finfo(np.float32).tiny))

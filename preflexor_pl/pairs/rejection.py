@@ -1,0 +1,216 @@
+"""The rejected answer of each pair: candidates are drawn and examined, and one is taken.
+
+Where none is of use more are drawn, a bounded number of times. With several candidates and a stated
+choice this is rejection sampling:
+
+``random``     the first that is of use
+``closest``    the one that shares most words with the chosen answer (F1): the hardest to tell apart
+``likeliest``  the one with the highest mean log-prob under the policy: its most ingrained mistake
+``judged``     the closest of those that are ruled wrong, of all of them where none is
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.pairs import prompts
+from preflexor_pl.pairs.asking import Asker, Item
+from preflexor_pl.pairs.correctness import Case, Examiner, Ruling, answer_of, token_f1
+from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.prompts import Prompt
+from preflexor_pl.pairs.settings import PairSettings
+
+TRIES = 3  # all else of a pair is made by then, and costs more than another draw
+
+Likelihood = Callable[[Sequence[PreferencePair]], list[float]]  # mean log-probs of the rejected
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rejected answer that may be taken.
+
+    Attributes:
+        item: whose it is.
+        name: in the round's journal.
+        pair: that it would make.
+        ruling: of the examiner; "" where there is none.
+    """
+
+    item: Item
+    name: str
+    pair: PreferencePair
+    ruling: Ruling = ""
+
+
+class Rejection:
+    """Finds the rejected answers of one round.
+
+    Args:
+        settings: who writes them, how many, and which is taken.
+        asker: of the round.
+        writer: who writes them.
+        examiner: decides whether one is right.
+        likelihood: of rejected answers under the policy.
+        texts: the texts of chunks, inert, by their ids.
+        problem: why a pair cannot be trained on, as a slug; "" where it can.
+        policy_step: optimiser steps made so far, for the record.
+
+    Attributes:
+        counts: of candidates ``drawn``, of ``use``, and ruled ``right``, ``wrong`` or ``unclear``.
+    """
+
+    def __init__(
+        self,
+        settings: PairSettings,
+        asker: Asker,
+        writer: Generator,
+        examiner: Examiner,
+        likelihood: Likelihood,
+        texts: Callable[[list[str]], list[str]],
+        problem: Callable[[PreferencePair], str],
+        policy_step: int,
+    ) -> None:
+        self.settings = settings
+        self.asker = asker
+        self.writer = writer
+        self.examiner = examiner
+        self.likelihood = likelihood
+        self.texts = texts
+        self.problem = problem
+        self.policy_step = policy_step
+        self.counts: Counter[str] = Counter()
+
+    def pairs(self, items: list[Item]) -> list[PreferencePair]:
+        """Pairs in the order of ``items``; items without a rejected answer of use are dropped."""
+        taken: dict[str, PreferencePair] = {}
+        failed: dict[str, tuple[str, str]] = {}
+        for attempt in range(TRIES):
+            missing = [item for item in items if item.id not in taken]
+            found = self._candidates(missing, attempt, failed)
+            if self.settings.needs_ruling:
+                found = self._examined(found, failed)
+            taken |= self._choose(found)
+        for item in items:
+            if item.id not in taken:
+                self.asker.drop(item, *failed[item.id])
+        return [taken[item.id] for item in items if item.id in taken]
+
+    @property
+    def told(self) -> str:
+        """What came of the examination, in one line."""
+        counts = self.counts
+        return (
+            f"{counts['wrong']} of {counts['of_use']} rejected answers ruled wrong, "
+            f"{counts['right']} right, {counts['unclear']} unclear, by {self.examiner.name}"
+        )
+
+    def _candidates(
+        self, items: list[Item], attempt: int, failed: dict[str, tuple[str, str]]
+    ) -> list[Candidate]:
+        """Those of use; why an item's others are not goes into ``failed``."""
+        each = self.settings.rejected_candidates
+        draws = [(item, attempt * each + n) for item in items for n in range(each)]
+        names = ["/".join(filter(None, (item.id, str(n or "")))) for item, n in draws]
+        requests = {
+            f"rejected/{name}": self._request(*draw)
+            for name, draw in zip(names, draws, strict=True)
+        }
+        made = self.asker.complete("rejected", requests, self.writer)
+        found: list[Candidate] = []
+        for (item, _), name in zip(draws, names, strict=True):
+            completion, request = made[f"rejected/{name}"], requests[f"rejected/{name}"]
+            pair = self._pair(item, completion, request.seed)
+            reason = completion.problem or self._why_not(item, pair)
+            if reason:
+                failed[item.id] = reason, pair.rejected
+            else:
+                found.append(Candidate(item, name, pair))
+        self.counts.update(drawn=len(draws), of_use=len(found))
+        return found
+
+    def _examined(
+        self, candidates: list[Candidate], failed: dict[str, tuple[str, str]]
+    ) -> list[Candidate]:
+        """The candidates with their rulings; with ``only_wrong``, those that are wrong."""
+        cases = {
+            one.name: Case(
+                tuple(self.texts(one.item.chunk_ids)),
+                one.item.question,
+                one.item.answer,
+                one.pair.rejected,
+            )
+            for one in candidates
+        }
+        rulings = self.examiner.rule(cases, self.asker)
+        ruled = [replace(one, ruling=rulings[one.name]) for one in candidates]
+        self.counts.update(one.ruling or "unclear" for one in ruled)
+        if not self.settings.only_wrong:
+            return ruled
+        for one in ruled:
+            if one.ruling != "wrong":
+                failed[one.item.id] = f"rejected_{one.ruling or 'unclear'}", one.pair.rejected
+        return [one for one in ruled if one.ruling == "wrong"]
+
+    def _choose(self, candidates: list[Candidate]) -> dict[str, PreferencePair]:
+        """One for each item that has any, the first among equals."""
+        choice = self.settings.rejected_choice
+        if choice == "likeliest":
+            scores = self.likelihood([one.pair for one in candidates])
+        elif choice in ("closest", "judged"):
+            wrong = [choice == "judged" and one.ruling == "wrong" for one in candidates]
+            scores = [w + _closeness(one) for one, w in zip(candidates, wrong, strict=True)]
+        else:
+            scores = [0.0] * len(candidates)
+        best: dict[str, tuple[float, PreferencePair]] = {}
+        for one, score in zip(candidates, scores, strict=True):
+            if one.item.id not in best or score > best[one.item.id][0]:
+                best[one.item.id] = score, one.pair
+        return {item_id: pair for item_id, (_, pair) in best.items()}
+
+    def _request(self, item: Item, number: int) -> Request:
+        settings = self.settings
+        if settings.rejected == "policy":
+            trigger = TRIGGER if settings.rejected_trigger else ""
+            asked, system = Prompt(item.question + trigger), settings.system_prompt
+        else:
+            asked = prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
+            system = settings.teacher.system_prompt
+        seed = self.asker.seed_of(item, "rejected", number)
+        return Request(asked.text, system, settings.rejected_sampling, seed, asked.examples)
+
+    def _why_not(self, item: Item, pair: PreferencePair) -> str:
+        """Why a pair is of no use; "" where it is."""
+        if not pair.rejected.strip():
+            return "rejected_empty"
+        if pair.rejected.strip() in (pair.chosen.strip(), item.answer):
+            return "rejected_equals_chosen"
+        return self.problem(pair)
+
+    def _pair(self, item: Item, rejected: Completion, seed: int) -> PreferencePair:
+        text = rejected.text
+        # The policy's own text keeps the markers that it emitted.
+        if self.settings.rejected == "teacher":
+            text = make_inert(text, self.asker.forbidden)
+        return PreferencePair(
+            id=item.id,
+            prompt=item.question + TRIGGER,
+            chosen=prompts.chosen_response(
+                item.ordered_blocks(self.settings.thinking.categories), item.answer, item.reflection
+            ),
+            rejected=text,
+            round=self.asker.index,
+            topic=item.topic,
+            chunk_ids=item.chunk_ids,
+            teacher=self.asker.teacher.name,
+            rejected_source=self.writer.name,
+            policy_step=self.policy_step,
+            seed=seed,
+            finish_reason=rejected.finish_reason,
+        )
+
+
+def _closeness(one: Candidate) -> float:
+    return token_f1(answer_of(one.pair.rejected), one.item.answer)

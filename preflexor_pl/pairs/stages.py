@@ -1,0 +1,153 @@
+"""The teacher's part of a round, stage by stage: question, thinking, reflection, answer.
+
+Each stage takes items and gives those that passed; what of a pair does not depend on the policy is
+made here, so it can be made while the policy still trains.
+"""
+
+from collections.abc import Callable, Collection
+
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.settings import TeacherSettings
+from preflexor_pl.corpus.library import Library
+from preflexor_pl.pairs import prompts
+from preflexor_pl.pairs.asking import Ask, Asker, Item
+from preflexor_pl.pairs.questions import Asked
+from preflexor_pl.pairs.settings import PairSettings
+
+REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
+MOST_AGAIN = 3  # times what is missing: what comes out beyond it is thrown away
+SPARE = 4  # one spare question for this many that are needed: most drops happen there
+
+
+class Stages:
+    """The stages of one round.
+
+    Args:
+        settings: what the pairs are made of.
+        library: chunks and their graph.
+        asker: of the round.
+        within: ids of the chunks that may be used.
+        asked: questions asked before.
+        count_tokens: tokens of a text, in the policy's tokenizer.
+        candidates: the round's plan.
+    """
+
+    def __init__(
+        self,
+        settings: PairSettings,
+        library: Library,
+        asker: Asker,
+        within: Collection[str],
+        asked: Asked,
+        count_tokens: Callable[[str], int],
+        candidates: list[Item],
+    ) -> None:
+        self.settings = settings
+        self.teacher: TeacherSettings = settings.teacher
+        self.library = library
+        self.asker = asker
+        self.within = within
+        self.asked = asked
+        self.count_tokens = count_tokens
+        self.candidates = candidates
+        self._questions: list[Item] = []  # asked, and not gone further
+        self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there is nothing left to make a pair from."""
+        return not self._questions and not self.candidates
+
+    def wave(self, missing: int) -> list[Item]:
+        """Answered items, as many as it probably takes to make ``missing`` pairs."""
+        # With as many more as are lost on the way: small batches are slow.
+        goal = min(-(-missing * max(self._tried, 1) // max(self._kept, 1)), MOST_AGAIN * missing)
+        ask = max(0, goal + -(-goal // SPARE) - len(self._questions))
+        asking, self.candidates = self.candidates[:ask], self.candidates[ask:]
+        self._questions += self._ask_questions(asking)
+        items, self._questions = self._questions[:goal], self._questions[goal:]
+        self._tried += len(items)
+        return self._answers(self._reflections(self._thinking(items)))
+
+    def note_kept(self, pairs: int) -> None:
+        """Have the next wave reckon with how many pairs the last one made."""
+        self._kept += pairs
+
+    def texts(self, chunk_ids: list[str]) -> list[str]:
+        """The chunks under their documents' titles: a sentence seldom names what it is about."""
+        chunks = [self.library.chunks[chunk_id] for chunk_id in chunk_ids]
+        return [make_inert(f"{c.title}\n{c.text}", self.asker.forbidden) for c in chunks]
+
+    def _ask_questions(self, items: list[Item]) -> list[Item]:
+        def accept(item: Item, text: str) -> str:
+            item.question, reason = prompts.read_question(text)
+            if not reason and not self.asked.add(item.question):
+                reason = "question_asked_before"
+            return reason
+
+        asks = [
+            Ask(item, "", prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept)
+            for item in items
+        ]
+        return self.asker.ask("question", asks, self.teacher.question, may_be_cut=True)
+
+    def _thinking(self, items: list[Item]) -> list[Item]:
+        asks = []
+        for item in items:
+            texts = self.texts(item.chunk_ids)
+            for name, wanted in self.settings.thinking.categories.items():
+
+                def accept(item: Item, text: str, name: str = name) -> str:
+                    item.blocks[name], reason = prompts.read_sentence(text)
+                    return reason
+
+                prompt = prompts.ask_category(texts, item.question, wanted)
+                asks.append(Ask(item, name, prompt, accept))
+        kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
+        return [item for item in kept if self._long_enough(item)]
+
+    def _reflections(self, items: list[Item]) -> list[Item]:
+        """The teacher's criticism of the thinking, where this phase has any."""
+        if not self.settings.reflection:
+            return items
+
+        def accept(item: Item, text: str) -> str:
+            item.reflection, reason = prompts.read_critique(text, self._thinking_of(item))
+            return reason
+
+        asks = []
+        for item in items:
+            texts, thinking = self.texts(item.chunk_ids), self._thinking_of(item)
+            prompt = prompts.ask_critique(texts, item.question, thinking)
+            asks.append(Ask(item, "", prompt, accept))
+        return self.asker.ask("reflection", asks, self.teacher.critique)
+
+    def _answers(self, items: list[Item]) -> list[Item]:
+        def accept(item: Item, text: str) -> str:
+            item.answer, reason = prompts.read_answer(text)
+            return reason
+
+        asks = []
+        for item in items:
+            self._enrich(item)
+            thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
+            prompt = prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
+            asks.append(Ask(item, "", prompt, accept))
+        return self.asker.ask("answer", asks, self.teacher.answer)
+
+    def _enrich(self, item: Item) -> None:
+        """Add the chunks nearest to the question that are not in its context yet."""
+        reach = self.settings.enrich_chunks + len(item.chunk_ids)
+        near = self.library.search(item.question, reach, self.within)
+        new = [chunk.id for chunk in near if chunk.id not in item.chunk_ids]
+        item.chunk_ids = item.chunk_ids + new[: self.settings.enrich_chunks]
+
+    def _thinking_of(self, item: Item) -> str:
+        return prompts.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
+
+    def _long_enough(self, item: Item) -> bool:
+        text = self._thinking_of(item)
+        if self.count_tokens(text) >= self.settings.thinking.min_tokens:
+            return True
+        self.asker.drop(item, "thinking_too_short", text)
+        return False
