@@ -10,11 +10,13 @@ for recovery.
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
+from preflexor_pl.ahead import Ahead
 from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
@@ -52,7 +54,6 @@ _POSITIVE = (
     "tokens_per_micro_batch",
     "max_prompt_length",
     "held_out",
-    "rejected_candidates",
     "generation_batch_size",
 )
 
@@ -79,6 +80,9 @@ class PreferenceDataModule(LightningDataModule):
         enrich_chunks: further chunks, found with the question, that the answer rests on as well.
         pairs_per_round: pairs wanted of each round; a shortfall is reported.
         epochs_per_round: epochs that each round is trained for.
+        replay: pairs of older rounds that are trained on once more, as a share of pairs_per_round.
+        overlap: make what of the next round does not depend on the policy while this one trains,
+            where the teacher is a server.
         pairs_per_step: pairs in one optimiser step.
         tokens_per_micro_batch: padded tokens that one forward pass may hold; memory, not
             mathematics.
@@ -121,6 +125,8 @@ class PreferenceDataModule(LightningDataModule):
         enrich_chunks: int = 1,
         pairs_per_round: int = 32,
         epochs_per_round: int = 2,
+        replay: float = 0.0,
+        overlap: bool = True,
         pairs_per_step: int = 4,
         tokens_per_micro_batch: int = 2048,
         max_length: int = 512,
@@ -167,30 +173,7 @@ class PreferenceDataModule(LightningDataModule):
             pairs_per_round,
             f"at most topics x questions_per_topic ({draws * questions_per_topic})",
         )
-        require(
-            ask_about == "random" or isinstance(topics, int),
-            "data.ask_about",
-            ask_about,
-            "random where data.topics is a list",
-        )
-        require(
-            contexts == "neighbours" or chunks_per_context > 1,
-            "data.contexts",
-            contexts,
-            "neighbours where data.chunks_per_context is 1",
-        )
-        require(
-            rejected_choice == "random" or rejected_candidates > 1,
-            "data.rejected_choice",
-            rejected_choice,
-            "random where data.rejected_candidates is 1",
-        )
-        require(
-            judge is None or only_wrong or rejected_choice == "judged",
-            "data.judge",
-            judge,
-            "null where neither data.only_wrong nor data.rejected_choice: judged asks it",
-        )
+        require(isfinite(replay) and replay >= 0, "data.replay", replay, ">= 0")
         self.corpus = corpus
         self.run = Path(run)
         self.embedder = embedder
@@ -198,6 +181,8 @@ class PreferenceDataModule(LightningDataModule):
         self.chunk_overlap = chunk_overlap
         self.pairs_per_round = pairs_per_round
         self.epochs_per_round = epochs_per_round
+        self.replay = replay
+        self.overlap = overlap
         self.pairs_per_step = pairs_per_step
         self.tokens_per_micro_batch = tokens_per_micro_batch
         self.max_length = max_length
@@ -208,6 +193,7 @@ class PreferenceDataModule(LightningDataModule):
         self.generation_batch_size = generation_batch_size
         self.seed = seed
         self._rounds: Rounds | None = None
+        self._ahead: Ahead | None = None
         self.pair_settings = PairSettings(
             topics=topics,
             questions_per_topic=questions_per_topic,
@@ -364,6 +350,11 @@ class PreferenceDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and embed the corpus, split it, and keep it for the rounds."""
+        teacher = self.server_teacher
+        if teacher and self.overlap and self.pair_settings.ask_about != "uncertain":
+            self._ahead = Ahead(
+                lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
+            )
         for server in filter(None, (self.server_teacher, self.server_judge)):
             server.secret()  # where it is missing, an error before the work
         _, held = self.split
@@ -390,8 +381,10 @@ class PreferenceDataModule(LightningDataModule):
         rounds, epoch = self.rounds, self.trainer.current_epoch
         folder = rounds.folder(self.round)
         pairs = rounds.tokenized(self._round_pairs(self.round), folder, self._needs_reference)
+        again = round(self.replay * self.pairs_per_round)
+        older = rounds.older(self.round, again, self._needs_reference)
         return StepLoader(
-            pairs,
+            [*pairs, *older],
             partial(rounds.collator, draw=(self.round, epoch)),
             self.pairs_per_step,
             self.tokens_per_micro_batch,
@@ -399,15 +392,40 @@ class PreferenceDataModule(LightningDataModule):
             epoch,
         )
 
+    def on_train_batch_start(self) -> None:
+        """Begin the next round ahead, if there will be one; RegenerateRounds calls this.
+
+        At a step, not at the round's start: the evaluation that comes before it asks the embedder,
+        and there is one.
+        """
+        following = (self.round + 1) * self.epochs_per_round
+        if self._ahead and self._comes(following):
+            self._ahead.begin(self.round + 1)
+
     def on_train_epoch_end(self) -> None:
         """Make the next round where the next epoch begins one; RegenerateRounds calls this."""
         trainer = self.trainer
         assert trainer is not None
         following = trainer.current_epoch + 1
         stepped_out = 0 <= trainer.max_steps <= trainer.global_step
-        over = trainer.should_stop or stepped_out or following == trainer.max_epochs
-        if following % self.epochs_per_round == 0 and not over:
+        over = trainer.should_stop or stepped_out or not self._comes(following)
+        if over:
+            self.on_exception(None)
+        elif following % self.epochs_per_round == 0:
+            if self._ahead:
+                self._ahead.finish()
             self._round_pairs(following // self.epochs_per_round)
+
+    def on_exception(self, exception: BaseException | None) -> None:
+        """End what is being made ahead."""
+        if self._ahead:
+            self._ahead.abandon()
+
+    def _comes(self, epoch: int) -> bool:
+        """Whether there will be such an epoch, as far as is known."""
+        assert self.trainer is not None
+        most = self.trainer.max_epochs
+        return most is None or most < 0 or epoch < most
 
     def _round_pairs(self, index: int) -> list[PreferencePair]:
         assert self.trainer is not None

@@ -1,4 +1,6 @@
-"""Calls ``PreferenceDataModule.on_train_epoch_end``: Lightning gives data no such hook."""
+"""Calls the hooks of ``PreferenceDataModule`` that Lightning gives data no such of."""
+
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -14,6 +16,12 @@ class RegenerateRounds(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have Lightning ask for the data at every epoch: the next one may be another round."""
         trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Pass the hook on to data that have it."""
+        begin = getattr(trainer.datamodule, "on_train_batch_start", None)  # type: ignore[attr-defined]
+        if begin:
+            begin()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pass the hook on to data that have it."""

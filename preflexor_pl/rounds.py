@@ -5,6 +5,7 @@ runs/<name>/rounds/round-0000/   the pairs of a round, and the policy that they 
 """
 
 import json
+import random
 import shutil
 import tempfile
 from collections import Counter
@@ -19,6 +20,7 @@ from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
+from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.generator import Generator
@@ -120,6 +122,26 @@ class Rounds:
             wanted: how many pairs.
         """
         self._maker(self.settings).prepare(self.folder(index), self._order(index, wanted, 0))
+
+    def older(self, index: int, count: int, reference: bool) -> list[TokenizedPair]:
+        """Pairs of the rounds before ``index``, drawn by the run's seed, as ``tokenized``.
+
+        Args:
+            index: of the round that trains on them once more.
+            count: how many; all where there are not so many.
+            reference: whether the loss needs the reference's log-probs.
+        """
+        folders = [self.folder(number) for number in range(index)] if count else []
+        pairs = {folder: read_pairs(folder / "pairs.jsonl") for folder in folders}
+        known = [(folder, pair.id) for folder, some in pairs.items() for pair in some]
+        rng = random.Random(derive_seed(self.seed, index, "replay"))
+        drawn = set(rng.sample(known, min(count, len(known))))
+        return [
+            pair
+            for folder in sorted({folder for folder, _ in drawn})
+            for pair in self.tokenized(pairs[folder], folder, reference)
+            if (folder, pair.id) in drawn
+        ]
 
     def held_out(self, wanted: int) -> list[PreferencePair]:
         """Questions about the held-out documents; their rejected answers are fixed at round 0.

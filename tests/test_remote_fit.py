@@ -1,9 +1,15 @@
 """The training command with a teacher behind a server, from its first call to its exit code."""
 
 import json
+import signal
+import time
+from dataclasses import replace
 
 import pytest
 
+from preflexor_pl.core.errors import Stopped
+from preflexor_pl.module import PreferenceModule
+from preflexor_pl.rounds import Rounds
 from tests.pairs.bad_server import BadServer, good, status
 from tests.tiny import refused
 
@@ -74,3 +80,91 @@ def test_a_run_with_a_server_from_begin_to_end(served, tmp_path):
     assert made[0]["chosen"].endswith(
         "<|/thinking|>\n" + "Its crystals carry the load together with soft chains."
     )
+
+
+SMALL = (
+    "--data.held_out_questions=2",
+    "--data.rejected_sampling.min_new_tokens=4",
+    "--data.rejected_sampling.max_new_tokens=8",
+    "--data.epochs_per_round=1",
+    "--trainer.max_epochs=2",
+)
+
+
+SUBJECTS = ["silk", "nacre", "bone", "wood", "coral", "rubber", "glass", "paper", "tin", "copper"]
+VERBS = ["grow", "break", "bend", "melt", "conduct", "swell", "dissolve", "age"]
+
+
+def teach_by_seed(call):
+    """Questions that differ in what they mean."""
+    if "Write one question" in call.prompt:
+        what, does = SUBJECTS[call.seed % 10], VERBS[call.seed // 10 % 8]
+        return good(f"How and when does {what} {does} in seed {call.seed}?")
+    return good("Its crystals carry the load together with soft chains.")
+
+
+def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(
+    served, tmp_path, monkeypatch
+):
+    """With and without overlap: the same pairs; with it, the teacher's part is there in time."""
+    asked = []  # when a round is made, how many calls of it are on record
+    make = Rounds.make
+
+    def counted(self, index, *args):
+        calls = self.folder(index) / "calls.jsonl"
+        if not (self.folder(index) / "manifest.json").exists():
+            asked.append((index, len(calls.read_text().splitlines()) if calls.exists() else 0))
+        return make(self, index, *args)
+
+    monkeypatch.setattr(Rounds, "make", counted)
+    made = {}
+    for overlap in ("true", "false"):
+        with BadServer(teach_by_seed) as server:
+            run = f"--run={tmp_path / overlap}"
+            code, out, err = served(server, *SMALL, run, f"--data.overlap={overlap}")
+            assert (code, err) == (0, ""), err
+        assert ("hidden behind training" in out) == (overlap == "true")
+        rounds = tmp_path / overlap / "rounds"
+        made[overlap] = [
+            (rounds / f"round-000{n}" / name).read_bytes()
+            for n in (0, 1)
+            for name in ("pairs.jsonl", "plan.json", "manifest.json", "drops.jsonl")
+        ]
+        assert len({call.seed for call in server.calls}) == len(server.calls)
+    assert made["true"] == made["false"]
+    # 3 questions, of which one is spare; 2 blocks and an answer for each of 2 items
+    assert asked == [(0, 0), (1, 3 + 4 + 2), (0, 0), (1, 0)]
+
+
+def test_a_run_that_dies_while_the_next_round_is_made_ahead_keeps_what_was_said(
+    served, tmp_path, monkeypatch
+):
+    def slow_ahead(call):
+        seconds = 0.3 if len(list(tmp_path.rglob("round-0001"))) else 0
+        return replace(teach_by_seed(call), seconds=seconds)
+
+    step = PreferenceModule.training_step
+
+    def dies(self, *args):
+        step(self, *args)
+        calls = tmp_path / "dead/rounds/round-0001/calls.jsonl"
+        while not calls.exists() or not calls.read_text():
+            time.sleep(0.01)
+        raise Stopped(signal.SIGTERM)
+
+    with BadServer(slow_ahead) as server:
+        run = f"--run={tmp_path / 'dead'}"
+        two = "--data.teacher.server.in_flight=2"
+        with monkeypatch.context() as patch:
+            patch.setattr(PreferenceModule, "training_step", dies)
+            assert served(server, *SMALL, run, two)[0] == 143
+        known = (tmp_path / "dead/rounds/round-0001/calls.jsonl").read_text().splitlines()
+        before = len(server.calls)
+        assert 1 <= len(known) <= 4  # what was in flight was waited for; nothing more was begun
+        code, _, err = served(server, *SMALL, run, two)
+        assert (code, err) == (0, "")
+        assert len({call.seed for call in server.calls}) == len(server.calls) > before
+    with BadServer(teach_by_seed) as server:
+        assert served(server, *SMALL, f"--run={tmp_path / 'whole'}")[0] == 0
+    pairs = [tmp_path / run / "rounds/round-0001/pairs.jsonl" for run in ("dead", "whole")]
+    assert pairs[0].read_bytes() == pairs[1].read_bytes()

@@ -43,3 +43,22 @@ def test_cut_responses_and_unusable_pairs_are_counted(tmp_path, capsys):
 
 def test_a_question_is_a_prompt_without_its_trigger():
     assert question(PAIR) == "Why is silk tough?"
+
+
+def test_older_pairs_are_drawn_by_the_seed_from_all_rounds_before(tmp_path):
+    made = rounds()
+    made.run, made.seed = tmp_path, 3
+    for index in range(3):
+        folder = made.folder(index)
+        folder.mkdir(parents=True)
+        pairs = [replace(PAIR, id=f"{index:04d}-{n:04d}") for n in range(4)]
+        text = "".join(pair.to_json() + "\n" for pair in pairs)
+        (folder / "pairs.jsonl").write_text(text, encoding="utf-8")
+    first = [pair.id for pair in made.older(2, 5, False)]
+    assert len(set(first)) == len(first) == 5
+    assert {name[:4] for name in first} == {"0000", "0001"}
+    assert first == [pair.id for pair in made.older(2, 5, False)]
+    assert len(made.older(2, 99, False)) == 8
+    assert made.older(2, 0, False) == made.older(0, 5, False) == []
+    made.seed = 4
+    assert first != [pair.id for pair in made.older(2, 5, False)]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FIRST_WAIT = 1.0  # seconds before a second try; twice as long before each further one
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is asked by another command
+HEED = 0.1  # seconds between two looks whether to stop
 STRANGE = 8  # so many texts in a row that cannot be read: it is no such server
 
 
@@ -70,13 +71,26 @@ class Asking:
         """
         todo = iter(list(enumerate(requests)))
         async with anyio.create_task_group() as group:
-            for _ in range(min(self.source.settings.in_flight, len(requests))):
-                group.start_soon(self._work, todo)
+            group.start_soon(self._heed)
+            async with anyio.create_task_group() as workers:
+                for _ in range(min(self.source.settings.in_flight, len(requests))):
+                    workers.start_soon(self._work, todo)
+            group.cancel_scope.cancel()
         if self.failure:
             raise self.failure
 
+    async def _heed(self) -> None:
+        """Let it be over when the source is told to stop."""
+        while not self.source.stopping:
+            await anyio.sleep(HEED)
+        told = TeacherError(f"{self.source.key}: {self.source.name} was told to stop; {GOES_ON}")
+        self.failure = self.failure or told
+        self._over.set()
+
     async def _work(self, todo: Iterator[tuple[int, Request]]) -> None:
         for place, request in todo:
+            if self.source.stopping:
+                return
             try:
                 self.give((place, await self._text(request)))
             except TeacherError as error:

@@ -21,6 +21,7 @@ class RemoteGenerator:
     Attributes:
         budget: what of it is used up, by this object.
         strange: texts in a row that could not be read.
+        stopping: set from any thread, has no more calls begin; those in flight are waited for.
     """
 
     def __init__(self, settings: ServerSettings, key: str = "data.teacher.server") -> None:
@@ -28,6 +29,7 @@ class RemoteGenerator:
         self.key = key
         self.budget = Budget(settings, key)
         self.strange = 0
+        self.stopping = False
 
     @property
     def name(self) -> str:

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from preflexor_pl.core.settings import JudgeSettings, Sampling, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.settings import (
+    JudgeSettings,
+    Sampling,
+    TeacherSettings,
+    ThinkingSettings,
+    require,
+)
 
 AskAbout = Literal["random", "coverage", "uncertain"]
 Contexts = Literal["neighbours", "walk"]
@@ -31,6 +37,32 @@ class PairSettings:
     rejected_choice: RejectedChoice = "random"
     only_wrong: bool = False
     judge: JudgeSettings | None = None
+
+    def __post_init__(self) -> None:
+        require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
+        require(
+            self.ask_about == "random" or isinstance(self.topics, int),
+            *self._told("ask_about"),
+            "random where data.topics is a list",
+        )
+        require(
+            self.contexts == "neighbours" or self.chunks_per_context > 1,
+            *self._told("contexts"),
+            "neighbours where data.chunks_per_context is 1",
+        )
+        require(
+            self.rejected_choice == "random" or self.rejected_candidates > 1,
+            *self._told("rejected_choice"),
+            "random where data.rejected_candidates is 1",
+        )
+        require(
+            self.judge is None or self.needs_ruling,
+            *self._told("judge"),
+            "null where neither data.only_wrong nor data.rejected_choice: judged asks it",
+        )
+
+    def _told(self, name: str) -> tuple[str, object]:
+        return f"data.{name}", getattr(self, name)
 
     @property
     def needs_ruling(self) -> bool:

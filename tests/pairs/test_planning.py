@@ -1,0 +1,119 @@
+"""What a round asks about, on a line of six chunks whose neighbours are those beside them."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from preflexor_pl.pairs.planning import Past, plan
+from tests.scripted import scripted_settings
+
+LINE = "abcdef"
+
+
+@dataclass(frozen=True)
+class Named:
+    id: str
+
+
+class Line:
+    """``context`` gives the start and then what lies nearest on the line, left before right."""
+
+    def __init__(self):
+        self.walks = []
+
+    def context(self, k, seed, within, start, walk=False):
+        self.walks.append(walk)
+        start = start or "drawn"
+        if start == "drawn":
+            return [Named("drawn")]
+        near = sorted(within, key=lambda id: (abs(LINE.index(id) - LINE.index(start)), id))
+        return [Named(id) for id in near[:k]]
+
+    def search(self, text, k, within):
+        return [Named(text[0])] * k
+
+
+def starts(past=None, within=LINE, library=None, **settings):
+    values = {"topics": 4} | settings
+    items = plan(scripted_settings(**values), library or Line(), within, past or Past(), 3, 1)
+    return [item["chunk_ids"] for item in items]
+
+
+def test_random_draws_leave_the_start_to_their_own_seed():
+    assert starts() == [["drawn"]] * 4
+
+
+def test_coverage_takes_what_was_used_least_and_counts_its_own_draws():
+    past = Past(uses=Counter(a=2, b=1, c=2, d=1, e=1, f=1))
+    drawn = [ids[0] for ids in starts(past, ask_about="coverage", topics=6)]
+    # four have one use: they come first, once each; then all have two
+    assert set(drawn[:4]) == set("bdef")
+    assert drawn[4] != drawn[5]
+
+
+def test_coverage_counts_the_neighbours_of_a_draw_as_used():
+    contexts = starts(ask_about="coverage", topics=2, chunks_per_context=3)
+    assert len({id for ids in contexts for id in ids}) >= 5
+    assert not set(contexts[1][:1]) & set(contexts[0])
+
+
+def test_the_order_among_equals_is_the_seeds():
+    settings = scripted_settings(topics=6, ask_about="coverage")
+    orders = {
+        tuple(item["chunk_ids"][0] for item in plan(settings, Line(), LINE, Past(), seed, 1))
+        for seed in range(5)
+    }
+    assert len(orders) > 1
+
+
+def test_uncertain_asks_around_the_doubted_half_first_themselves_then_their_neighbours():
+    past = Past(doubted=("c", "f", "a", "b"))
+    drawn = [ids[0] for ids in starts(past, ask_about="uncertain", topics=6)]
+    assert drawn == ["c", "f", "b", "e", "d", "d"]
+
+
+def test_a_doubted_chunk_that_may_not_be_used_is_passed_over():
+    past = Past(doubted=("f", "a", "c"))
+    assert [ids[0] for ids in starts(past, "abc", ask_about="uncertain", topics=2)] == ["a", "b"]
+
+
+def test_without_margins_uncertain_is_random():
+    assert starts(ask_about="uncertain") == [["drawn"]] * 4
+
+
+def test_more_draws_than_there_are_doubts_and_neighbours_are_random():
+    past = Past(doubted=("a",))
+    assert starts(past, "ab", ask_about="uncertain", topics=3) == [["a"], ["b"], ["drawn"]]
+
+
+def test_topics_are_searched_and_a_walk_starts_at_the_nearest():
+    assert starts(topics=["a", "b"], chunks_per_context=2) == [["a", "a"], ["b", "b"]]
+    line = Line()
+    found = starts(topics=["c"], contexts="walk", chunks_per_context=2, library=line)
+    assert (found, line.walks) == ([["c", "b"]], [True])
+
+
+def test_every_item_has_its_own_id_and_a_topic_its_questions():
+    settings = scripted_settings(topics=["a", "b"], questions_per_topic=2)
+    items = plan(settings, Line(), LINE, Past(), 3, -1)
+    assert [(item["id"], item["topic"]) for item in items] == [
+        ("held-0000", "a"),
+        ("held-0001", "a"),
+        ("held-0002", "b"),
+        ("held-0003", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"topics": ["a"], "ask_about": "coverage"}, r"data\.ask_about.*random where data\.topics"),
+        ({"contexts": "walk"}, r"data\.contexts: got 'walk'.*chunks_per_context is 1"),
+        ({"rejected_choice": "closest"}, r"data\.rejected_choice.*rejected_candidates is 1"),
+        ({"rejected_candidates": 0}, r"data\.rejected_candidates: got 0, must be >= 1"),
+    ],
+)
+def test_settings_that_cannot_work_together_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        scripted_settings(**settings)
