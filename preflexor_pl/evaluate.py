@@ -85,6 +85,11 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--no_facts", action="store_true", help="leave them out")
     add("--items", type=int, default=0, help="asked in writing of each stratum of facts; 0: all")
     add("--judge", metavar="MODEL", help="who judges; default: the base of the first model")
+    add(
+        "--key_env",
+        metavar="NAME",
+        help="variable that holds the judge's key, where it is MODEL@http://HOST/v1",
+    )
     add("--no_judge", action="store_true", help="leave the judge out")
     add("--embedder", help="a sentence-transformers model; default: the first run's")
     add("--max_new_tokens", type=int, default=320, help="of a response")
@@ -146,6 +151,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     from preflexor_pl.evaluation.facts import by_stratum, read_items
     from preflexor_pl.measuring import Task
     from preflexor_pl.pairs.pair import read_pairs
+    from preflexor_pl.pairs.remote import named_server
     from preflexor_pl.reasoning.settings import ReasoningSettings
     from preflexor_pl.speakers import describe
 
@@ -154,7 +160,8 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     if not models:
         raise ConfigError("give one model besides base: its base is measured with it")
     first = models[0]
-    others = (options.judge or BASE, first.base)
+    behind = named_server(options.judge or "", "--judge", options.key_env)
+    others = (BASE if behind else options.judge or BASE, first.base)
     for known in (*models, *(describe(name) for name in others if name != BASE)):
         _require(known)
     pairs_file = options.pairs or (first.run / "held_out/pairs.jsonl" if first.run else None)
@@ -253,11 +260,11 @@ def _judge(
     from preflexor_pl.evaluation.judging import judged
     from preflexor_pl.measuring import taught_answers
     from preflexor_pl.pairs.judge import Judge
-    from preflexor_pl.speakers import load_speaker
+    from preflexor_pl.speakers import load_reader
 
     name = measured[0].name if options.judge in (None, BASE) else options.judge
-    speaker = load_speaker(name, options.dtype, key="--judge")
-    judge = Judge(speaker.reader(options.batch_size), options.seed)
+    reader = load_reader(name, options.batch_size, options.dtype, "--judge", options.key_env)
+    judge = Judge(reader, options.seed)
     taught = taught_answers(task.pairs)
     wrong = [(i.question, i.answer, i.distractors[0]) for i in task.items.get("control", ())]
     return judged(judge, task.questions, taught, wrong, measured, options.seed)

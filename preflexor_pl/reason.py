@@ -81,6 +81,11 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     )
     add("--critic", metavar="MODEL", help="who criticises; default: the model's base")
     add("--judge", metavar="MODEL", help="who keeps the best answer, in both orders; or: critic")
+    add(
+        "--key_env",
+        metavar="NAME",
+        help="variable that holds the key, where one of them is MODEL@http://HOST/v1",
+    )
     add("--context", type=int, default=0, metavar="K", help="chunks retrieved from the run's graph")
     add("--no_integrate", action="store_true", help="end with the best answer as it is")
     add("--keep_going", action="store_true", help="do not stop where nothing changes or gets worse")
@@ -129,8 +134,17 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
     settings = _settings(options)  # refused before anything loads
     from preflexor_pl.pairs.judge import Judge
     from preflexor_pl.reasoning import Reasoner
-    from preflexor_pl.speakers import describe, load_speaker
+    from preflexor_pl.speakers import describe, load_reader, load_speaker
 
+    size, key_env = options.batch_size, options.key_env
+    named = {"critic": options.critic, "judge": options.judge}
+    if options.judge == "critic":
+        named.pop("judge")
+    others = {
+        name: load_reader(given, size, options.dtype, f"--{name}", key_env)
+        for name, given in named.items()
+        if given
+    }
     library = describe(options.model).library() if settings.chunks else None
     speaker = load_speaker(options.model, options.dtype)
     known = speaker.known
@@ -142,19 +156,12 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
         system_prompt=system,
         trigger=speaker.thinks,
     )
-    size = options.batch_size
-    if options.critic:
-        critic = load_speaker(options.critic, options.dtype, key="--critic").reader(size)
-    else:
-        critic = speaker.base(size)
+    critic = others.get("critic") or speaker.base(size)
     if not options.critic and not speaker.has_base:
         say(f"{options.model} comes without its base: it is its own critic (--critic MODEL)")
     judge = None
     if options.judge:
-        judged = critic
-        if options.judge != "critic":
-            judged = load_speaker(options.judge, options.dtype, key="--judge").reader(size)
-        judge = Judge(judged, options.seed)
+        judge = Judge(others.get("judge", critic), options.seed)
     return Reasoner(speaker.generator(size), critic, settings, judge, library)
 
 

@@ -13,6 +13,8 @@ import torch
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.export_card import TRAINED_FOR, at, config_of, trained_for
+from preflexor_pl.pairs.generator import Generator
+from preflexor_pl.pairs.remote import named_server
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model
@@ -181,3 +183,22 @@ def load_speaker(
         known, reflects=bool(at(asked, "reflects")), system_prompt=at(asked, "system_prompt")
     )
     return Speaker(known, model, thinks=model.markers.think_start not in model.new_ids)
+
+
+def load_reader(
+    name: str, batch_size: int, dtype: str, key: str, api_key_env: str | None
+) -> Generator:
+    """Who criticises or judges: a model by its name, or one behind a server.
+
+    Args:
+        name: as for :func:`describe`, or ``MODEL@http://HOST/v1``.
+        batch_size: texts made together.
+        dtype: of its weights: auto, float32 or bfloat16.
+        key: the option to name in an error.
+        api_key_env: the environment variable that holds a server's key; None sends none.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    server = named_server(name, key, api_key_env)
+    return server or load_speaker(name, dtype, key=key).reader(batch_size)

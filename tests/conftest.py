@@ -79,3 +79,17 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
 
     train.ok = (tmp_path / "ok.yaml").read_text()
     return train
+
+
+@pytest.fixture
+def served(train, monkeypatch):
+    """``served(server, *args)`` trains with that server as the teacher, its key in a variable."""
+    monkeypatch.setattr("preflexor_pl.pairs.in_flight.FIRST_WAIT", 0.01)
+
+    def served(server, *args):
+        values = {"base_url": server.url, "model": "m", "api_key_env": "TEACHER_KEY"}
+        given = [a for k, v in values.items() for a in (f"--data.teacher.server.{k}", v)]
+        return train(*given, "--data.topics=8", "--data.pairs_per_round=2", *args)
+
+    monkeypatch.setenv("TEACHER_KEY", "sk-live-0123456789abcdefghij")
+    return served

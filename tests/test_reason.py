@@ -11,6 +11,7 @@ from preflexor_pl import entry, reason
 from preflexor_pl.batches.show import inert
 from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.policy.generation import LocalGenerator
+from tests.pairs.bad_server import BadServer, good
 from tests.policy.test_adapters import disturb
 from tests.runs import TEXTS, Letters, leave_graph, leave_run
 from tests.tiny import tiny_policy
@@ -207,6 +208,22 @@ def test_another_critic(think, run, tmp_path, model_folder):
     [own] = think("Why?", "--iterations", "1")
     assert feedback["text"] not in [step["text"] for step in own["steps"]]
     assert trace["steps"][0]["text"] == own["steps"][0]["text"]
+
+
+def test_a_critic_behind_a_server(think, monkeypatch):
+    monkeypatch.setenv("CRITIC_KEY", "sk-critic")
+    with BadServer(
+        lambda call: good(f"It leaves out part {len(call.body['messages'])}.")
+    ) as server:
+        behind = ["--critic", f"m/8b@{server.url}", "--key_env", "CRITIC_KEY"]
+        [trace] = think("Why?", *behind, "--judge", "critic", "--iterations", "1")
+    by = {step["kind"]: step["by"] for step in trace["steps"]}
+    assert by["feedback"] == by["rewrite"] == by["compare"] == "m/8b at 127.0.0.1"
+    assert {call.body["model"] for call in server.calls} == {"m/8b"}
+    assert {call.headers["authorization"] for call in server.calls} == {"Bearer sk-critic"}
+    asked = [step for step in trace["steps"] if step["by"] == "m/8b at 127.0.0.1"]
+    orders = {"compare": 2}  # a comparison is asked in both
+    assert len(server.calls) == sum(orders.get(step["kind"], 1) for step in asked)
 
 
 def test_a_thinking_prefix_begins_the_first_thinking_and_no_other(call, think, run, asked):

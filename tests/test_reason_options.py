@@ -87,6 +87,27 @@ def test_an_unknown_helper_is_named_by_its_option(call, run, option):
     )
 
 
+@pytest.mark.parametrize(
+    ("server", "named"),
+    [
+        ("m@http://", "base_url"),
+        ("m@http://u:secret@host/v1", "base_url"),
+        ("@http://host/v1", "model"),
+        ("m@http://host/v1", "NO_SUCH_KEY"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_refused_before_a_model_loads(
+    call, run, server, named, monkeypatch
+):
+    monkeypatch.setattr(
+        "transformers.AutoModelForCausalLM.from_pretrained",
+        lambda *args, **options: pytest.fail("a model was loaded"),
+    )
+    done = call("Why?", "--run", run, "--judge", server, "--key_env", "NO_SUCH_KEY", *SHORT)
+    refused(done, 2, "--judge", named)
+    assert "secret" not in done[2]
+
+
 def test_a_question_that_is_too_long(call, run):
     done = call("Why " * 1500, "--run", run, *SHORT)
     refused(done, 2, "1 of 1 questions are longer than the model can read", "shorten them")

@@ -5,29 +5,13 @@ import signal
 import time
 from dataclasses import replace
 
-import pytest
-
 from preflexor_pl.core.errors import Stopped
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.rounds import Rounds
-from tests.pairs.bad_server import BadServer, good, status
+from tests.pairs.bad_server import BadServer, good, status, teach_by_seed
 from tests.tiny import refused
 
 KEY = "sk-live-0123456789abcdefghij"
-
-
-@pytest.fixture
-def served(train, monkeypatch):
-    """``served(server, *args)`` trains with that server as the teacher."""
-    monkeypatch.setattr("preflexor_pl.pairs.in_flight.FIRST_WAIT", 0.01)
-    monkeypatch.setenv("TEACHER_KEY", KEY)
-
-    def served(server, *args):
-        values = {"base_url": server.url, "model": "m", "api_key_env": "TEACHER_KEY"}
-        given = [a for k, v in values.items() for a in (f"--data.teacher.server.{k}", v)]
-        return train(*given, "--data.topics=8", "--data.pairs_per_round=2", *args)
-
-    return served
 
 
 def test_a_refused_key_ends_with_4_and_is_on_no_disk(served, tmp_path):
@@ -89,18 +73,6 @@ SMALL = (
     "--data.epochs_per_round=1",
     "--trainer.max_epochs=2",
 )
-
-
-SUBJECTS = ["silk", "nacre", "bone", "wood", "coral", "rubber", "glass", "paper", "tin", "copper"]
-VERBS = ["grow", "break", "bend", "melt", "conduct", "swell", "dissolve", "age"]
-
-
-def teach_by_seed(call):
-    """Questions that differ in what they mean."""
-    if "Write one question" in call.prompt:
-        what, does = SUBJECTS[call.seed % 10], VERBS[call.seed // 10 % 8]
-        return good(f"How and when does {what} {does} in seed {call.seed}?")
-    return good("Its crystals carry the load together with soft chains.")
 
 
 def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(

@@ -1,5 +1,6 @@
 """A teacher behind HTTP: any server that speaks the OpenAI chat API, as a Generator."""
 
+import re
 from collections.abc import Sequence
 from queue import SimpleQueue
 
@@ -105,3 +106,27 @@ class RemoteGenerator:
             while (one := arrived.get()) is not None:
                 keep(*one)
             asking.result()
+
+
+def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteGenerator | None:
+    """The model behind a server that ``MODEL@http://HOST/v1`` names; None for another kind of name.
+
+    Args:
+        name: of a model.
+        key: the option to name in an error.
+        api_key_env: the environment variable that holds the server's key; None sends none.
+
+    Raises:
+        ConfigError: the address is none, or the variable holds no key.
+    """
+    found = re.fullmatch("(.*?)@(https?://.*)", name)
+    if not found:
+        return None
+    model, url = found.groups()
+    try:
+        server = RemoteGenerator(ServerSettings(url, model, api_key_env), key)
+    except ValueError as error:
+        told = str(error).removeprefix("data.teacher.server.")
+        raise ConfigError(f"{key}: {told} (MODEL@http://HOST:PORT/v1)") from error
+    server.secret()
+    return server

@@ -22,6 +22,10 @@ from preflexor_pl.pairs.remote import RemoteGenerator
 GOOD = Completion("It is tough.", "stop", 3)  # what a good answer is read as
 
 
+SUBJECTS = ["silk", "nacre", "bone", "wood", "coral", "rubber", "glass", "paper", "tin", "copper"]
+VERBS = ["grow", "break", "bend", "melt", "conduct", "swell", "dissolve", "age"]
+
+
 @dataclass(frozen=True)
 class Call:
     """One request: its number, from 0, its JSON, its headers in lower case, and when it came."""
@@ -71,6 +75,14 @@ def status(code: int, text: str = "", error: str = "", **headers: str) -> Answer
     """An error with a JSON body; in the headers' names ``_`` stands for ``-``."""
     body = json.dumps({"error": {"message": text, "code": error}}).encode()
     return Answer(body, code, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def teach_by_seed(call):
+    """Questions that differ in what they mean."""
+    if "Write one question" in call.prompt:
+        what, does = SUBJECTS[call.seed % 10], VERBS[call.seed // 10 % 8]
+        return good(f"How and when does {what} {does} in seed {call.seed}?")
+    return good("Its crystals carry the load together with soft chains.")
 
 
 class BadServer:
