@@ -24,7 +24,7 @@ SECOND = replace(
     prompt="why is  SILK tough? Use <|thinking|>.",
     chosen="<|thinking|>\nOne two\nthree four.\n<|/thinking|>\nYes.",
     rejected="<|thinking|>\n<|/thinking|>\nNo, not at…",
-    chunk_ids=["silk.md#1", "notes.jsonl#3#0"],
+    chunk_ids=["silk.md#1", "notes.jsonl#3#0", "notes.jsonl#4#0"],
     rejected_source="teacher",
     finish_reason="length",
 )
@@ -97,9 +97,9 @@ def test_the_numbers_of_three_pairs(run, call):
     tables = [line for line in lines if line.startswith("|") and "--" not in line]
     assert tables == [
         "| round | pairs | wanted | documents | chunks | rejected that think, % |",
-        "| 0 | 2 | 3 | 2 | 3 | 50 |",  # silk.md, and row 3 of notes.jsonl
+        "| 0 | 2 | 3 | 3 | 4 | 50 |",  # silk.md, and rows 3 and 4 of notes.jsonl
         "| 1 | 1 | 1 | 1 | 1 | 0 |",
-        "| all | 3 | 4 | 3 | 4 | 33 |",
+        "| all | 3 | 4 | 4 | 5 | 33 |",
         "| mean words of | question | thinking | reflection | answer | rejected, all of it |",
         "| 0 | 4.0 | 3.0 | | 1.5 | 2.0 |",  # (2 + 4) / 2, (2 + 1) / 2, (1 + 3) / 2
         "| 1 | 2.0 | 3.0 | 6.0 | 3.0 | 4.0 |",
@@ -137,8 +137,8 @@ def test_files_of_pairs_have_a_manifest_or_none(run, call, tmp_path):
     assert lines[1] == "file 1: own.jsonl"
     assert lines[2].endswith("runs/mine/rounds/round-0000/pairs.jsonl")
     assert "| 1 | 2 | | 2 | 3 | 0 |" in lines
-    assert "| 2 | 2 | 3 | 2 | 3 | 50 |" in lines
-    assert "| all | 4 | | 3 | 4 | 25 |" in lines  # not all files say how many were wanted
+    assert "| 2 | 2 | 3 | 3 | 4 | 50 |" in lines
+    assert "| all | 4 | | 4 | 5 | 25 |" in lines  # not all files say how many were wanted
     assert "| dropped: answer_empty | 1 | 0, 1 |" in lines
     assert lines[-1] == "2 of 4 questions repeat an earlier one"
 
