@@ -26,8 +26,8 @@ from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.evaluation.held_out import Answered, judge_form, preferences
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+from preflexor_pl.pairs.pair import question
 from preflexor_pl.regenerate import RegenerateRounds
-from preflexor_pl.rounds import question
 from preflexor_pl.stopping import StopOnSignal
 
 __all__ = [

@@ -6,15 +6,13 @@ read back from disk, gives the logits of the unmerged adapters.
 """
 
 import argparse
-import contextlib
-import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preflexor_pl.core.errors import ConfigError, NumericalError, ResourceError
+from preflexor_pl.core.errors import ConfigError, NumericalError
+from preflexor_pl.core.files import replaced_folder
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
 from preflexor_pl.core.progress import say
@@ -116,7 +114,7 @@ def export(
     _require_free(out, overwrite)
     try:
         lineage = _lineage(run)
-        with _made(out) as part, quiet_loading():
+        with replaced_folder(out) as part, quiet_loading():
             tokenizer, told = _write(lineage, chosen, part)
             size = sum(file.stat().st_size for file in part.iterdir()) / 1e9
             card = model_card(tokenizer, lineage, _name(chosen), repo_id or out.as_posix())
@@ -135,26 +133,6 @@ def _require_free(out: Path, overwrite: bool) -> None:
         raise ConfigError(f"--out: {out} holds something else: give a folder that is not there")
     if not overwrite:
         raise ConfigError(f"--out: {out} holds an older export: add --overwrite to replace it")
-
-
-@contextlib.contextmanager
-def _made(out: Path) -> Iterator[Path]:
-    """A folder to write to that takes the place of ``out`` when the block ends well."""
-    from safetensors import SafetensorError
-
-    place = out.resolve()
-    part = place.with_name(f".{place.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(part, place)
-    except SafetensorError as error:
-        raise ResourceError(f"cannot write {out}: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _lineage(run: Path) -> "list[Start]":

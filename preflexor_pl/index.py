@@ -8,7 +8,7 @@ embedded before are not embedded again. No policy is needed, nor Lightning; with
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,11 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
 )
+from preflexor_pl.core.tables import shown, table
 from preflexor_pl.entry import Parser, guarded, quiet_libraries
 
 if TYPE_CHECKING:
     from preflexor_pl.corpus.library import Library
-
-MAX_EXAMPLE = 48  # letters of a path
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def main(args: Sequence[str]) -> int:
             )
     finally:
         folder.release()
-    say(table(library))
+    say(report(library))
     say(f"Graph in {task.graph}")
     return 0
 
@@ -155,39 +154,23 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def table(library: "Library") -> str:
+def report(library: "Library") -> str:
     """What was read, of which type, and what was skipped, for which reason, as Markdown."""
     from preflexor_pl.corpus.records import suffix_of
 
     read = Counter(suffix_of(id) for id in library.documents)
     cut = Counter(suffix_of(chunk.document) for chunk in library.chunks.values())
     kinds = [(kind, read[kind], cut[kind]) for kind in sorted(read)]
-    lines = _rows(("read", "documents", "chunks"), [*kinds, ("all", read.total(), cut.total())])
+    lines = table(("read", "documents", "chunks"), [*kinds, ("all", read.total(), cut.total())])
     reasons = Counter(skipped.reason for skipped in library.skipped)
     first = {skipped.reason: skipped.path for skipped in reversed(library.skipped)}
     if reasons:
-        skips = [(reason, count, _shown(first[reason])) for reason, count in reasons.most_common()]
-        lines += ["", *_rows(("skipped", "how many", "the first"), skips)]
+        skips = [(reason, count, shown(first[reason])) for reason, count in reasons.most_common()]
+        lines += ["", *table(("skipped", "how many", "the first"), skips)]
     vectors = cut.total() + reasons["bad vector"]
     kept = vectors - library.embedded
     lines += ["", f"{library.embedded} chunks embedded now, {kept} from cache"]
     return "\n".join(lines)
-
-
-def _rows(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-
-
-def _shown(path: str) -> str:
-    """A path of others' making, for a terminal."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in path).replace("|", "/")
-    return text if len(text) <= MAX_EXAMPLE else f"…{text[1 - MAX_EXAMPLE :]}"
 
 
 if __name__ == "__main__":

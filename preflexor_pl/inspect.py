@@ -26,15 +26,14 @@ from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.pairs.journal import complete_rounds, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.policy.adapters import load_adapter
 from preflexor_pl.policy.load import find_model
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.start import read_start
-from preflexor_pl.rounds import round_folder
 
-ROUND_FILES = "rounds/round-[0-9][0-9][0-9][0-9]/manifest.json"
 EXCERPT = 160  # letters of an answer that differs
 
 
@@ -119,12 +118,7 @@ def _asked_for(
 
 def _round(run: Path, index: int | None) -> int:
     """A complete round of the run, the newest where ``index`` is None."""
-    made = sorted(int(path.parent.name[6:]) for path in run.glob(ROUND_FILES))
-    if not made:
-        raise ConfigError(f"{run} has no complete round yet: run fit first, or give --pairs FILE")
-    if index is not None and index not in made:
-        raise ConfigError(f"{run} has no round {index}: its complete rounds are {made}")
-    return made[-1] if index is None else index
+    return complete_rounds(run, None if index is None else [index])[-1]
 
 
 def _read(path: Path) -> list[PreferencePair]:

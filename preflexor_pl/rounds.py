@@ -18,15 +18,14 @@ from preflexor_pl.batches.collate import PairCollator, TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.generator import Generator
-from preflexor_pl.pairs.journal import without_calls
+from preflexor_pl.pairs.journal import round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
-from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
 from preflexor_pl.pairs.planning import Past
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.policy.generation import LocalGenerator
@@ -268,13 +267,3 @@ class Rounds:
         if judge is None:
             return SharedWords()
         return AskedJudge(judge, self.judge or self.teacher, self.special_strings)
-
-
-def round_folder(run: Path, index: int) -> Path:
-    """Where the files of a run's round are."""
-    return run / "rounds" / f"round-{index:04d}"
-
-
-def question(pair: PreferencePair) -> str:
-    """The question of a pair, without its trigger."""
-    return pair.prompt.removesuffix(TRIGGER)

@@ -22,7 +22,7 @@ from preflexor_pl.batches.thinking import MaskThinking
 from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.rounds import round_folder
+from preflexor_pl.pairs.journal import round_folder
 from tests.scripted import SUBJECTS, Scripted
 from tests.tiny import HEAD, PAIR, refused
 

@@ -15,10 +15,10 @@ from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.generator import Request
-from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.pair import question, read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
-from preflexor_pl.rounds import question, round_folder
 from tests.scripted import SUBJECTS, Scripted, scripted_settings
 from tests.tiny import tiny_policy
 

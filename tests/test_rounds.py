@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.rounds import Rounds, question
+from preflexor_pl.rounds import Rounds
 from tests.tiny import PAIR
 
 
@@ -39,10 +39,6 @@ def test_cut_responses_and_unusable_pairs_are_counted(tmp_path, capsys):
     made = rounds("x").tokenized([PAIR, replace(PAIR, id="fine"), PAIR], tmp_path, False)
     assert [pair.id for pair in made] == ["fine"]
     assert "2 responses cut to data.max_length, 2 pairs unusable" in capsys.readouterr().out
-
-
-def test_a_question_is_a_prompt_without_its_trigger():
-    assert question(PAIR) == "Why is silk tough?"
 
 
 def test_older_pairs_are_drawn_by_the_seed_from_all_rounds_before(tmp_path):

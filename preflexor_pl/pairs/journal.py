@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,27 @@ class Journal:
             **facts,
         }
         write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def round_folder(run: Path, index: int) -> Path:
+    """Where the files of a run's round are."""
+    return run / "rounds" / f"round-{index:04d}"
+
+
+def complete_rounds(run: Path, asked: Collection[int] | None = None) -> list[int]:
+    """The complete rounds of a run, in their order; ``asked``: of these alone.
+
+    Raises:
+        ConfigError: there is none, or one that is asked for is not complete.
+    """
+    found = run.glob("rounds/round-[0-9][0-9][0-9][0-9]/manifest.json")
+    made = sorted(int(path.parent.name[6:]) for path in found)
+    if not made:
+        raise ConfigError(f"{run} has no complete round yet: run fit first, or give --pairs FILE")
+    for index in made if asked is None else asked:
+        if index not in made:
+            raise ConfigError(f"{run} has no round {index}: its complete rounds are {made}")
+    return made if asked is None else sorted(set(asked))
 
 
 def without_calls(calls: Path, beginning: str, to: Path) -> None:

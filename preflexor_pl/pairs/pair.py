@@ -3,8 +3,10 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_origin
 
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.markers import TRIGGER
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,29 @@ def read_pairs(path: Path) -> list[PreferencePair]:
         try:
             record = json.loads(line)
             pair = PreferencePair(**{name: record[name] for name in names})
-            for text in (pair.id, pair.prompt, pair.chosen, pair.rejected):
-                text.encode()  # a number has no encode, half a surrogate pair has no bytes
-            pair.round + pair.seed + pair.policy_step  # a text cannot be added to a number
+            _require_types(pair)
             pairs.append(pair)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise CorpusError(f"{path}:{number} is not a preference pair ({error!r})") from error
     return pairs
+
+
+def _require_types(pair: PreferencePair) -> None:
+    for field in fields(pair):
+        value = getattr(pair, field.name)
+        if type(value) is not (get_origin(field.type) or field.type):
+            raise TypeError(f"{field.name}: a {type(value).__name__}")
+        if isinstance(value, int):
+            value.to_bytes(8, signed=True)  # no table has a column of more than 64 bits
+        for text in value if isinstance(value, list) else [str(value)]:
+            str.encode(text)  # a number has no encode, half a surrogate pair has no bytes
+
+
+def question(pair: PreferencePair) -> str:
+    """The question of a pair, without its trigger."""
+    return pair.prompt.removesuffix(TRIGGER)
+
+
+def question_key(text: str) -> str:
+    """The same for questions that differ in nothing but case and spaces."""
+    return " ".join(text.lower().split())

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from preflexor_pl.pairs.pair import question_key
+
 SAME = 0.95  # cosine of two questions that ask for the same thing
 
 Vectors = NDArray[np.float32]
@@ -21,7 +23,7 @@ class Asked:
     def __init__(
         self, questions: Sequence[str], embed: Callable[[list[str]], Vectors] | None
     ) -> None:
-        self._keys = {_key(question) for question in questions}
+        self._keys = {question_key(question) for question in questions}
         self._embed = embed
         self._vectors: Vectors | None = None
         if embed and questions:
@@ -29,9 +31,9 @@ class Asked:
 
     def add(self, question: str) -> bool:
         """Whether a question is new; from now on it is not."""
-        if _key(question) in self._keys:
+        if question_key(question) in self._keys:
             return False
-        self._keys.add(_key(question))
+        self._keys.add(question_key(question))
         if self._embed is None:
             return True
         vector = _unit(self._embed([question]))
@@ -40,10 +42,6 @@ class Asked:
             return False
         self._vectors = vector if known is None else np.concatenate([known, vector])
         return True
-
-
-def _key(question: str) -> str:
-    return " ".join(question.lower().split())
 
 
 def _unit(vectors: Vectors) -> Vectors:

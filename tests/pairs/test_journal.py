@@ -5,7 +5,12 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.pairs.generator import Completion, Request
-from preflexor_pl.pairs.journal import Journal, write_atomically
+from preflexor_pl.pairs.journal import (
+    Journal,
+    complete_rounds,
+    round_folder,
+    write_atomically,
+)
 from tests.tiny import PAIR
 
 ASK, OTHER = Request("Why?", seed=1), Request("Why?", seed=2)
@@ -88,3 +93,15 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "new \ud800")
     assert path.read_text() == "old"
+
+
+def test_a_round_is_complete_with_its_manifest(tmp_path):
+    with pytest.raises(ConfigError, match=r"no complete round yet: run fit first"):
+        complete_rounds(tmp_path)
+    for index in (10, 2, 0, 1):
+        Journal(round_folder(tmp_path, index)).finish([PAIR], [], {})
+    (round_folder(tmp_path, 1) / "manifest.json").unlink()
+    assert complete_rounds(tmp_path) == [0, 2, 10]
+    assert complete_rounds(tmp_path, [10, 0, 10]) == [0, 10]
+    with pytest.raises(ConfigError, match=r"no round 1: its complete rounds are \[0, 2, 10\]"):
+        complete_rounds(tmp_path, [0, 1])

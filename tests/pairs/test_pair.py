@@ -1,10 +1,10 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.pair import question, question_key, read_pairs
 from tests.tiny import PAIR
 
 
@@ -26,10 +26,21 @@ def test_line_separators_inside_a_text_end_no_line(tmp_path, separator):
 
 NO_NUMBER = PAIR.to_json().replace('"round": 0', '"round": "0"')
 NOT_TEXT = PAIR.to_json().replace('"Because."', "5"), PAIR.to_json().replace("Beca", r"\ud800")
+OTHER_TYPES = [
+    json.dumps(asdict(PAIR) | {name: value})
+    for name, value in [
+        *(("topic", None), ("teacher", 1), ("finish_reason", ["stop"])),
+        *(("chunk_ids", None), ("chunk_ids", "silk.md#0"), ("chunk_ids", [1])),
+        *(("chunk_ids", ["\ud800"]), ("seed", 2**63), ("round", 0.5), ("policy_step", True)),
+    ]
+]
+DEEP = "[" * 100_000
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", "{}", '"text"', '{"id": "0000-0001"}', *NOT_TEXT, NO_NUMBER]
+    "line",
+    ["{", "[]", "{}", '"text"', '{"id": "0000-0001"}', *NOT_TEXT, NO_NUMBER, *OTHER_TYPES, DEEP],
+    ids=lambda line: line[:9],
 )
 def test_a_line_that_is_no_pair_is_named(tmp_path, line):
     path = tmp_path / "pairs.jsonl"
@@ -47,3 +58,12 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
     (tmp_path / "pairs.jsonl").write_bytes("Faß".encode("latin-1"))
     with pytest.raises(CorpusError, match=r"pairs\.jsonl is not UTF-8"):
         read_pairs(tmp_path / "pairs.jsonl")
+
+
+def test_a_question_is_a_prompt_without_its_trigger():
+    assert question(PAIR) == "Why is silk tough?"
+
+
+def test_questions_are_the_same_whatever_their_case_and_spaces():
+    assert question_key(" Why  is\nSILK tough?") == question_key("Why is silk tough?")
+    assert question_key("Why is silk tough?") != question_key("Why is silk rough?")

@@ -1,0 +1,220 @@
+"""What a run's pairs are, and their export: ``python -m preflexor_pl.dataset runs/orpo``.
+
+With ``--out`` they go to a file or a folder that other preference trainers read, text as it is in
+the run: nothing is cut, masked or put into a chat template. Nothing is read but the run's files.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preflexor_pl.core.config_files import read_config
+from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.files import replaced, replaced_folder
+from preflexor_pl.core.progress import say
+from preflexor_pl.core.tables import shown
+from preflexor_pl.dataset_summary import Part, summary
+from preflexor_pl.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.pairs.journal import complete_rounds, round_folder
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMNS = "prompt", "chosen", "rejected"
+FILES = ".jsonl", ".parquet"
+NOT_WRITTEN = ".json", ".csv", ".arrow", ".txt", ".gz", ".zip", ".zst"  # no names for a folder
+OF_A_FOLDER = "dataset_info.json", "state.json"
+MAX_PATH = 80  # letters
+
+
+def main(args: Sequence[str]) -> int:
+    """Print the summary or write the export, and return the exit code."""
+    options = _parsed(args)
+    files = _files(options)
+    if options.out:
+        _require_free(options.out, list(files.values()), options.overwrite)
+    system = _system_prompt(options.run) if options.conversational else None
+    parts = [_part(name, path) for name, path in files.items()]
+    pairs = [pair for part in parts for pair in part.pairs]
+    told = f"{len(pairs)} pairs of {_told(options, files)}"
+    if options.out:
+        write(_rows(pairs, options.all_columns, options.conversational, system), options.out)
+        turn = "with" if system else "without"
+        form = f", as messages {turn} a system turn" if options.conversational else ""
+        say(f"{options.out}: {told}{form}")
+    else:
+        say(f"{options.run}: {told}" if options.run else told)
+        for name, path in files.items() if options.pairs else ():
+            say(f"  file {name}: {shown(str(path), MAX_PATH)}")
+        say("\n" + summary(parts, "file" if options.pairs else "round"))
+    return 0
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("dataset", "Say what a run's pairs are, or export them with --out.")
+    add = parser.add_argument
+    add("run", nargs="?", type=Path, metavar="RUN", help="the folder of a run")
+    add("--pairs", nargs="+", type=Path, metavar="FILE", help="these files in place of a run's")
+    add("--rounds", nargs="+", type=int, metavar="N", help="default: all that are complete")
+    add("--held_out", action="store_true", help="the held-out pairs in place of the rounds'")
+    add(
+        "--out", type=Path, help="FILE.jsonl, FILE.parquet, or a folder for datasets.load_from_disk"
+    )
+    add("--all_columns", action="store_true", help="with id, round, topic, chunk_ids, ...")
+    add("--conversational", action="store_true", help="as lists of messages with role and content")
+    add("--overwrite", action="store_true", help="replace an older export")
+    options = parser.parse_args(args)
+    if bool(options.run) == bool(options.pairs):
+        parser.error("give either RUN or --pairs FILE")
+    if bool(options.rounds) + options.held_out + bool(options.pairs) > 1:
+        parser.error("give one of --pairs, --rounds and --held_out")
+    for name in ("all_columns", "conversational", "overwrite"):
+        if getattr(options, name) and not options.out:
+            parser.error(f"--{name} is of no use without --out")
+    return options
+
+
+# What is read
+
+
+def _files(options: argparse.Namespace) -> dict[str, Path]:
+    """Names of parts and the files that hold their pairs."""
+    run = options.run
+    if options.pairs:
+        for path in options.pairs:
+            if not path.is_file():
+                raise ConfigError(f"--pairs: {path} is no file")
+        return {str(number): path for number, path in enumerate(options.pairs, 1)}
+    if not run.is_dir():
+        raise ConfigError(f"{run} is no folder: give the folder of a run, or --pairs FILE")
+    if options.held_out:
+        if not (run / "held_out/manifest.json").is_file():
+            raise ConfigError(f"{run} has no held-out pairs yet: run fit first")
+        return {"held out": run / "held_out/pairs.jsonl"}
+    indices = complete_rounds(run, options.rounds)
+    return {str(index): round_folder(run, index) / "pairs.jsonl" for index in indices}
+
+
+def _part(name: str, path: Path) -> Part:
+    """The pairs of a file, with what the manifest beside it says where it is a round's.
+
+    Raises:
+        CorpusError: file or manifest are damaged, or there is no pair.
+    """
+    pairs = read_pairs(path)
+    if not pairs:
+        raise CorpusError(f"{path} holds no pairs")
+    beside = path.with_name("manifest.json")
+    if path.name != "pairs.jsonl" or not beside.is_file():
+        return Part(name, pairs, None, Counter())
+    try:
+        manifest = json.loads(beside.read_text(encoding="utf-8"))
+        drops = {str(reason): int(count) for reason, count in manifest["drops"].items()}
+        return Part(name, pairs, int(manifest["wanted"]), Counter(drops))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise CorpusError(f"{beside} is not a round's manifest ({error!r})") from error
+
+
+def _system_prompt(run: Path | None) -> str | None:
+    """The system turn of a run's training; None is none, as for pairs without a run."""
+    if run is None:
+        return None
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} does not exist, so its system turn is not known: give the files themselves, "
+            "with --pairs, for messages without one"
+        )
+    data = read_config(path).get("data")
+    system = data.get("system_prompt") if isinstance(data, dict) else None
+    if not isinstance(system, str | None):
+        raise ConfigError(f"{path}: data.system_prompt is {system!r}, must be a text or null")
+    return system
+
+
+# What is written
+
+
+def _require_free(out: Path, read: Sequence[Path], overwrite: bool) -> None:
+    """Refuse what would be lost, and names that promise another format.
+
+    Raises:
+        ConfigError: says what is there.
+    """
+    kind = out.suffix.lower()
+    if kind in NOT_WRITTEN:
+        raise ConfigError(f"--out: {kind} is not written: give .jsonl, .parquet, or a folder")
+    if not out.exists():
+        return
+    if any(out.samefile(path) for path in read):
+        raise ConfigError(f"--out: {out} is a file that the pairs are read from: give another name")
+    if out.is_file() != (kind in FILES) or (out.is_dir() and not _is_export(out)):
+        raise ConfigError(f"--out: {out} holds something else: give a name that is not there")
+    if not overwrite and (out.is_file() or any(out.iterdir())):
+        raise ConfigError(f"--out: {out} is there already: add --overwrite to replace it")
+
+
+def _is_export(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir() if path.suffix != ".arrow"}
+    return not names or names == set(OF_A_FOLDER)
+
+
+def _rows(
+    pairs: Sequence[PreferencePair], all_columns: bool, conversational: bool, system: str | None
+) -> Iterator[dict[str, Any]]:
+    for pair in pairs:
+        record = asdict(pair)
+        row = {name: record.pop(name) for name in COLUMNS}
+        if conversational:
+            turns = {name: [{"role": "assistant", "content": row[name]}] for name in COLUMNS}
+            turns["prompt"] = [{"role": "user", "content": pair.prompt}]
+            if system:
+                turns["prompt"].insert(0, {"role": "system", "content": system})
+            row = turns
+        yield row | (record if all_columns else {})
+
+
+def write(rows: Iterator[dict[str, Any]], out: Path) -> None:
+    """Write rows as a .jsonl or .parquet file, or as a folder for ``datasets.load_from_disk``.
+
+    Raises:
+        ResourceError: it cannot be written; what was there is there still.
+    """
+    kind = out.suffix.lower()
+    if kind not in FILES:
+        made = _dataset(rows)
+        with replaced_folder(out) as part:
+            made.save_to_disk(part)
+    elif kind == ".parquet":
+        made = _dataset(rows)
+        with replaced(out) as part, part.open("wb") as file:
+            made.to_parquet(file)
+    else:
+        with replaced(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _dataset(rows: Iterator[dict[str, Any]]) -> "Dataset":
+    quiet_libraries()
+    import datasets
+
+    datasets.disable_progress_bars()
+    return datasets.Dataset.from_list(list(rows))
+
+
+def _told(options: argparse.Namespace, files: dict[str, Path]) -> str:
+    if options.held_out:
+        return "the held-out set"
+    if options.pairs:
+        return f"{len(files)} file{'s' * (len(files) > 1)}"
+    return f"round{'s' * (len(files) > 1)} {', '.join(files)}"
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
