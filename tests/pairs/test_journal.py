@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.pairs.generator import Completion, Request
-from preflexor_pl.pairs.journal import Journal, write_atomically
+from preflexor_pl.pairs.journal import Journal, vouched_pairs, write_atomically
 from tests.tiny import PAIR
 
 ASK, OTHER = Request("Why?", seed=1), Request("Why?", seed=2)
@@ -88,3 +88,15 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "new \ud800")
     assert path.read_text() == "old"
+
+
+def test_pairs_are_those_that_the_manifest_vouches_for(tmp_path):
+    Journal(tmp_path).finish([PAIR, PAIR], [], {})
+    assert vouched_pairs(tmp_path) == 2
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(path.read_text().replace("Because", "because"))
+    with pytest.raises(CorpusError, match=r"pairs\.jsonl was changed"):
+        vouched_pairs(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(CorpusError, match="is damaged"):
+        vouched_pairs(tmp_path)
