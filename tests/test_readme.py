@@ -75,17 +75,17 @@ def test_print_config_runs():
     assert printed["run"] == "runs/orpo"
 
 
-def test_every_reason_and_evaluate_command_parses(monkeypatch):
-    from preflexor_pl import evaluate, reason
+def test_every_command_of_other_verbs_parses(monkeypatch):
+    from preflexor_pl import doctor, evaluate, reason
 
     monkeypatch.chdir(ROOT)
     lines = "".join(blocks("bash")).splitlines()
-    for verb, parsed in (("reason", reason._parsed), ("evaluate", evaluate._parsed)):
-        begin = f"python -m preflexor_pl.{verb} "
+    for module in (reason, evaluate, doctor):
+        begin = f"python -m {module.__name__} "
         commands = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
         assert commands
         for line in commands:
-            assert parsed(shlex.split(line.split(" > ")[0], comments=True))
+            assert module._parsed(shlex.split(line.split(" > ")[0], comments=True))
 
 
 def test_every_fit_command_parses(parse):
