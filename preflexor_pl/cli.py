@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -24,6 +25,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
+ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 _UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
 _IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
@@ -71,6 +73,14 @@ class PreferenceCLI(LightningCLI):
             args=list(args),
             run=False,
         )
+
+    @property
+    def kept(self) -> str:
+        """The config as the run's folder keeps it: whole, as YAML."""
+        kept = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        for key in ONCE:
+            kept.pop(key, None)
+        return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own keys, and what follows from them."""

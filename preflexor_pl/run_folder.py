@@ -63,6 +63,17 @@ class RunFolder:
         """Let another run have the folder."""
         self._lock.release()
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether a live process has it; makes no file."""
+        if not Path(self._lock.lock_file).exists():
+            return False
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def keep_config(self, text: str) -> None:
         """Keep the config of a new run; refuse another one for a run that has begun.
 
@@ -72,28 +83,46 @@ class RunFolder:
         Raises:
             ConfigError: names the keys that differ.
         """
+        self.require_same(text)
+        (self.path / "config.yaml").write_text(text, encoding="utf-8")
+
+    def require_same(self, text: str) -> None:
+        """Refuse another config than the one that a run has begun with.
+
+        Args:
+            text: the whole config as YAML.
+
+        Raises:
+            ConfigError: names the keys that differ.
+        """
         path = self.path / "config.yaml"
-        begun = any((self.path / name).exists() for name in ("held_out", "rounds"))
-        if path.exists() and begun:
-            before, now = (
-                _flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text)
+        if not (path.exists() and self.has_begun):
+            return
+        before, now = (_flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text))
+        changed = [
+            f"{key} ({before.get(key)} -> {now.get(key)})"
+            for key in sorted(before.keys() | now.keys())
+            if _is_fixed(key) and before.get(key) != now.get(key)
+        ]
+        if changed:
+            raise ConfigError(
+                f"{self.path} was begun with other settings: {', '.join(changed)}: "
+                "use --run OTHER, or --fresh to start it anew"
             )
-            changed = [
-                f"{key} ({before.get(key)} -> {now.get(key)})"
-                for key in sorted(before.keys() | now.keys())
-                if _is_fixed(key) and before.get(key) != now.get(key)
-            ]
-            if changed:
-                raise ConfigError(
-                    f"{self.path} was begun with other settings: {', '.join(changed)}: "
-                    "use --run OTHER, or --fresh to start it anew"
-                )
-        path.write_text(text, encoding="utf-8")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether pairs were made, or are being made."""
+        return any((self.path / name).exists() for name in ("held_out", "rounds"))
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, the newest first."""
+        found = (self.path / "checkpoints").glob("*.ckpt")
+        return sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
 
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that can be read; says so where a newer one cannot."""
-        found = (self.path / "checkpoints").glob("*.ckpt")
-        for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
+        for path in self.checkpoints():
             if readable(path):
                 return path
             say(f"{path} is damaged: going on from the one before it")

@@ -76,11 +76,11 @@ def test_print_config_runs():
 
 
 def test_every_command_of_a_verb_with_options_of_its_own_parses(monkeypatch):
-    from preflexor_pl import dataset, evaluate, reason
+    from preflexor_pl import dataset, doctor, evaluate, reason
 
     monkeypatch.chdir(ROOT)
     lines = "".join(blocks("bash")).splitlines()
-    for module in (dataset, evaluate, reason):
+    for module in (dataset, doctor, evaluate, reason):
         begin = f"python -m {module.__name__} "
         commands = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
         assert commands

@@ -154,3 +154,13 @@ def test_finished_epochs(folder):
     folder.take(fresh=False)
     (folder.path / "finished.json").write_text(json.dumps({"epochs": 6}))
     assert folder.finished_epochs == 6
+
+
+def test_whether_a_live_process_has_it(folder):
+    assert not folder.is_taken
+    assert not folder.path.parent.exists()  # asking makes no file
+    folder.take(fresh=False)
+    assert RunFolder(folder.path).is_taken
+    folder.release()
+    assert not RunFolder(folder.path).is_taken
+    folder.take(fresh=False)  # and asking takes nothing

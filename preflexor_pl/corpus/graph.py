@@ -18,6 +18,8 @@ from preflexor_pl.corpus import sidecar
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
 from preflexor_pl.corpus.nodes import NodeIndex, Vectors
 
+NEAR = 1e-6  # of a vector to itself, in float32
+
 Found = tuple[list[list[str]], list[list[float]]]
 
 
@@ -152,6 +154,24 @@ class CorpusGraph:
         ids, similarities = self._nearest(query, k + 1, self._chosen(within))
         pairs = [pair for pair in zip(ids, similarities, strict=True) if pair[0] != id][:k]
         return [other for other, _ in pairs], [similarity for _, similarity in pairs]
+
+    def lost(self, ids: Collection[str]) -> list[str]:
+        """Those of ``ids`` that a search for their own vector does not find; in a sound index none.
+
+        Not for "ip", where longer vectors come before a vector itself.
+
+        Raises:
+            ValueError: an unknown id.
+        """
+        self._check_known(ids)
+        own = (0.0 if self.space == "l2" else 1.0) - NEAR
+        missed = []
+        for id in ids:
+            node = self._node_of[id]
+            found, near = self._nearest(self._nodes.vector(node), len(self._ids[node]), None)
+            if id not in found and not (near and near[-1] > own):  # else others are equally near
+                missed.append(id)
+        return missed
 
     def sample_context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[str]:
         """A random id (of ``within``) and its k - 1 nearest neighbours there.

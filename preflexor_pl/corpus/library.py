@@ -123,7 +123,7 @@ class Library:
         """
         folder, embedder = Path(folder), Embedder(embedder_name)
         try:
-            graph, chunks = _read(folder)
+            graph, chunks = read_saved(folder)
         except OSError as error:
             raise CorpusError(f"{folder} holds no graph: give the folder of a run") from error
         if graph.extra.get("embedder") != embedder.identity:
@@ -248,7 +248,7 @@ def _load(folder: Path, fingerprint: str, embedder: Embedder, found: Documents) 
     if not (folder / META).exists():
         return None
     try:
-        graph, chunks = _read(folder)
+        graph, chunks = read_saved(folder)
         if graph.extra.get("fingerprint") != fingerprint:
             raise GraphRefused("the corpus, the embedder or a setting has changed")
     except (GraphRefused, OSError) as reason:
@@ -258,8 +258,13 @@ def _load(folder: Path, fingerprint: str, embedder: Embedder, found: Documents) 
     return Library(chunks, graph, embedder, found.skipped + dropped)
 
 
-def _read(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:
-    """A saved graph and its chunks; GraphRefused or OSError where they are not as saved."""
+def read_saved(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:
+    """A saved graph and its chunks, by id.
+
+    Raises:
+        GraphRefused: a file is not as it was saved.
+        OSError: a file cannot be read.
+    """
     graph = CorpusGraph.load(folder)
     if sha256_of(folder / CHUNKS) != graph.extra.get("chunks_sha256"):
         raise GraphRefused(f"{folder / CHUNKS} has changed")

@@ -23,12 +23,17 @@ TOO_LARGE = "corpus too large: this and what follows is left out"
 NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
-def read_folder(folder: str | Path, progress: Callable[[int], None] | None = None) -> Documents:
+def read_folder(
+    folder: str | Path,
+    progress: Callable[[int], None] | None = None,
+    enough: int | None = None,
+) -> Documents:
     """Reads every usable document of a corpus.
 
     Args:
         folder: a folder or file, or a hub id; hidden files and folders are ignored without a word.
         progress: called with the number of documents seen so far, the skipped ones too, after each.
+        enough: stop after so many usable ones; None: read all.
 
     Returns:
         Documents with normalised text, at least ``MIN_WORDS`` words each and no two alike.
@@ -57,6 +62,8 @@ def read_folder(folder: str | Path, progress: Callable[[int], None] | None = Non
                 found.documents.append(entry)
             if progress:
                 progress(count)
+            if enough is not None and len(found.documents) >= enough:
+                break
     if not found.documents:
         raise CorpusError(f"data.corpus: no usable document in {str(folder)!r}; {_seen(found)}")
     return found

@@ -127,7 +127,8 @@ class Asking:
             if isinstance(error, Unusable) and not self._over.is_set():
                 self._note_strange(error)
                 return Completion("", "stop", 0, error.problem)
-            self._fail(f"failed {most} times, at last so: {error.reason}")
+            how = f"failed {most} times, at last so" if most > 1 else "failed"
+            self._fail(f"{how}: {error.reason}")
         self.source.strange = 0
         return completion
 

@@ -13,10 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+
+RESTORE = "restore it from a copy, or start anew with --fresh"
 
 
 class Journal:
@@ -118,6 +120,23 @@ def complete_rounds(run: Path, asked: Collection[int] | None = None) -> list[int
         if index not in made:
             raise ConfigError(f"{run} has no round {index}: its complete rounds are {made}")
     return made if asked is None else sorted(set(asked))
+
+
+def vouched_pairs(folder: Path) -> int:
+    """How many pairs a complete round has.
+
+    Raises:
+        CorpusError: its pairs are not those that its manifest vouches for.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        count, vouched = int(manifest["pairs"]), manifest["pairs_sha256"]
+        found = hashlib.sha256((folder / "pairs.jsonl").read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{folder} is damaged ({error}): {RESTORE}") from error
+    if found != vouched:
+        raise CorpusError(f"{folder / 'pairs.jsonl'} was changed since it was made: {RESTORE}")
+    return count
 
 
 def without_calls(calls: Path, beginning: str, to: Path) -> None:

@@ -23,6 +23,7 @@ from preflexor_pl.core.packages import PackageFile, is_package_name, locate, ver
 from preflexor_pl.core.progress import say
 
 ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
+NF4_OFF = 0.16  # half of the widest gap between two of its sixteen levels, -1 and -0.696, is 0.152
 CONVERSION = 1  # raise it when converted folders of older versions must not be used
 
 
@@ -199,6 +200,26 @@ def require_attention(name: str) -> None:
         raise ConfigError(f"{key} is not installed: pip install 'preflexor_pl[flash-attn]' or sdpa")
     if not torch.cuda.is_available():
         raise ConfigError(f"{key} needs a CUDA device: use sdpa")
+
+
+def require_quantization(key: str) -> None:
+    """Refuse 4-bit weights where bitsandbytes does not work: takes a small matrix there and back.
+
+    Raises:
+        ConfigError: names ``key`` and says what does not work.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    weights = torch.linspace(-1, 1, 64, device=device)  # one block, so one scale
+    try:
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        again = dequantize_4bit(*quantize_4bit(weights, quant_type="nf4"))
+    except (ImportError, OSError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{key}: bitsandbytes does not work here ({reason}): use null") from error
+    off = float((again - weights).abs().max())
+    if not off < NF4_OFF:
+        raise ConfigError(f"{key}: bitsandbytes gives weights that are {off:.2f} off: use null")
 
 
 def _nf4(dtype: torch.dtype) -> Any:

@@ -6,6 +6,7 @@ import pytest
 
 from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
+from preflexor_pl.corpus.nodes import NodeIndex
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
 
@@ -282,3 +283,21 @@ def test_a_full_disk_is_noticed(tmp_path, square, monkeypatch):
 def test_importing_the_graph_is_light():
     code = "import preflexor_pl.corpus, sys; print({'torch', 'transformers'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("space", ["cosine", "l2"])
+def test_a_node_out_of_reach_is_lost(space, monkeypatch):
+    vectors = np.eye(6, dtype=np.float32) * 3
+    vectors[4] = vectors[3]  # two ids of one node
+    graph = CorpusGraph.build(list("abcdef"), vectors, space=space)
+    assert graph.lost(graph.ids) == []
+    whole = NodeIndex.nearest
+    monkeypatch.setattr(
+        NodeIndex,
+        "nearest",
+        lambda *given: [p for p in whole(*given) if p[1] != graph._node_of["d"]],
+    )
+    assert graph.lost(graph.ids) == ["d", "e"]
+    assert graph.lost(["a"]) == []
+    with pytest.raises(ValueError, match="'x'"):
+        graph.lost(["x"])

@@ -191,3 +191,12 @@ def test_hostile_html_takes_linear_time(unit):
     start = time.perf_counter()
     html_text(unit * 20_000)  # the bare parser takes half a minute for "<a "
     assert time.perf_counter() - start < 10
+
+
+def test_it_stops_when_it_has_enough(tmp_path):
+    for n, name in enumerate("abc"):
+        (tmp_path / f"{name}.md").write_text(numbered(n))
+    seen = []
+    found = read_folder(tmp_path, seen.append, enough=2)
+    assert ([document.id for document in found.documents], seen) == (["a.md", "b.md"], [1, 2])
+    assert len(read_folder(tmp_path, enough=9).documents) == 3

@@ -1,0 +1,48 @@
+"""What a config asks for: its keys and values as fit checks them, models, corpus."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from preflexor_pl.checkup.report import Report
+from preflexor_pl.cli import PreferenceCLI, config_files, default_run
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.corpus.reader import read_folder
+from preflexor_pl.preflight import requirements
+
+
+def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
+    """Every key and value, then each thing that they ask for.
+
+    Args:
+        report: takes what is found.
+        args: as fit takes them.
+
+    Returns:
+        The parsed command, None where it is BAD.
+    """
+    cli = None
+    with report.check("config"):
+        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        names = " + ".join(map(str, config_files(args)))
+        report.ok(f"{names}: every key and value can be used")
+        for asked, require in requirements(cli.config):
+            with report.check("config"):
+                require()
+                report.ok(asked)
+        with report.check("config"):
+            _check_documents(report, cli.config["data.corpus"], cli.config["data.held_out"])
+    if cli is None:
+        report.note("corpus, models and teacher were not looked at", "correct the config first")
+    return cli
+
+
+def _check_documents(report: Report, corpus: str, held_out: int) -> None:
+    """Whether a corpus on this machine has as many documents as a run needs; reads no more."""
+    if not Path(corpus).expanduser().exists():
+        return
+    found = len(read_folder(corpus, enough=held_out + 1).documents)
+    if found <= held_out:
+        raise ConfigError(
+            f"data.held_out: {held_out} documents cannot be held out of {found}: lower it"
+        )
+    report.ok(f"{corpus} has more documents than the {held_out} that are held out")

@@ -1,0 +1,117 @@
+"""What any run needs of a machine: processor, memory, GPU, room on the disk."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from preflexor_pl.checkup.report import Report
+from preflexor_pl.core.errors import ResourceError
+
+GB = 1e9
+SMALL_MEMORY = 4 * GB  # a short run of configs/orpo.yaml takes 3.4 at its peak
+LEAST_DISK = 1 * GB  # checkpoint, adapter and round of a small model
+SMALL_DISK = 5 * GB
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+
+
+def check_devices(report: Report) -> None:
+    """Processor, memory, GPUs, and the dtype that ``auto`` takes here."""
+    import torch
+
+    from preflexor_pl.policy.load import resolve_dtype
+
+    _check_memory(report)
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            gpu = torch.cuda.get_device_properties(index)
+            report.ok(f"GPU {index}: {gpu.name}, {gpu.total_memory / GB:.0f} GB")
+    elif torch.version.cuda:
+        report.note(
+            f"torch {torch.__version__} is built for CUDA {torch.version.cuda} and finds no GPU",
+            "nvidia-smi shows whether there is a driver; without a GPU all runs on the processor",
+        )
+    elif _has_nvidia_gpu():
+        report.note(
+            f"an NVIDIA GPU is here, and torch {torch.__version__} is a build without CUDA",
+            "install the build for your driver: https://pytorch.org/get-started/locally",
+        )
+    else:
+        report.ok(f"no GPU; torch {torch.__version__}")
+    name = str(resolve_dtype("auto")).removeprefix("torch.")
+    why = "native" if name == "bfloat16" else "bfloat16 is not native here, and slow"
+    report.ok(f"model.policy.dtype: auto is {name} ({why})")
+
+
+def _check_memory(report: Report) -> None:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    limit = LIMIT.read_text().strip() if LIMIT.is_file() else "max"
+    total, free = (
+        min(size, int(limit)) if limit.isdecimal() else size
+        for size in (memory.total, memory.available)
+    )
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count()
+    fact = f"CPU cores: {cores}; {free / GB:.1f} of {total / GB:.1f} GB of memory free"
+    if free < SMALL_MEMORY:
+        lower = "lower data.generation_batch_size and data.tokens_per_micro_batch"
+        report.note(fact, f"close what takes memory, take a smaller model, or {lower}")
+    else:
+        report.ok(fact)
+
+
+def _has_nvidia_gpu() -> bool:
+    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+
+
+def check_disk(report: Report, run: Path) -> None:
+    """Room where a run, converted models and downloads go.
+
+    Args:
+        report: takes what is found.
+        run: the folder of the run, or where runs go.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from preflexor_pl.policy.load import cache_folder
+
+    with report.check("disk"):
+        check_room(report, "run", run)
+    with report.check("disk"):
+        check_room(report, "package cache ($PREFLEXOR_CACHE)", cache_folder())
+        require_writable(cache_folder(), "set PREFLEXOR_CACHE to another folder")
+    with report.check("disk"):
+        check_room(report, "hub cache ($HF_HOME)", Path(HF_HUB_CACHE))
+
+
+def check_room(report: Report, what: str, folder: Path) -> None:
+    """Free space where a folder is, or will be made."""
+    free = shutil.disk_usage(existing(folder)).free
+    fact = f"{what}: {free / GB:.1f} GB free at {folder}"
+    if free < LEAST_DISK:
+        report.bad(ResourceError(fact), "make room, or use another disk")
+    elif free < SMALL_DISK:
+        report.note(fact, "enough for a small model; a large one needs more")
+    else:
+        report.ok(fact)
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def require_writable(folder: Path, instead: str) -> None:
+    """Tries it with a file that has no name and leaves nothing.
+
+    Raises:
+        ResourceError: says what to do ``instead``.
+    """
+    there = existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ResourceError(f"{there} cannot be written ({error.strerror}): {instead}") from error

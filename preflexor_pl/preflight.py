@@ -1,0 +1,79 @@
+"""What a run needs, asked before anything heavy loads: fit stops at the first that is not there.
+
+Each thing is checked by the room that knows it; here is only which of them a config asks for.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.hub import require_model
+from preflexor_pl.core.settings import PolicySettings, TeacherSettings
+from preflexor_pl.corpus.sources import require_corpus
+from preflexor_pl.policy.load import require_attention, require_quantization
+from preflexor_pl.policy.start import read_start
+from preflexor_pl.run_folder import readable
+
+
+def preflight(config: Any) -> None:
+    """Refuse what cannot work.
+
+    Args:
+        config: the whole of it, as the parser gives it.
+
+    Raises:
+        ConfigError: names the key and says what to do.
+    """
+    for _, require in requirements(config):
+        require()
+
+
+def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What a config asks for: its key and value, and what raises ConfigError if it is not there."""
+    policy = config.get("model.policy") or PolicySettings()
+    teacher = config.get("data.teacher") or TeacherSettings()
+    asked: list[tuple[str, Any, Callable[[Any], object]]] = [
+        ("data.corpus", config["data.corpus"], require_corpus),
+        ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
+        ("data.embedder", config["data.embedder"], _model("data.embedder")),
+        ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),
+        ("model.policy.start_from", policy.start_from, read_start),
+        ("model.policy.attn_implementation", policy.attn_implementation, require_attention),
+        ("model.policy.quantization", policy.quantization, _nf4("model.policy.quantization")),
+        ("data.teacher.quantization", teacher.quantization, _nf4("data.teacher.quantization")),
+        ("ckpt_path", config["ckpt_path"], _check_checkpoint),
+    ]
+    for key, value, require in asked:
+        if value is not None:
+            yield f"{key}: {value}", partial(require, value)
+    yield "trainer: one process, and nothing that other keys set", partial(_check_trainer, config)
+
+
+def _model(key: str) -> Callable[[Any], object]:
+    return partial(require_model, key=key)
+
+
+def _nf4(key: str) -> Callable[[Any], object]:
+    return lambda _: require_quantization(key)
+
+
+def _check_trainer(config: Any) -> None:
+    for key, value, instead in (
+        ("accumulate_grad_batches", 1, "data.pairs_per_step sets the pairs of a step"),
+        ("gradient_clip_val", None, "model.max_grad_norm limits the gradient"),
+        ("precision", None, "model.policy.dtype sets the dtype of the base weights"),
+    ):
+        if config[f"trainer.{key}"] not in (value, None):
+            raise ConfigError(f"trainer.{key}: {instead}; leave this key out")
+    for key in ("devices", "num_nodes"):
+        if config[f"trainer.{key}"] not in (1, "1", "auto"):
+            raise ConfigError(f"trainer.{key}: one process makes the pairs as yet; set it to 1")
+
+
+def _check_checkpoint(name: str) -> None:
+    if not Path(name).is_file():
+        raise ConfigError(f"ckpt_path: {name} does not exist")
+    if not readable(Path(name)):
+        raise ConfigError(f"ckpt_path: {name} is damaged: leave it out to take the newest")
