@@ -56,13 +56,21 @@ class Journal:
         if not path.exists():
             plan = {"fingerprint": fingerprint, "items": make()}
             write_atomically(path, json.dumps(plan, ensure_ascii=False, indent=1))
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        if plan["fingerprint"] != fingerprint:
+        self.require(fingerprint)
+        return json.loads(path.read_text(encoding="utf-8"))["items"]
+
+    def require(self, fingerprint: str) -> None:
+        """Refuse to go on with a round that was planned otherwise.
+
+        Raises:
+            ConfigError: the recorded plan was made under other settings.
+        """
+        path = self.folder / "plan.json"
+        if json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
             raise ConfigError(
                 f"{path} was made with another corpus, another model to start from or other "
                 "settings: use --run OTHER, or --fresh"
             )
-        return plan["items"]
 
     def recall(self, call: str, request: Request, source: str) -> Completion | None:
         """The recorded completion of this very request, if there is one."""

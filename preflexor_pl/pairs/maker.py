@@ -4,6 +4,7 @@ A candidate is a draw of chunks from the graph. It passes the stages or is dropp
 dropped ones are made up for until the round is full or the candidates run out.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -102,10 +103,12 @@ class PairMaker:
             order: which round it is.
 
         Raises:
+            ConfigError: it was begun or made with another corpus, or under other settings.
             CorpusError: not one pair came out; gives the histogram of reasons.
         """
         journal = Journal(folder)
         if journal.is_complete:
+            journal.require(self._fingerprint(order))
             return journal.pairs()
         stages = self._stages(journal, order, order.title)
         asker, tries = stages.asker, len(stages.candidates)
@@ -146,11 +149,15 @@ class PairMaker:
         if not journal.is_complete:
             self._stages(journal, order, "").wave(order.wanted)
 
+    def _fingerprint(self, order: Order) -> str:
+        """Of all that a plan follows from."""
+        chunks = [(id, self.library.chunks[id].text) for id in sorted(order.within)]
+        corpus = hashlib.sha256(repr(chunks).encode("utf-8", "surrogatepass")).hexdigest()
+        return str(derive_seed(repr(self.settings), self.identity, str(order.wanted), corpus))
+
     def _stages(self, journal: Journal, order: Order, title: str) -> Stages:
-        seeds = repr(self.settings), self.identity, str(order.wanted), *sorted(order.within)
-        fingerprint = str(derive_seed(*seeds))
         planned = journal.plan(
-            fingerprint,
+            self._fingerprint(order),
             lambda: plan(
                 self.settings, self.library, order.within, order.past, self.seed, order.index
             ),

@@ -1,11 +1,12 @@
 import json
+from contextlib import suppress
 
 import pytest
 
-from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.pairs.pair import PreferencePair
-from tests.scripted import Scripted, Shelf, kind_of, make_round, scripted_maker
+from tests.scripted import SUBJECTS, Killed, Scripted, Shelf, kind_of, make_round, scripted_maker
 
 
 def drops(folder):
@@ -61,6 +62,17 @@ def test_a_finished_round_is_read_back_without_asking(tmp_path):
     maker = scripted_maker()
     assert make_round(maker, tmp_path) == pairs
     assert maker.teacher.asked == maker.policy.asked == []
+
+
+@pytest.mark.parametrize("wanted", [1, 2])  # so the round is complete, or is not
+def test_a_round_of_another_corpus_is_never_gone_on_with(tmp_path, wanted):
+    killed = Scripted("teacher", lives=[99 if wanted == 2 else 1])
+    with suppress(Killed):
+        make_round(scripted_maker(killed), tmp_path)
+    for library in (Shelf(SUBJECTS[:-1]), Shelf(text="It is brittle.")):
+        with pytest.raises(ConfigError, match=r"plan\.json was made with another corpus"):
+            make_round(scripted_maker(library=library), tmp_path)
+    assert len(make_round(scripted_maker(), tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
