@@ -19,6 +19,7 @@ from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import say
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.policy.load import require_attention
 from preflexor_pl.policy.start import read_start
 from preflexor_pl.publish import PushToHub
@@ -44,6 +45,7 @@ def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     for key in ONCE:
         kept.pop(key, None)
     folder.keep_config(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
+    folder.keep_prompts(files_of(cli.datamodule.pair_settings.prompts))
     trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
     if folder.finished_epochs >= epochs:
         say(f"{folder.path} is finished: see {folder.path / 'summary.md'}")

@@ -4,6 +4,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import say
 
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
@@ -73,8 +75,7 @@ class RunFolder:
             ConfigError: names the keys that differ.
         """
         path = self.path / "config.yaml"
-        begun = any((self.path / name).exists() for name in ("held_out", "rounds"))
-        if path.exists() and begun:
+        if path.exists() and self.has_begun:
             before, now = (
                 _flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text)
             )
@@ -89,6 +90,36 @@ class RunFolder:
                     "use --run OTHER, or --fresh to start it anew"
                 )
         path.write_text(text, encoding="utf-8")
+
+    def keep_prompts(self, files: Mapping[str, str]) -> None:
+        """Keep the texts of a new run's prompts; refuse others for a run that has begun.
+
+        Its rounds may be complete, and the next ones not planned yet: nothing else would notice.
+
+        Args:
+            files: texts by their names.
+
+        Raises:
+            ConfigError: names the files that differ.
+        """
+        paths = {name: self.path / "prompts" / name for name in files}
+        kept = {
+            name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()
+        }
+        changed = [name for name, text in kept.items() if text != files[name]]
+        if changed and self.has_begun:
+            raise ConfigError(
+                f"{self.path} was begun with other prompts: {', '.join(changed)}: use --run OTHER, "
+                "or --fresh to start it anew"
+            )
+        for name in files:
+            if name in changed or name not in kept:
+                write_atomically(paths[name], files[name])
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether pairs were made."""
+        return any((self.path / name).exists() for name in ("held_out", "rounds"))
 
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that can be read; says so where a newer one cannot."""

@@ -57,8 +57,8 @@ class Journal:
         plan = json.loads(path.read_text(encoding="utf-8"))
         if plan["fingerprint"] != fingerprint:
             raise ConfigError(
-                f"{path} was made with another corpus, another model to start from or other "
-                "settings: use --run OTHER, or --fresh"
+                f"{path} was made with another corpus, another model to start from, other "
+                "prompts or other settings: use --run OTHER, or --fresh"
             )
         return plan["items"]
 

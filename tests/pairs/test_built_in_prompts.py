@@ -5,8 +5,9 @@ import hashlib
 import pytest
 
 from preflexor_pl.core.settings import JudgeSettings
-from preflexor_pl.pairs import prompts
 from preflexor_pl.pairs.correctness import AskedJudge, Case
+from preflexor_pl.pairs.prompt_files import BUILT_IN
+from preflexor_pl.pairs.prompts import Prompt
 
 FACTS = ["Nacre\nNacre is layered: {a} $b$.", "Bone\nBone mends."]
 QUESTION = "How does nacre break?"
@@ -17,16 +18,16 @@ def judged(response):
     """What the judge is asked about a response, its text as the others'."""
     judge = AskedJudge(JudgeSettings(), generator=None)
     request = judge._request("name", Case(tuple(FACTS), QUESTION, "Slowly.", response))
-    return prompts.Prompt(request.prompt, request.examples, request.stop)
+    return Prompt(request.prompt, request.examples, request.stop)
 
 
 ASKED = {
-    "question": prompts.ask_question(FACTS, "cracks"),
-    "question of a draw": prompts.ask_question(FACTS[:1], ""),
-    "category": prompts.ask_category(FACTS, QUESTION, "the steps"),
-    "critique": prompts.ask_critique(FACTS, QUESTION, THINKING),
-    "answer": prompts.ask_answer(FACTS, QUESTION, THINKING),
-    "wrong answer": prompts.ask_wrong_answer(FACTS, QUESTION),
+    "question": BUILT_IN.ask_question(FACTS, "cracks"),
+    "question of a draw": BUILT_IN.ask_question(FACTS[:1], ""),
+    "category": BUILT_IN.ask_category(FACTS, QUESTION, "the steps"),
+    "critique": BUILT_IN.ask_critique(FACTS, QUESTION, THINKING),
+    "answer": BUILT_IN.ask_answer(FACTS, QUESTION, THINKING),
+    "wrong answer": BUILT_IN.ask_wrong_answer(FACTS, QUESTION),
     "ruling": judged("It breaks\n slowly."),
     "ruling on nothing": judged("<|thinking|>"),
 }
