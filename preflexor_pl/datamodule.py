@@ -36,6 +36,7 @@ from preflexor_pl.core.settings import (
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.prompt_files import BUILT_IN, read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
@@ -103,6 +104,9 @@ class PreferenceDataModule(LightningDataModule):
         judge: who judges whether an answer is right; null goes by the words that it shares with the
             teacher's answer.
         reflection: whether the chosen response criticises its thinking before it answers.
+        prompts: a folder of texts that replace those of the same names in
+            ``preflexor_pl/pairs/templates``: what the teacher and the judge are asked, and worked
+            examples; null replaces none.
         system_prompt: the policy's system turn; null keeps the chat template's own.
         teacher: who asks, thinks and answers.
         thinking: the structure of the thinking section.
@@ -142,6 +146,7 @@ class PreferenceDataModule(LightningDataModule):
         only_wrong: bool = False,
         judge: JudgeSettings | None = None,
         reflection: bool = False,
+        prompts: str | None = None,
         system_prompt: str | None = None,
         teacher: TeacherSettings | None = None,
         thinking: ThinkingSettings | None = None,
@@ -213,6 +218,7 @@ class PreferenceDataModule(LightningDataModule):
             rejected_choice=rejected_choice,
             only_wrong=only_wrong,
             judge=judge,
+            prompts=BUILT_IN if prompts is None else read_prompts(Path(prompts)),
         )
 
     # What the run's other parts ask for

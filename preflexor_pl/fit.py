@@ -15,6 +15,7 @@ from preflexor_pl.callbacks import EvaluateRounds, FinishRun
 from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.preflight import preflight
 from preflexor_pl.publish import PushToHub
 from preflexor_pl.run_folder import RunFolder
@@ -34,6 +35,7 @@ def main(args: Sequence[str]) -> int:
 
 def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     folder.keep_config(cli.kept)
+    folder.keep_prompts(files_of(cli.datamodule.pair_settings.prompts))
     trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
     if folder.finished_epochs >= epochs:
         say(f"{folder.path} is finished: see {folder.path / 'summary.md'}")

@@ -177,8 +177,8 @@ class Rounds:
                 return self._make(again, index, wanted, policy_step)
             except ConfigError as error:  # it names the copy of the plan
                 raise ConfigError(
-                    f"{folder} was made with another corpus, another model to start from or other "
-                    "settings: give the run's own config, without changes"
+                    f"{folder} was made with another corpus, another model to start from, other "
+                    "prompts or other settings: give the run's own config, without changes"
                 ) from error
 
     def tokenized(
@@ -266,4 +266,5 @@ class Rounds:
         judge = self.settings.judge
         if judge is None:
             return SharedWords()
-        return AskedJudge(judge, self.judge or self.teacher, self.special_strings)
+        judging = self.judge or self.teacher
+        return AskedJudge(judge, judging, self.special_strings, self.settings.prompts)

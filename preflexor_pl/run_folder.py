@@ -4,6 +4,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from filelock import FileLock, Timeout
 
 from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import say
 
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
-SERVER = "data.teacher.server."  # of which only these say what a run is:
+SERVERS = "data.teacher.server.", "data.judge.server."  # of which only these say what a run is:
 FIXED_OF_SERVER = ("base_url", "model")
+FREE = ("data.overlap",)  # changes when pairs are made, not which
 
 
 class RunFolder:
@@ -120,6 +123,29 @@ class RunFolder:
         found = (self.path / "checkpoints").glob("*.ckpt")
         return sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
 
+    def keep_prompts(self, files: Mapping[str, str]) -> None:
+        """Keep the texts of a new run's prompts; refuse others for a run that has begun.
+
+        Args:
+            files: texts by their names.
+
+        Raises:
+            ConfigError: names the files that differ.
+        """
+        paths = {name: self.path / "prompts" / name for name in files}
+        kept = {
+            name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()
+        }
+        changed = [name for name, text in kept.items() if text != files[name]]
+        if changed and self.has_begun:
+            raise ConfigError(
+                f"{self.path} was begun with other prompts: {', '.join(changed)}: use --run OTHER, "
+                "or --fresh to start it anew"
+            )
+        for name in files:
+            if name in changed or name not in kept:
+                write_atomically(paths[name], files[name])
+
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that can be read; says so where a newer one cannot."""
         for path in self.checkpoints():
@@ -150,9 +176,10 @@ def readable(checkpoint: Path) -> bool:
 
 
 def _is_fixed(key: str) -> bool:
-    if key.startswith(SERVER):
-        return key.removeprefix(SERVER) in FIXED_OF_SERVER
-    return key.split(".")[0] in FIXED
+    for server in SERVERS:
+        if key.startswith(server):
+            return key.removeprefix(server) in FIXED_OF_SERVER
+    return key.split(".")[0] in FIXED and key not in FREE
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_a_mistake_in_a_config_file(train, old, new, named):
     refused(train(text=train.ok.replace(old, new)), 2, *named)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "a: [1\n", "\x00"])
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "a: [1\n", "\x00", "[" * 1000])
 def test_a_file_that_is_no_config(train, text):
     refused(train(text=text), 2, "mine.yaml")
 

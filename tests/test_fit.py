@@ -53,6 +53,33 @@ def test_a_finished_run_says_so_and_other_settings_are_refused(train, tmp_path):
     assert train("--trainer.max_epochs", "5")[0] == 0
 
 
+def test_prompts_that_cannot_work_are_refused_before_anything_loads(train, tmp_path):
+    refused(train("--data.prompts", "mine"), 2, "data.prompts", "mine", "No such file")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/question.txt").write_text("{{facts}} Ask about {{topics}}.")
+    refused(train("--data.prompts", "mine"), 2, "data.prompts", "question.txt", "{{topic}}")
+    (tmp_path / "mine/question.txt").write_text("{{facts}} Ask.")
+    topics = "--data.topics", "[rust, fatigue]", "--data.questions_per_topic", "16"
+    refused(train("--data.prompts", "mine", *topics), 2, "data.topics", "question.txt")
+    assert not (tmp_path / "runs").exists()  # which is made before corpus and model are read
+
+
+def test_prompts_that_were_edited_are_not_mixed_with_those_of_earlier_rounds(train, tmp_path):
+    (tmp_path / "mine").mkdir()
+    text = tmp_path / "mine/question.txt"
+    text.write_text("{{facts}} Ask.")
+    folder = tmp_path / "runs/ok"
+    folder.mkdir(parents=True)
+    (folder / "finished.json").write_text('{"epochs": 6}')
+    assert train("--data.prompts", "mine")[0] == 0
+    assert (folder / "prompts/question.txt").read_text() == "{{facts}} Ask.\n"
+    assert len(list((folder / "prompts").iterdir())) == 7
+    (folder / "rounds").mkdir()
+    assert train("--data.prompts", "mine")[0] == 0
+    text.write_text("{{facts}} Ask, please.")
+    refused(train("--data.prompts", "mine"), 2, "runs/ok", "other prompts: question.txt", "--fresh")
+
+
 @pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
 def test_print_config_shows_a_config_that_can_be_used(train, config, capfd):
     for _ in range(2):

@@ -169,7 +169,20 @@ def test_every_link_leads_somewhere():
 
 
 def test_no_number_is_left_to_fill_in():
-    assert re.findall(r"\{\{.*?\}\}", README) == []
+    """What stands in two pairs of braces is a placeholder of a prompt."""
+    from preflexor_pl.pairs.prompt_files import BUILT_IN, TEMPLATES
+
+    places = {place for name in TEMPLATES for place in getattr(BUILT_IN, name).places}
+    assert set(re.findall(r"\{\{(.*?)\}\}", README)) <= places
+
+
+def test_the_prompt_shown_can_be_asked(tmp_path):
+    from preflexor_pl.pairs.prompt_files import read_prompts
+
+    (tmp_path / "category.txt").write_text(block_with("text", "{{wanted}}"), encoding="utf-8")
+    asked = read_prompts(tmp_path).ask_category(["Facts."], "Why?", "the evidence").text
+    assert asked.startswith("Facts.\n\n")
+    assert "give the evidence" in asked
 
 
 # Python

@@ -6,7 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.pairs.prompt_files import BUILT_IN
+from preflexor_pl.pairs.prompts import Template
 from preflexor_pl.rounds import Rounds
+from tests.scripted import scripted_settings
 from tests.tiny import PAIR
 
 
@@ -58,3 +62,12 @@ def test_older_pairs_are_drawn_by_the_seed_from_all_rounds_before(tmp_path):
     assert made.older(2, 0, False) == made.older(0, 5, False) == []
     made.seed = 4
     assert first != [pair.id for pair in made.older(2, 5, False)]
+
+
+def test_the_judge_is_asked_with_the_prompts_of_the_run():
+    made = rounds()
+    mine = replace(BUILT_IN, ruling=Template("Is {{answer}} right?"))
+    made.settings = scripted_settings(judge=JudgeSettings(), only_wrong=True, prompts=mine)
+    made.judge, made.teacher, made.special_strings = None, "teacher", ["</s>"]
+    judge = made._examiner()
+    assert (judge.generator, judge.forbidden, judge.prompts) == ("teacher", ["</s>"], mine)

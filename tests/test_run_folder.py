@@ -102,6 +102,25 @@ def test_other_settings_are_refused_by_key(folder, old, new, named):
     assert (folder.path / "config.yaml").read_text() == CONFIG
 
 
+def test_other_prompts_are_refused_by_file_once_pairs_are_made(folder):
+    folder.take(fresh=False)
+    first, other = {"a.txt": "A\n", "b.txt": "B\n"}, {"a.txt": "A\n", "b.txt": "\u00c9\n"}
+    folder.keep_prompts(first)
+    folder.keep_prompts(other)  # no pair was made with the first
+    (folder.path / "held_out").mkdir()
+    folder.keep_prompts(other)
+    with pytest.raises(ConfigError, match=r"other prompts: b\.txt: use --run OTHER, or --fresh"):
+        folder.keep_prompts(first)
+    assert (folder.path / "prompts/b.txt").read_text(encoding="utf-8") == "\u00c9\n"
+
+
+def test_a_run_older_than_the_record_of_its_prompts_goes_on(folder):
+    folder.take(fresh=False)
+    (folder.path / "rounds").mkdir()
+    folder.keep_prompts({"a.txt": "A\n"})
+    assert (folder.path / "prompts/a.txt").read_text() == "A\n"
+
+
 def save(path, when):
     import os
 

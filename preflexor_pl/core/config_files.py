@@ -19,15 +19,35 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"--config: {path} does not exist")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    tree = parse_yaml(text, path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
+    return tree
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """What a file says, as plain values.
+
+    Args:
+        text: of the file.
+        path: named in errors.
+
+    Raises:
+        ConfigError: it is no YAML, or means more than it says; names the line where there is one.
+    """
+    try:
+        tree = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}, line {line}: {error.problem} {error.context or ''}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no settings: see configs/orpo.yaml")
-    budget, todo = MAX_VALUES, list[Any]([tree])
+    except (yaml.YAMLError, ValueError) as error:  # such as a date without such a day
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deep") from error
+    budget, todo = MAX_VALUES, list[Any]([[tree]])
     while todo:  # an alias is expanded wherever it stands: nine lines can mean a billion values
         node = todo.pop()
         children = node.values() if isinstance(node, dict) else node

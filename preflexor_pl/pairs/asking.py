@@ -152,7 +152,7 @@ class Asker:
 
     def _request(self, ask: Ask, name: str, attempt: int, sampling: Sampling) -> Request:
         seed = self.seed_of(ask.item, f"{name}/{ask.part}", attempt)
-        prompt = ask.prompt
+        prompt = ask.prompt.inert(self.forbidden)
         return Request(
             prompt.text, self.system_prompt, sampling, seed, prompt.examples, prompt.stop
         )

@@ -5,10 +5,9 @@ deterministic, and knows nothing of what an answer means: it takes one for right
 the words of the reference.
 """
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.responses import parse_response
@@ -16,17 +15,11 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import JudgeSettings
 from preflexor_pl.pairs.asking import Asker
 from preflexor_pl.pairs.generator import Generator, Request
-from preflexor_pl.pairs.prompts import CONCRETE, RUBBER
+from preflexor_pl.pairs.prompt_files import BUILT_IN
+from preflexor_pl.pairs.prompts import Prompts
+from preflexor_pl.pairs.reading import Ruling, read_ruling
 
 RIGHT_F1 = 0.6  # of words shared with the reference answer, from which on an answer counts as right
-EMPTY = "(no answer)"
-
-Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
-
-_RULING = re.compile(  # "not right" and "partly right" are no ruling
-    r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -85,14 +78,20 @@ class AskedJudge:
         settings: role and sampling.
         generator: who is asked.
         forbidden: strings that must stay inert in what is shown to it.
+        prompts: of which the ruling's is its.
     """
 
     def __init__(
-        self, settings: JudgeSettings, generator: Generator, forbidden: Collection[str] = ()
+        self,
+        settings: JudgeSettings,
+        generator: Generator,
+        forbidden: Collection[str] = (),
+        prompts: Prompts = BUILT_IN,
     ) -> None:
         self.settings = settings
         self.generator = generator
         self.forbidden = forbidden
+        self.prompts = prompts
 
     @property
     def name(self) -> str:
@@ -106,25 +105,12 @@ class AskedJudge:
         return {name: read_ruling(made[f"judging/{name}"].text) for name in cases}
 
     def _request(self, name: str, case: Case) -> Request:
-        examples = tuple(
-            (_examine(w.facts, w.question, w.answer, answer), reply)
-            for w, answer, reply in (
-                (CONCRETE, CONCRETE.wrong, "Wrong, because the bars are there to carry tension."),
-                (RUBBER, RUBBER.answer, "Right, because it names the bridges and what they do."),
-            )
-        )
         answer = make_inert(case.answer, self.forbidden)
-        text = _examine("\n\n".join(case.facts), case.question, case.reference, answer)
+        asked = self.prompts.ask_ruling(case.facts, case.question, case.reference, answer)
+        asked = asked.inert(self.forbidden)
         sampling, system = self.settings.sampling, self.settings.system_prompt
-        return Request(text, system, sampling, derive_seed(name, case.answer), examples)
-
-
-def read_ruling(reply: str) -> Ruling:
-    """The ruling that a reply begins with; "" where none stands there."""
-    found = _RULING.match(reply)
-    if not found:
-        return ""
-    return "right" if found.group(1).lower() in ("right", "correct") else "wrong"
+        seed = derive_seed(name, case.answer)
+        return Request(asked.text, system, sampling, seed, asked.examples, asked.stop)
 
 
 def answer_of(response: str) -> str:
@@ -140,12 +126,3 @@ def token_f1(answer: str, reference: str) -> float:
         return 0.0
     target: dict[str, Any] = {"answers": {"answer_start": [0], "text": [reference]}, "id": "0"}
     return float(squad([{"prediction_text": answer, "id": "0"}], [target])["f1"]) / 100
-
-
-def _examine(facts: str, question: str, reference: str, answer: str) -> str:
-    shown = " ".join(answer.split()) or EMPTY
-    return (
-        f"{facts}\n\nQuestion: {question}\nReference answer: {reference}\n"
-        f"Answer to examine: {shown}\n\n"
-        "Is the answer to examine right or wrong? Begin with right or wrong, then give the reason."
-    )

@@ -68,8 +68,8 @@ class Journal:
         path = self.folder / "plan.json"
         if json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
             raise ConfigError(
-                f"{path} was made with another corpus, another model to start from or other "
-                "settings: use --run OTHER, or --fresh"
+                f"{path} was made with another corpus, another model to start from, other "
+                "prompts or other settings: use --run OTHER, or --fresh"
             )
 
     def recall(self, call: str, request: Request, source: str) -> Completion | None:

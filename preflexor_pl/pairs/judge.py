@@ -12,7 +12,7 @@ from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Completion, Generator, Request, by_batch, special_strings
-from preflexor_pl.pairs.prompts import CONCRETE, RUBBER
+from preflexor_pl.pairs.prompt_files import CONCRETE, RUBBER
 
 SYSTEM = "You are a strict examiner of materials science. You judge what an answer says."
 SAMPLING = Sampling(max_new_tokens=48, temperature=0)

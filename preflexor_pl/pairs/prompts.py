@@ -1,35 +1,21 @@
-"""What the teacher is asked, and how its replies are read: every prompt of the project.
+"""What the teacher and the judge are asked: prompts made of templates and worked examples.
 
-Each prompt comes with worked examples as earlier turns: a teacher of a hundred million parameters
-learns from them what is wanted, how long it is, and to stop; a large one does no worse.
+The worked examples stand before a prompt as earlier turns: a teacher of a hundred million
+parameters learns from them what is wanted, how long it is, and to stop; a large one does no worse.
+The texts themselves are files, see ``prompt_files``.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.pairs.reading import read_ruling
 
-Examples = tuple[tuple[str, str], ...]
+ANY = "this"  # what a question is about where no topic is given
+NO_ANSWER = "(no answer)"
 
-SENTENCE_ENDS = (". ", "\n")  # what was asked for in one sentence ends with it
-ANSWER_ENDS = ("\n",)  # an answer of one or two sentences is one paragraph
-MIN_WORDS = 4  # of a question, a thought or an answer
-MAX_KNOWN = 0.8  # share of a criticism's words that the thinking may have already
-
-_LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
-_QUESTION = re.compile(r"[^?.!\n]*\?")
-_WORD = re.compile(r"\w+")
-_POINTING = re.compile(
-    r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b(?! of)",
-    re.IGNORECASE,
-)
-_SOURCE = re.compile(
-    r"\b(?:the|this|that|above|given|provided)\s+(?:\w+\s+)?"
-    r"(?:texts?|passage|study|paper|article|excerpt|document|notes?|authors?|context|paragraph)\b"
-    r"|\baccording to\b",
-    re.IGNORECASE,
-)
+_PLACE = re.compile(r"\{\{ *(\w+) *\}\}")  # one pair of braces, or $, is LaTeX
 
 
 @dataclass(frozen=True)
@@ -37,13 +23,59 @@ class Prompt:
     """A prompt, the earlier turns that show how it is to be answered, and what ends the reply."""
 
     text: str
-    examples: Examples = ()
+    examples: tuple[tuple[str, str], ...] = ()
     stop: tuple[str, ...] = ()
+
+    def inert(self, forbidden: Collection[str]) -> "Prompt":
+        """The same without control tokens: a template may hold one, or complete one of the facts'.
+
+        Args:
+            forbidden: as for ``make_inert``.
+        """
+        examples = tuple(
+            (make_inert(asked, forbidden), make_inert(reply, forbidden))
+            for asked, reply in self.examples
+        )
+        return replace(self, text=make_inert(self.text, forbidden), examples=examples)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The text of a prompt with placeholders such as ``{{facts}}``, and what ends its reply."""
+
+    text: str
+    stop: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """The names of its placeholders, each once, in order."""
+        return list(dict.fromkeys(_PLACE.findall(self.text)))
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with ``values`` put in; what looks like a placeholder in them is left alone."""
+        return _PLACE.sub(lambda place: values[place[1]], self.text)
+
+    def prompt(self, shown: Iterable[tuple[Mapping[str, str], str]], **values: str) -> Prompt:
+        """The prompt with ``values`` put in, after examples: the values of each, and its reply."""
+        examples = tuple((self.fill(others), reply) for others, reply in shown)
+        return Prompt(self.fill(values), examples, self.stop)
 
 
 @dataclass(frozen=True)
 class Worked:
-    """A worked example: facts, and what a good teacher says about them."""
+    """A worked example: facts, and what a good teacher says about them.
+
+    Attributes:
+        facts: that all else rests on.
+        question: about them.
+        steps: the thinking that leads to the answer.
+        concepts: that matter in it.
+        critique: what the steps leave out.
+        answer: a right one.
+        wrong: a wrong one.
+        ruling: a judge's, on the right answer or on the wrong one, as it says.
+        wanted: ``steps`` or ``concepts``, or both, and the words that ask for it as a block.
+    """
 
     facts: str
     question: str
@@ -52,152 +84,79 @@ class Worked:
     critique: str
     answer: str
     wrong: str
+    ruling: str
+    wanted: tuple[tuple[str, str], ...]
+
+    @property
+    def thought(self) -> dict[str, str]:
+        """What a prompt says of it that has thinking in it."""
+        return {"facts": self.facts, "question": self.question, "thinking": self.steps}
+
+    @property
+    def examined(self) -> dict[str, str]:
+        """What a judge is asked before it gives the ruling."""
+        answer = self.wrong if read_ruling(self.ruling) == "wrong" else self.answer
+        asked = {"facts": self.facts, "question": self.question}
+        return {**asked, "reference": self.answer, "answer": answer}
 
 
-CONCRETE = Worked(
-    "Concrete gains strength for years because the cement keeps reacting with water. Steel "
-    "bars carry the tension that concrete cannot bear, and the alkaline pore water protects "
-    "the steel from rust.",
-    "Why are steel bars placed in concrete?",
-    "Concrete is weak in tension, so a beam would crack where it is stretched; steel bars "
-    "placed there carry that load.",
-    "The main concepts are tensile load, steel reinforcement and the alkaline pore water of "
-    "concrete.",
-    "The reasoning leaves out why the bars last: it should add that the alkaline pore water "
-    "protects them from rust.",
-    "Steel bars are placed in concrete because they carry the tension that concrete cannot "
-    "bear. The alkaline pore water keeps them from rusting.",
-    "Steel bars are placed in concrete to make it lighter and to let water drain out of it.",
-)
-RUBBER = Worked(
-    "Rubber is vulcanised by heating it with sulfur. Sulfur bridges tie the polymer chains "
-    "together, so that the rubber springs back after being stretched instead of flowing.",
-    "How does sulfur make rubber spring back after stretching?",
-    "Heating with sulfur forms bridges between the chains; the bridges keep the chains from "
-    "sliding apart, so they return when the load is gone.",
-    "The main concepts are vulcanisation, sulfur bridges and the sliding of polymer chains.",
-    "The reasoning leaves out what happens without sulfur: it should add that the chains would "
-    "then flow past each other and stay where they were pulled.",
-    "Sulfur forms bridges that tie the polymer chains together. The chains can no longer flow"
-    " past each other, so the rubber springs back.",
-    "Sulfur makes rubber spring back because it evaporates when the rubber is stretched.",
-)
+@dataclass(frozen=True)
+class Prompts:
+    """All that is asked of the teacher and of the judge; a template each, and the examples."""
+
+    question: Template
+    category: Template
+    critique: Template
+    answer: Template
+    wrong_answer: Template
+    ruling: Template
+    examples: tuple[Worked, ...] = ()
+
+    def ask_question(self, context: Sequence[str], topic: str) -> Prompt:
+        """Ask for one stand-alone question about ``context``."""
+        shown = [({"facts": w.facts, "topic": ANY}, w.question) for w in self.examples]
+        return self.question.prompt(shown, facts=_facts(context), topic=topic or ANY)
+
+    def ask_category(self, context: Sequence[str], question: str, wanted: str) -> Prompt:
+        """Ask for one block of the thinking section."""
+        shown = [
+            ({"facts": w.facts, "question": w.question, "wanted": what}, getattr(w, name))
+            for w in self.examples
+            for name, what in w.wanted
+        ]
+        facts = _facts(context)
+        return self.category.prompt(shown, facts=facts, question=question, wanted=wanted)
+
+    def ask_critique(self, context: Sequence[str], question: str, thinking: str) -> Prompt:
+        """Ask for what is missing or wrong in the thinking."""
+        shown = [(w.thought, w.critique) for w in self.examples]
+        facts = _facts(context)
+        return self.critique.prompt(shown, facts=facts, question=question, thinking=thinking)
+
+    def ask_answer(self, context: Sequence[str], question: str, thinking: str) -> Prompt:
+        """Ask for the answer, given the facts and the thinking."""
+        shown = [(w.thought, w.answer) for w in reversed(self.examples)]
+        facts = _facts(context)
+        return self.answer.prompt(shown, facts=facts, question=question, thinking=thinking)
+
+    def ask_wrong_answer(self, context: Sequence[str], question: str) -> Prompt:
+        """Ask for a plausible answer that is wrong."""
+        shown = [({"facts": w.facts, "question": w.question}, w.wrong) for w in self.examples]
+        return self.wrong_answer.prompt(shown, facts=_facts(context), question=question)
+
+    def ask_ruling(
+        self, context: Sequence[str], question: str, reference: str, answer: str
+    ) -> Prompt:
+        """Ask whether ``answer`` is right, given the facts and a reference answer."""
+        shown = [(w.examined, w.ruling) for w in self.examples]
+        return self.ruling.prompt(
+            shown,
+            facts=_facts(context),
+            question=question,
+            reference=reference,
+            answer=" ".join(answer.split()) or NO_ANSWER,
+        )
 
 
-def ask_question(context: Sequence[str], topic: str) -> Prompt:
-    """Ask for one stand-alone question about ``context``."""
-    about = topic or "this"
-    examples = tuple((_question(w.facts, "this"), w.question) for w in (CONCRETE, RUBBER))
-    return Prompt(_question("\n\n".join(context), about), examples)
-
-
-def ask_category(context: Sequence[str], question: str, wanted: str) -> Prompt:
-    """Ask for one block of the thinking section, in one sentence."""
-    shown = (
-        (CONCRETE, "the steps of reasoning that lead to the answer", CONCRETE.steps),
-        (RUBBER, "the materials and concepts that matter", RUBBER.concepts),
-    )
-    examples = tuple((_category(w.facts, w.question, asked), reply) for w, asked, reply in shown)
-    return Prompt(_category("\n\n".join(context), question, wanted), examples, SENTENCE_ENDS)
-
-
-def ask_critique(context: Sequence[str], question: str, thinking: str) -> Prompt:
-    """Ask for what is missing or wrong in the thinking, in one sentence."""
-    examples = tuple(
-        (_critique(w.facts, w.question, w.steps), w.critique) for w in (CONCRETE, RUBBER)
-    )
-    return Prompt(_critique("\n\n".join(context), question, thinking), examples, SENTENCE_ENDS)
-
-
-def ask_answer(context: Sequence[str], question: str, thinking: str) -> Prompt:
-    """Ask for the answer, given the facts and the thinking."""
-    examples = tuple((_answer(w.facts, w.steps, w.question), w.answer) for w in (RUBBER, CONCRETE))
-    return Prompt(_answer("\n\n".join(context), thinking, question), examples, ANSWER_ENDS)
-
-
-def ask_wrong_answer(context: Sequence[str], question: str) -> Prompt:
-    """Ask for a plausible answer that is wrong."""
-    examples = tuple((_wrong(w.facts, w.question), w.wrong) for w in (CONCRETE, RUBBER))
-    return Prompt(_wrong("\n\n".join(context), question), examples)
-
-
-def _question(facts: str, about: str) -> str:
-    return f"{facts}\n\nWrite one question about {about}."
-
-
-def _category(facts: str, question: str, wanted: str) -> str:
-    return f"{facts}\n\nQuestion: {question}\nIn one sentence, give {wanted}."
-
-
-def _critique(facts: str, question: str, thinking: str) -> str:
-    return (
-        f"{facts}\n\nQuestion: {question}\nReasoning: {thinking}\n\n"
-        'Criticise this reasoning in one sentence that begins with "The reasoning leaves out".'
-    )
-
-
-def _answer(facts: str, thinking: str, question: str) -> str:
-    return f"{facts}\n\n{thinking}\n\nAnswer in one or two sentences: {question}"
-
-
-def _wrong(facts: str, question: str) -> str:
-    return f"{facts}\n\nGive a plausible but wrong answer in one or two sentences: {question}"
-
-
-def read_question(text: str) -> tuple[str, str]:
-    """The question in a reply, and why it cannot be used.
-
-    Returns:
-        (question, reason): reason is "" where the question can be used.
-    """
-    found = _QUESTION.search(text)
-    if not found:
-        return "", "not_a_question"
-    question = " ".join(_LABEL.sub("", found.group()).strip(" \n\t\"'*“”").split())
-    if len(question.split()) < MIN_WORDS:
-        return question, "question_too_short"
-    if _SOURCE.search(question):
-        return question, "question_mentions_source"
-    if _POINTING.search(question):
-        return question, "question_not_standalone"
-    return question[0].upper() + question[1:], ""
-
-
-def read_sentence(text: str) -> tuple[str, str]:
-    """The sentence in a reply, and why it cannot be used, as for :func:`read_question`."""
-    sentence = " ".join(text.split())
-    if len(sentence.split()) < MIN_WORDS:
-        return sentence, "sentence_too_short"
-    return sentence if sentence[-1] in ".!?" else f"{sentence}.", ""
-
-
-def read_critique(text: str, thinking: str) -> tuple[str, str]:
-    """The criticism in a reply, and why it cannot be used, as for :func:`read_question`.
-
-    One whose words nearly all stand in the thinking says it again and criticises nothing.
-    """
-    sentence, reason = read_sentence(text)
-    words = set(_WORD.findall(sentence.lower()))
-    known = words & set(_WORD.findall(thinking.lower()))
-    if not reason and len(known) > MAX_KNOWN * len(words):
-        reason = "repeats_thinking"
-    return sentence, reason
-
-
-def read_answer(text: str) -> tuple[str, str]:
-    """The answer in a reply, and why it cannot be used, as for :func:`read_question`."""
-    answer = text.strip()
-    return answer, "" if len(answer.split()) >= MIN_WORDS else "answer_too_short"
-
-
-def thinking_text(blocks: dict[str, str]) -> str:
-    """The blocks of a thinking section, without its markers."""
-    return "\n\n".join(f"**{name}**: {text.strip()}" for name, text in blocks.items())
-
-
-def chosen_response(blocks: dict[str, str], answer: str, reflection: str = "") -> str:
-    """A whole chosen response: thinking section, reflect section if there is one, the answer."""
-    parts = [THINK_START, thinking_text(blocks), THINK_END]
-    if reflection:
-        parts += [REFLECT_START, reflection.strip(), REFLECT_END]
-    return "\n".join([*parts, answer.strip()])
+def _facts(context: Sequence[str]) -> str:
+    return "\n\n".join(context)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import TRIGGER
-from preflexor_pl.pairs import prompts
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Case, Examiner, Ruling, answer_of, token_f1
 from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
+from preflexor_pl.pairs.reading import chosen_response
 from preflexor_pl.pairs.settings import PairSettings
 
 TRIES = 3  # all else of a pair is made by then, and costs more than another draw
@@ -176,7 +176,8 @@ class Rejection:
             trigger = TRIGGER if settings.rejected_trigger else ""
             asked, system = Prompt(item.question + trigger), settings.system_prompt
         else:
-            asked = prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
+            asked = settings.prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
+            asked = asked.inert(self.asker.forbidden)
             system = settings.teacher.system_prompt
         seed = self.asker.seed_of(item, "rejected", number)
         return Request(asked.text, system, settings.rejected_sampling, seed, asked.examples)
@@ -197,7 +198,7 @@ class Rejection:
         return PreferencePair(
             id=item.id,
             prompt=item.question + TRIGGER,
-            chosen=prompts.chosen_response(
+            chosen=chosen_response(
                 item.ordered_blocks(self.settings.thinking.categories), item.answer, item.reflection
             ),
             rejected=text,

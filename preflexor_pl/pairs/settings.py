@@ -10,6 +10,8 @@ from preflexor_pl.core.settings import (
     ThinkingSettings,
     require,
 )
+from preflexor_pl.pairs.prompt_files import BUILT_IN, TOPIC
+from preflexor_pl.pairs.prompts import Prompts
 
 AskAbout = Literal["random", "coverage", "uncertain"]
 Contexts = Literal["neighbours", "walk"]
@@ -37,6 +39,7 @@ class PairSettings:
     rejected_choice: RejectedChoice = "random"
     only_wrong: bool = False
     judge: JudgeSettings | None = None
+    prompts: Prompts = BUILT_IN  # their texts: a plan belongs to what is asked, not to a folder
 
     def __post_init__(self) -> None:
         require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
@@ -44,6 +47,11 @@ class PairSettings:
             self.ask_about == "random" or isinstance(self.topics, int),
             *self._told("ask_about"),
             "random where data.topics is a list",
+        )
+        require(
+            isinstance(self.topics, int) or TOPIC in self.prompts.question.places,
+            *self._told("topics"),
+            "a number where question.txt in data.prompts has no {{topic}}",
         )
         require(
             self.contexts == "neighbours" or self.chunks_per_context > 1,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.settings import TeacherSettings
 from preflexor_pl.corpus.library import Library
-from preflexor_pl.pairs import prompts
+from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.asking import Ask, Asker, Item
 from preflexor_pl.pairs.questions import Asked
 from preflexor_pl.pairs.settings import PairSettings
@@ -43,6 +43,7 @@ class Stages:
         candidates: list[Item],
     ) -> None:
         self.settings = settings
+        self.prompts = settings.prompts
         self.teacher: TeacherSettings = settings.teacher
         self.library = library
         self.asker = asker
@@ -80,13 +81,13 @@ class Stages:
 
     def _ask_questions(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
-            item.question, reason = prompts.read_question(text)
+            item.question, reason = reading.read_question(text)
             if not reason and not self.asked.add(item.question):
                 reason = "question_asked_before"
             return reason
 
         asks = [
-            Ask(item, "", prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept)
+            Ask(item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept)
             for item in items
         ]
         return self.asker.ask("question", asks, self.teacher.question, may_be_cut=True)
@@ -98,10 +99,10 @@ class Stages:
             for name, wanted in self.settings.thinking.categories.items():
 
                 def accept(item: Item, text: str, name: str = name) -> str:
-                    item.blocks[name], reason = prompts.read_sentence(text)
+                    item.blocks[name], reason = reading.read_sentence(text)
                     return reason
 
-                prompt = prompts.ask_category(texts, item.question, wanted)
+                prompt = self.prompts.ask_category(texts, item.question, wanted)
                 asks.append(Ask(item, name, prompt, accept))
         kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
@@ -112,26 +113,26 @@ class Stages:
             return items
 
         def accept(item: Item, text: str) -> str:
-            item.reflection, reason = prompts.read_critique(text, self._thinking_of(item))
+            item.reflection, reason = reading.read_critique(text, self._thinking_of(item))
             return reason
 
         asks = []
         for item in items:
             texts, thinking = self.texts(item.chunk_ids), self._thinking_of(item)
-            prompt = prompts.ask_critique(texts, item.question, thinking)
+            prompt = self.prompts.ask_critique(texts, item.question, thinking)
             asks.append(Ask(item, "", prompt, accept))
         return self.asker.ask("reflection", asks, self.teacher.critique)
 
     def _answers(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
-            item.answer, reason = prompts.read_answer(text)
+            item.answer, reason = reading.read_answer(text)
             return reason
 
         asks = []
         for item in items:
             self._enrich(item)
             thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
-            prompt = prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
+            prompt = self.prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
             asks.append(Ask(item, "", prompt, accept))
         return self.asker.ask("answer", asks, self.teacher.answer)
 
@@ -143,7 +144,7 @@ class Stages:
         item.chunk_ids = item.chunk_ids + new[: self.settings.enrich_chunks]
 
     def _thinking_of(self, item: Item) -> str:
-        return prompts.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
+        return reading.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
 
     def _long_enough(self, item: Item) -> bool:
         text = self._thinking_of(item)

@@ -6,7 +6,9 @@ million parameters learns from them what is wanted, and to stop; a large one doe
 
 from collections.abc import Sequence
 
-from preflexor_pl.pairs.prompts import CONCRETE, RUBBER, Prompt, Worked, thinking_text
+from preflexor_pl.pairs.prompt_files import CONCRETE, RUBBER
+from preflexor_pl.pairs.prompts import Prompt, Worked
+from preflexor_pl.pairs.reading import thinking_text
 
 NOTHING = "(nothing was written)"  # shown to the critic where the model thought nothing
 

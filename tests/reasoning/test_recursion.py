@@ -2,7 +2,7 @@ import pytest
 
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.prompts import chosen_response
+from preflexor_pl.pairs.reading import chosen_response
 from preflexor_pl.reasoning import ReasoningSettings
 from tests.reasoning.speakers import (
     QUESTION,

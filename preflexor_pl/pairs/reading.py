@@ -1,0 +1,96 @@
+"""How the teacher's and the judge's replies are read, and put together to a chosen response."""
+
+import re
+from typing import Literal
+
+from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
+
+Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
+
+MIN_WORDS = 4  # of a question, a thought or an answer
+MAX_KNOWN = 0.8  # share of a criticism's words that the thinking may have already
+
+_LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
+_QUESTION = re.compile(r"[^?.!\n]*\?")
+_WORD = re.compile(r"\w+")
+_POINTING = re.compile(
+    r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b(?! of)",
+    re.IGNORECASE,
+)
+_SOURCE = re.compile(
+    r"\b(?:the|this|that|above|given|provided)\s+(?:\w+\s+)?"
+    r"(?:texts?|passage|study|paper|article|excerpt|document|notes?|authors?|context|paragraph)\b"
+    r"|\baccording to\b",
+    re.IGNORECASE,
+)
+_RULING = re.compile(  # "not right" and "partly right" are no ruling
+    r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b",
+    re.IGNORECASE,
+)
+
+
+def read_question(text: str) -> tuple[str, str]:
+    """The question in a reply, and why it cannot be used.
+
+    Returns:
+        (question, reason): reason is "" where the question can be used.
+    """
+    found = _QUESTION.search(text)
+    if not found:
+        return "", "not_a_question"
+    question = " ".join(_LABEL.sub("", found.group()).strip(" \n\t\"'*“”").split())
+    if len(question.split()) < MIN_WORDS:
+        return question, "question_too_short"
+    if _SOURCE.search(question):
+        return question, "question_mentions_source"
+    if _POINTING.search(question):
+        return question, "question_not_standalone"
+    return question[0].upper() + question[1:], ""
+
+
+def read_sentence(text: str) -> tuple[str, str]:
+    """The sentence in a reply, and why it cannot be used, as for :func:`read_question`."""
+    sentence = " ".join(text.split())
+    if len(sentence.split()) < MIN_WORDS:
+        return sentence, "sentence_too_short"
+    return sentence if sentence[-1] in ".!?" else f"{sentence}.", ""
+
+
+def read_critique(text: str, thinking: str) -> tuple[str, str]:
+    """The criticism in a reply, and why it cannot be used, as for :func:`read_question`.
+
+    One whose words nearly all stand in the thinking says it again and criticises nothing.
+    """
+    sentence, reason = read_sentence(text)
+    words = set(_WORD.findall(sentence.lower()))
+    known = words & set(_WORD.findall(thinking.lower()))
+    if not reason and len(known) > MAX_KNOWN * len(words):
+        reason = "repeats_thinking"
+    return sentence, reason
+
+
+def read_answer(text: str) -> tuple[str, str]:
+    """The answer in a reply, and why it cannot be used, as for :func:`read_question`."""
+    answer = text.strip()
+    return answer, "" if len(answer.split()) >= MIN_WORDS else "answer_too_short"
+
+
+def read_ruling(reply: str) -> Ruling:
+    """The ruling that a reply begins with; "" where none stands there."""
+    found = _RULING.match(reply)
+    if not found:
+        return ""
+    return "right" if found.group(1).lower() in ("right", "correct") else "wrong"
+
+
+def thinking_text(blocks: dict[str, str]) -> str:
+    """The blocks of a thinking section, without its markers."""
+    return "\n\n".join(f"**{name}**: {text.strip()}" for name, text in blocks.items())
+
+
+def chosen_response(blocks: dict[str, str], answer: str, reflection: str = "") -> str:
+    """A whole chosen response: thinking section, reflect section if there is one, the answer."""
+    parts = [THINK_START, thinking_text(blocks), THINK_END]
+    if reflection:
+        parts += [REFLECT_START, reflection.strip(), REFLECT_END]
+    return "\n".join([*parts, answer.strip()])

@@ -1,0 +1,148 @@
+"""A folder of prompts: what it replaces, and what is refused of it, in one line."""
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.pairs.prompt_files import BUILT_IN, FILES, MAX_BYTES, files_of, read_prompts
+from preflexor_pl.pairs.prompts import Template
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "preflexor_pl/pairs/templates"
+EXAMPLE = yaml.safe_load((TEMPLATES / "examples.yaml").read_text())[0]
+
+
+def folder_of(folder, files):
+    for name, text in files.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def examples(**changes):
+    return yaml.safe_dump([EXAMPLE | changes])
+
+
+def test_the_built_in_files_are_those_that_can_be_replaced():
+    assert {path.name for path in TEMPLATES.iterdir()} == set(FILES)
+
+
+def test_a_file_replaces_the_built_in_one_and_the_others_stay(tmp_path):
+    text = "\ufeffFakten: {{facts}}\r\nFrag nach {{ topic }}: {a} $\\sigma$\r\n\r\n"  # of Windows
+    made = read_prompts(folder_of(tmp_path, {"question.txt": text, ".DS_Store": b"\0\xff"}))
+    mine = Template("Fakten: {{facts}}\nFrag nach {{ topic }}: {a} $\\sigma$")
+    assert made == replace(BUILT_IN, question=mine)
+    assert made.ask_question(["F"], "Rost").text == "Fakten: F\nFrag nach Rost: {a} $\\sigma$"
+
+
+def test_replies_to_a_text_of_ones_own_end_by_themselves(tmp_path):
+    text = "{{facts}} {{question}} In three sentences, give {{wanted}}."
+    built_in = (TEMPLATES / "answer.txt").read_text()
+    made = read_prompts(folder_of(tmp_path, {"category.txt": text, "answer.txt": built_in}))
+    assert BUILT_IN.category.stop == (". ", "\n")
+    assert made.category.stop == ()
+    assert made.answer.stop == BUILT_IN.answer.stop == ("\n",)
+
+
+def test_examples_replace_all_others(tmp_path):
+    told = examples(question="Why?", steps=" It {{bends}}.\n", wanted={})
+    [made] = read_prompts(folder_of(tmp_path, {"examples.yaml": told})).examples
+    assert made == replace(BUILT_IN.examples[0], question="Why?", steps="It {{bends}}.", wanted=())
+
+
+def test_an_empty_list_gives_no_examples(tmp_path):
+    made = read_prompts(folder_of(tmp_path, {"examples.yaml": "[]"}))
+    assert made == replace(BUILT_IN, examples=())
+
+
+def test_a_topic_need_not_be_named(tmp_path):
+    made = read_prompts(folder_of(tmp_path, {"question.txt": "{{facts}} Ask."}))
+    assert made.ask_question(["F"], "rust").text == "F Ask."
+
+
+FINE = "{{facts}} {{question}}"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "holds none of question.txt, category.txt, critique.txt"),
+        ({"questions.txt": "x"}, r"holds 'questions.txt', .*\(did you mean question.txt\?\)"),
+        ({"Answer.md\n\x1b": "x"}, r"holds 'Answer.md\\n\\x1b', .*\(did you mean answer.txt\?\)"),
+        ({"answer.txt": FINE}, r"answer.txt lacks \{\{thinking\}\}; there are \{\{facts\}\}, "),
+        ({"answer.txt": ""}, r"answer.txt lacks \{\{facts\}\}"),
+        (
+            {"wrong_answer.txt": f"{FINE} {{{{fact}}}}"},
+            r"wrong_answer.txt has '\{\{fact\}\}', .*mean \{\{facts\}\}\?\); "
+            r"there are \{\{facts\}\}, \{\{question\}\}; braces that are text need a space",
+        ),
+        ({"question.txt": "{{facts}} {{reference}}"}, r"question.txt has '\{\{reference\}\}'"),
+        ({"answer.txt": "{{facts}}".encode("utf-16")}, "answer.txt is not UTF-8"),
+        ({"examples.yaml": b"- \xe9"}, "examples.yaml is not UTF-8"),
+        ({"answer.txt": "x" * (MAX_BYTES + 1)}, "answer.txt is longer than 100000 bytes"),
+        ({"examples.yaml": ""}, r"examples.yaml must be a list of .*; \[\] gives none"),
+        ({"examples.yaml": "facts: x"}, "examples.yaml must be a list"),
+        ({"examples.yaml": "- a: [b"}, "examples.yaml, line 1: "),
+        ({"examples.yaml": "- 2024-02-31"}, "examples.yaml is not YAML: "),
+        ({"examples.yaml": "[" * 1000}, "examples.yaml is nested too deep"),
+        ({"examples.yaml": "- !!python/object:os.x {}"}, "examples.yaml, line 1: "),
+        ({"examples.yaml": "- concrete"}, "examples.yaml, example 1 must have facts, question, "),
+        ({"examples.yaml": "- facts: x"}, "example 1 lacks question; an example has facts, "),
+        ({"examples.yaml": examples(answers="x")}, r"example 1 has 'answers', .* answer\?\)"),
+        ({"examples.yaml": examples(wrong=" ")}, "example 1: wrong must be a text, got ' '"),
+        ({"examples.yaml": examples(steps=[1])}, r"example 1: steps must be a text, got \[1\]"),
+        ({"examples.yaml": examples(ruling="No.")}, "ruling must begin with Right or Wrong"),
+        ({"examples.yaml": examples(wanted="x")}, "example 1, wanted must have steps, concepts"),
+        ({"examples.yaml": examples(wanted={"step": "x"})}, r"wanted has 'step', .* steps\?\)"),
+        ({"examples.yaml": examples(wanted={"steps": None})}, "steps must be a text, got None"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(tmp_path, files, said):
+    with pytest.raises(ConfigError, match=rf"^(data\.prompts: )?{tmp_path}.*{said}") as caught:
+        read_prompts(folder_of(tmp_path, files))
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_and_files_are_told_apart(tmp_path):
+    (tmp_path / "answer.txt").mkdir()
+    with pytest.raises(ConfigError, match=r"data\.prompts: .*answer\.txt is no file"):
+        read_prompts(tmp_path)
+    with pytest.raises(ConfigError, match=r"nowhere cannot be read \(No such file or directory\)"):
+        read_prompts(tmp_path / "nowhere")
+    with pytest.raises(
+        ConfigError, match=r"test_prompt_files.py cannot be read \(Not a directory\)"
+    ):
+        read_prompts(Path(__file__))
+
+
+def test_what_a_run_keeps_reads_as_the_same_prompts(tmp_path):
+    told = (
+        examples(answer='Caf\u00e9: "a"\n\n<|x|> \\sigma', wrong="\x85\ud800 x"),
+        "{{facts}}: ask",
+    )
+    mine = folder_of(tmp_path, dict(zip(("examples.yaml", "question.txt"), told, strict=True)))
+    for number, prompts in enumerate((BUILT_IN, read_prompts(mine))):
+        kept = tmp_path / str(number)
+        kept.mkdir()
+        assert read_prompts(folder_of(kept, files_of(prompts))) == prompts
+
+
+def test_a_wheel_has_the_built_in_files(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("preflexor_pl", "losses"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    wheel = zipfile.ZipFile(tmp_path / done.stdout.split()[-1])
+    for name in FILES:
+        packed = wheel.read(f"preflexor_pl/pairs/templates/{name}")
+        assert packed == (TEMPLATES / name).read_bytes()
