@@ -148,9 +148,8 @@ class CorpusGraph:
         Raises:
             ValueError: k < 1, an unknown id.
         """
-        self._check_known([id])
+        query = self.vectors([id])[0]
         k = checked_k(k)
-        query = self._nodes.vector(self._node_of[id])
         ids, similarities = self._nearest(query, k + 1, self._chosen(within))
         pairs = [pair for pair in zip(ids, similarities, strict=True) if pair[0] != id][:k]
         return [other for other, _ in pairs], [similarity for _, similarity in pairs]
@@ -167,11 +166,20 @@ class CorpusGraph:
         own = (0.0 if self.space == "l2" else 1.0) - NEAR
         missed = []
         for id in ids:
-            node = self._node_of[id]
-            found, near = self._nearest(self._nodes.vector(node), len(self._ids[node]), None)
+            same = len(self._ids[self._node_of[id]])
+            found, near = self._nearest(self.vectors([id])[0], same, None)
             if id not in found and not (near and near[-1] > own):  # else others are equally near
                 missed.append(id)
         return missed
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """[N, D] the vectors of ids; for cosine, of length 1.
+
+        Raises:
+            ValueError: an unknown id.
+        """
+        self._check_known(ids)
+        return self._nodes.vectors_of([self._node_of[id] for id in ids])
 
     def sample_context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[str]:
         """A random id (of ``within``) and its k - 1 nearest neighbours there.

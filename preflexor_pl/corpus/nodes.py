@@ -7,7 +7,7 @@ hnswlib crashes or answers wrongly, without a word, on most misuse. Here:
 """
 
 import logging
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import hnswlib
@@ -95,10 +95,12 @@ class NodeIndex:
             self._index.mark_deleted(node)
         return rows
 
-    def vector(self, node: int) -> Vectors:
-        """[D] the vector of a node that is not removed."""
-        row: Vectors = np.asarray(self._index.get_items([node]), dtype=np.float32)[0]
-        return row
+    def vectors_of(self, nodes: Sequence[int]) -> Vectors:
+        """[N, D] the vectors of nodes that are not removed."""
+        if not nodes:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        rows: Vectors = np.asarray(self._index.get_items(nodes), dtype=np.float32)
+        return rows
 
     def remove(self, node: int) -> None:
         """Takes a node out of every later answer."""

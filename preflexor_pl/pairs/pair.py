@@ -20,7 +20,8 @@ class PreferencePair:
         rejected: what the model in training, or the teacher, answered instead.
         round: the round that it was made for; -1 for the held-out set.
         topic: what was asked about; "" for a random draw.
-        chunk_ids: the chunks that question and answer rest on.
+        chunk_ids: the chunks that question and answer rest on, the question's first; with
+            ``data.grow`` also an earlier pair, as ``pair:<its id>``.
         teacher: who wrote the chosen response.
         rejected_source: who wrote the rejected one.
         policy_step: optimiser steps that the policy had made when it wrote it.
@@ -78,6 +79,16 @@ def _require_types(pair: PreferencePair) -> None:
             value.to_bytes(8, signed=True)  # no table has a column of more than 64 bits
         for text in value if isinstance(value, list) else [str(value)]:
             str.encode(text)  # a number has no encode, half a surrogate pair has no bytes
+
+
+def note_id(pair_id: str) -> str:
+    """What ``chunk_ids`` of a later pair call this one."""
+    return f"pair:{pair_id}"
+
+
+def is_note(id: str) -> bool:
+    """Whether an id among ``chunk_ids`` is that of an earlier pair; a chunk's has a ``#``."""
+    return id.startswith(note_id("")) and "#" not in id
 
 
 def question(pair: PreferencePair) -> str:

@@ -1,0 +1,34 @@
+"""What later rounds may rest on: the pairs of a round as notes, see ``corpus/notes``."""
+
+import re
+from collections.abc import Sequence
+
+from preflexor_pl.core.responses import parse_response
+from preflexor_pl.corpus.notes import Note
+from preflexor_pl.pairs.pair import PreferencePair, note_id, question
+
+HEADING = "An earlier question and its answer, not source text"  # where a chunk has its title
+
+_WORD = re.compile(r"\w\w+")
+
+
+def notes_of(pairs: Sequence[PreferencePair]) -> tuple[Note, ...]:
+    """A note for each pair, ``pair:<its id>``: question, chosen answer, and what it rests on."""
+    return tuple(
+        Note(
+            note_id(pair.id),
+            question(pair),
+            parse_response(pair.chosen).answer or "",
+            tuple(pair.chunk_ids),
+            pair.round,
+        )
+        for pair in pairs
+    )
+
+
+def says_again(answer: str, note: Note) -> bool:
+    """Whether an answer that rests on a note has no word but the note's answer's.
+
+    A small teacher that is shown an earlier answer often just repeats it.
+    """
+    return {*_WORD.findall(answer.lower())} <= {*_WORD.findall(note.answer.lower())}
