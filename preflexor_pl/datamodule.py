@@ -79,6 +79,8 @@ class PreferenceDataModule(LightningDataModule):
         contexts: these are a node of the graph and its nearest ``neighbours``, or lie on a short
             ``walk`` over the graph, which joins what lies apart.
         enrich_chunks: further chunks, found with the question, that the answer rests on as well.
+        grow: whether one of these may be an earlier round's question with its answer, so that later
+            rounds build on earlier ones, and on their mistakes: off, as a small teacher makes many.
         pairs_per_round: pairs wanted of each round; a shortfall is reported.
         epochs_per_round: epochs that each round is trained for.
         replay: pairs of older rounds that are trained on once more, as a share of pairs_per_round.
@@ -127,6 +129,7 @@ class PreferenceDataModule(LightningDataModule):
         chunks_per_context: int = 1,
         contexts: Contexts = "neighbours",
         enrich_chunks: int = 1,
+        grow: bool = False,
         pairs_per_round: int = 32,
         epochs_per_round: int = 2,
         replay: float = 0.0,
@@ -164,6 +167,7 @@ class PreferenceDataModule(LightningDataModule):
         )
         require(held_out_questions >= 2, "data.held_out_questions", held_out_questions, ">= 2")
         require(enrich_chunks >= 0, "data.enrich_chunks", enrich_chunks, ">= 0")
+        require(not grow or enrich_chunks > 0, "data.grow", grow, "false with enrich_chunks 0")
         require(
             max_prompt_length < max_length,
             "data.max_length",
@@ -219,6 +223,7 @@ class PreferenceDataModule(LightningDataModule):
             only_wrong=only_wrong,
             judge=judge,
             prompts=BUILT_IN if prompts is None else read_prompts(Path(prompts)),
+            grow=grow,
         )
 
     # What the run's other parts ask for

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from preflexor_pl.core.markers import MARKERS
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.tables import shown, table
-from preflexor_pl.pairs.pair import PreferencePair, question, question_key
+from preflexor_pl.pairs.pair import PreferencePair, is_note, question, question_key
 
 Cells = dict[str, int | float | None]  # by their headings
 
@@ -65,13 +65,15 @@ def _table(head: str, parts: Sequence[Part], cells_of: Callable[[Part], Cells]) 
 
 
 def _sources(part: Part) -> Cells:
-    chunks = {id for pair in part.pairs for id in pair.chunk_ids}
+    ids = {id for pair in part.pairs for id in pair.chunk_ids}
+    chunks = {id for id in ids if not is_note(id)}
     thinks = sum(parse_response(pair.rejected).thinking is not None for pair in part.pairs)
     return {
         "pairs": len(part.pairs),
         "wanted": part.wanted,
         "documents": len({id.rpartition("#")[0] for id in chunks}),
         "chunks": len(chunks),
+        "earlier pairs": len(ids - chunks) or None,
         "rejected that think, %": round(100 * thinks / len(part.pairs)),
     }
 

@@ -21,10 +21,12 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
+from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
 from preflexor_pl.pairs.planning import Past
 from preflexor_pl.pairs.settings import PairSettings
@@ -90,6 +92,7 @@ class Rounds:
         self.token_budget = token_budget
         self.seed = seed
         self.judge = judge
+        self.growth = Growth(run, library, split[0], seed)
 
     def folder(self, index: int) -> Path:
         """Where the files of a round are."""
@@ -104,13 +107,16 @@ class Rounds:
             policy_step: optimiser steps made so far, for the record.
         """
         folder = self.folder(index)
-        if self.policy.settings.lora and not (folder / "manifest.json").exists():
+        is_made = (folder / "manifest.json").exists()
+        if self.policy.settings.lora and not is_made:
             self.policy.save_adapter(folder / "policy")
         if index and self.settings.ask_about == "uncertain":
             self._keep_margins(index - 1)
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
+        if not is_made or not self.growth.is_kept(index):
+            self.growth.keep(index, notes_of(self._pairs_before(index + 1)))
         return pairs
 
     def prepare(self, index: int, wanted: int) -> None:
@@ -217,19 +223,20 @@ class Rounds:
         return self._maker(self.settings).make(folder, order)
 
     def _order(self, index: int, wanted: int, policy_step: int) -> Order:
-        earlier = [
-            pair
-            for number in range(index)
-            for pair in read_pairs(self.folder(number) / "pairs.jsonl")
-        ]
+        earlier = self._pairs_before(index)
         known = {pair.id: pair.chunk_ids[0] for pair in earlier}
         sure = {name: margin for n in range(index) for name, margin in self._margins(n).items()}
         past = Past(
             tuple(map(question, earlier)),
             Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
             tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
+            notes_of(earlier) if self.settings.grow else (),
         )
         return Order(index, wanted, self.split[0], past, policy_step)
+
+    def _pairs_before(self, index: int) -> list[PreferencePair]:
+        files = [self.folder(number) / "pairs.jsonl" for number in range(index)]
+        return [pair for file in files for pair in read_pairs(file)]
 
     def _margins(self, index: int) -> dict[str, float]:
         """The margins of a round's pairs, by their ids; {} where they were not taken."""

@@ -102,6 +102,9 @@ class Shelf:
     ) -> list[Chunk]:
         return [next(self._next)]
 
+    def ranked(self, text: str, k: int, within: Collection[str]) -> list[tuple[Chunk, float]]:
+        return [(chunk, 0.5) for chunk in self.search(text, k, within)]
+
     def search(self, text: str, k: int, within: Collection[str]) -> list[Chunk]:
         return list(self.chunks.values())[::-1][:k]
 

@@ -31,6 +31,7 @@ def test_counts_below_one_are_refused(name, value):
         ({"chunk_tokens": 32, "chunk_overlap": 32}, "chunk_overlap"),
         ({"chunk_overlap": -1}, "chunk_overlap"),
         ({"enrich_chunks": -1}, "enrich_chunks"),
+        ({"enrich_chunks": 0, "grow": True}, "grow"),
         ({"max_length": 128, "max_prompt_length": 128}, "max_length"),
         ({"held_out_questions": 1}, "held_out_questions"),  # a shuffled pair needs two
         ({"topics": 0}, "topics"),

@@ -116,6 +116,17 @@ def test_the_numbers_of_three_pairs(run, call):
     assert lines[-1] == "1 of 3 questions repeat an earlier one"  # in other case and spaces
 
 
+def test_an_earlier_pair_is_no_chunk_and_no_document(run, call):
+    grown = replace(THIRD, chunk_ids=["bone.md#0", "pair:0000-0001", "pair:x.md#0"])
+    keep(round_folder(run, 1), [grown], [], wanted=1)
+    lines = told(call("runs/mine"))
+    assert (
+        "| round | pairs | wanted | documents | chunks | earlier pairs | rejected that" in lines[2]
+    )
+    assert "| 0 | 2 | 3 | 3 | 4 | | 50 |" in lines
+    assert "| 1 | 1 | 1 | 2 | 2 | 1 | 0 |" in lines  # bone.md, pair:x.md; and one pair
+
+
 def test_one_round_needs_no_sum(run, call):
     lines = told(call("runs/mine", "--rounds", "1"))
     assert lines[0] == "runs/mine: 1 pairs of round 1"

@@ -6,6 +6,7 @@ The teacher is scripted, since a random model asks no questions; all else is rea
 import json
 from itertools import count
 
+import networkx
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -13,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from losses import ORPOLoss
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.journal import round_folder
@@ -196,6 +198,18 @@ def test_held_out_documents_are_in_no_round(run):
         held
     )
     assert len(held) == 1
+
+
+def test_every_round_joins_the_graph(run):
+    data, _, _ = run
+    rows = read_rows(data.run / "graph.csv")
+    train, held = data.split
+    assert [(row["round"], row["chunks"], row["notes"]) for row in rows] == [
+        (str(index), str(len(train)), str((index + 1) * PAIRS)) for index in range(ROUNDS)
+    ]
+    nodes = set(networkx.read_graphml(data.run / "graph/graph.graphml"))
+    assert nodes == {*train, *(f"pair:{p.id}" for n in range(ROUNDS) for p in pairs_of(data, n))}
+    assert not nodes & set(held)
 
 
 def test_training_changed_the_policy_and_left_the_base_alone(run, model_folder):

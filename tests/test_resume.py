@@ -106,7 +106,9 @@ def undisturbed(tmp_path_factory, model_folder):
 
 
 def pairs(folder):
-    files = sorted((folder / "run").rglob("pairs.jsonl"))
+    """The pairs, and what is kept of how they cover the corpus."""
+    run = folder / "run"
+    files = sorted([*run.rglob("pairs.jsonl"), run / "graph.csv", run / "graph/graph.graphml"])
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 

@@ -16,6 +16,7 @@ from preflexor_pl.core.markers import THINK_START
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
@@ -179,6 +180,7 @@ class PairMaker:
             Asked(order.past.questions, self.library.embedder.encode),
             self.count_tokens,
             [Item(**item) for item in planned],
+            Notes(order.past.notes, self.library.embedder.encode, self.seed),
         )
 
     def _rejection(self, stages: Stages, order: Order) -> Rejection:

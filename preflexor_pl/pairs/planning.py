@@ -13,6 +13,7 @@ from typing import Any
 
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.notes import Note
 from preflexor_pl.pairs.settings import PairSettings
 
 DOUBTED = 0.5  # the share of all pairs, those of the smallest margins, that is asked around
@@ -24,13 +25,15 @@ class Past:
 
     Attributes:
         questions: that were asked.
-        uses: how many pairs rest on each chunk.
+        uses: how many pairs rest on each chunk or note.
         doubted: a chunk for each pair, that of the smallest margin first.
+        notes: earlier pairs that new ones may rest on.
     """
 
     questions: tuple[str, ...] = ()
     uses: Counter[str] = field(default_factory=Counter)
     doubted: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def plan(

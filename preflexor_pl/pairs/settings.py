@@ -40,6 +40,7 @@ class PairSettings:
     only_wrong: bool = False
     judge: JudgeSettings | None = None
     prompts: Prompts = BUILT_IN  # their texts: a plan belongs to what is asked, not to a folder
+    grow: bool = False
 
     def __post_init__(self) -> None:
         require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.settings import TeacherSettings
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.asking import Ask, Asker, Item
+from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.questions import Asked
 from preflexor_pl.pairs.settings import PairSettings
 
@@ -30,6 +32,7 @@ class Stages:
         asked: questions asked before.
         count_tokens: tokens of a text, in the policy's tokenizer.
         candidates: the round's plan.
+        notes: earlier pairs that an answer may rest on.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Stages:
         asked: Asked,
         count_tokens: Callable[[str], int],
         candidates: list[Item],
+        notes: Notes,
     ) -> None:
         self.settings = settings
         self.prompts = settings.prompts
@@ -51,6 +55,7 @@ class Stages:
         self.asked = asked
         self.count_tokens = count_tokens
         self.candidates = candidates
+        self.notes = notes
         self._questions: list[Item] = []  # asked, and not gone further
         self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
 
@@ -75,9 +80,18 @@ class Stages:
         self._kept += pairs
 
     def texts(self, chunk_ids: list[str]) -> list[str]:
-        """The chunks under their documents' titles: a sentence seldom names what it is about."""
-        chunks = [self.library.chunks[chunk_id] for chunk_id in chunk_ids]
-        return [make_inert(f"{c.title}\n{c.text}", self.asker.forbidden) for c in chunks]
+        """The chunks under their documents' titles: a sentence seldom names what it is about.
+
+        A note stands under a heading that says what it is.
+        """
+        return [make_inert(self._text(id), self.asker.forbidden) for id in chunk_ids]
+
+    def _text(self, id: str) -> str:
+        note = self.notes.by_id.get(id)
+        if note:
+            return f"{HEADING}\n{note.text}"
+        chunk = self.library.chunks[id]
+        return f"{chunk.title}\n{chunk.text}"
 
     def _ask_questions(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
@@ -126,6 +140,9 @@ class Stages:
     def _answers(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
             item.answer, reason = reading.read_answer(text)
+            notes = [self.notes.by_id[id] for id in item.chunk_ids if id in self.notes.by_id]
+            if not reason and any(says_again(item.answer, note) for note in notes):
+                reason = "repeats_earlier_answer"
             return reason
 
         asks = []
@@ -137,11 +154,17 @@ class Stages:
         return self.asker.ask("answer", asks, self.teacher.answer)
 
     def _enrich(self, item: Item) -> None:
-        """Add the chunks nearest to the question that are not in its context yet."""
-        reach = self.settings.enrich_chunks + len(item.chunk_ids)
-        near = self.library.search(item.question, reach, self.within)
-        new = [chunk.id for chunk in near if chunk.id not in item.chunk_ids]
-        item.chunk_ids = item.chunk_ids + new[: self.settings.enrich_chunks]
+        """Add the chunks nearest to the question that are not in its context yet.
+
+        An earlier pair takes the place of the last one where it is nearer: one at most, so that
+        answers go on resting on source text.
+        """
+        count = self.settings.enrich_chunks
+        near = self.library.ranked(item.question, count + len(item.chunk_ids), self.within)
+        new = [(chunk.id, cosine) for chunk, cosine in near if chunk.id not in item.chunk_ids]
+        note = self.notes.nearest(item.question)
+        new = sorted([*new, *([note] if note else [])], key=lambda found: -found[1])
+        item.chunk_ids = item.chunk_ids + [id for id, _ in new[:count]]
 
     def _thinking_of(self, item: Item) -> str:
         return reading.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
