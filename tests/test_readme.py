@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx
 import pytest
 import yaml
 
@@ -196,6 +197,16 @@ def test_the_losses_example_prints_its_numbers(tmp_path):
     told = [float(number) for number in re.findall(r"# ([\d.]+)$", example, re.MULTILINE)]
     assert len(told) == 3
     assert printed == pytest.approx(told, abs=1e-4)
+
+
+def test_the_graph_example_prints_the_best_connected(tmp_path):
+    made = networkx.Graph([("pair:0", "a.md#0"), ("pair:0", "b.md#0")])
+    networkx.set_node_attributes(made, {"pair:0": {"question": "Why?"}})
+    path = tmp_path / "runs/orpo/graph/graph.graphml"
+    path.parent.mkdir(parents=True)
+    networkx.write_graphml(made, path)
+    printed = python("-c", block_with("python", "read_graphml"), cwd=tmp_path)
+    assert printed.startswith("[{'question': 'Why?'}")
 
 
 @pytest.mark.slow
