@@ -191,10 +191,11 @@ class Library:
         return [chunk for chunk, _ in self.ranked(text, k, within)]
 
     def ranked(
-        self, text: str, k: int, within: Collection[str] | None = None
+        self, query: str | Rows, k: int, within: Collection[str] | None = None
     ) -> list[tuple[Chunk, float]]:
-        """As ``search``, each chunk with its cosine similarity."""
-        ids, similarities = self.graph.search(self.embedder.encode([text]), k, within)
+        """As ``search``, for a text or its vector [D], each chunk with its cosine similarity."""
+        vectors = self.embedder.encode([query]) if isinstance(query, str) else query[None]
+        ids, similarities = self.graph.search(vectors, k, within)
         return [(self.chunks[id], near) for id, near in zip(ids[0], similarities[0], strict=True)]
 
     def _save(self, folder: Path, fingerprint: str) -> None:

@@ -84,7 +84,12 @@ class Asker:
         self.drops: list[dict[str, str]] = []
 
     def ask(
-        self, name: str, asks: list[Ask], sampling: Sampling, may_be_cut: bool = False
+        self,
+        name: str,
+        asks: list[Ask],
+        sampling: Sampling,
+        may_be_cut: bool = False,
+        first: Callable[[list[str]], None] = lambda texts: None,
     ) -> list[Item]:
         """Ask the teacher.
 
@@ -93,6 +98,7 @@ class Asker:
             asks: an item may be asked about several times.
             sampling: of the first attempt.
             may_be_cut: whether a reply that did not end by itself can be used.
+            first: takes the texts of an attempt together, before they are accepted one by one.
 
         Returns:
             The items whose every reply was accepted, in order.
@@ -107,10 +113,11 @@ class Asker:
                 a.call(name, attempt): self._request(a, name, attempt, sampling) for a in asks
             }
             made = self.complete(name, requests, self.teacher)
+            texts = [make_inert(made[call].text, self.forbidden) for call in requests]
+            first(texts)
             again, failed = [], {}
-            for ask, call in zip(asks, requests, strict=True):
+            for ask, call, text in zip(asks, requests, texts, strict=True):
                 cut = made[call].finish_reason == "length" and not may_be_cut
-                text = make_inert(made[call].text, self.forbidden)
                 reason = made[call].problem or f"{name}_cut" * cut or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)

@@ -16,14 +16,12 @@ from preflexor_pl.core.markers import THINK_START
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
-from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import Past, plan
-from preflexor_pl.pairs.questions import Asked
 from preflexor_pl.pairs.rejection import Likelihood, Rejection
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.stages import Stages
@@ -177,10 +175,9 @@ class PairMaker:
             self.library,
             asker,
             order.within,
-            Asked(order.past.questions, self.library.embedder.encode),
+            order.past,
             self.count_tokens,
             [Item(**item) for item in planned],
-            Notes(order.past.notes, self.library.embedder.encode, self.seed),
         )
 
     def _rejection(self, stages: Stages, order: Order) -> Rejection:

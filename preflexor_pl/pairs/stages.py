@@ -13,7 +13,8 @@ from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.asking import Ask, Asker, Item
 from preflexor_pl.pairs.notes import HEADING, says_again
-from preflexor_pl.pairs.questions import Asked
+from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.questions import Asked, Meanings
 from preflexor_pl.pairs.settings import PairSettings
 
 REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
@@ -29,10 +30,9 @@ class Stages:
         library: chunks and their graph.
         asker: of the round.
         within: ids of the chunks that may be used.
-        asked: questions asked before.
+        past: questions asked before, and earlier pairs that an answer may rest on.
         count_tokens: tokens of a text, in the policy's tokenizer.
         candidates: the round's plan.
-        notes: earlier pairs that an answer may rest on.
     """
 
     def __init__(
@@ -41,10 +41,9 @@ class Stages:
         library: Library,
         asker: Asker,
         within: Collection[str],
-        asked: Asked,
+        past: Past,
         count_tokens: Callable[[str], int],
         candidates: list[Item],
-        notes: Notes,
     ) -> None:
         self.settings = settings
         self.prompts = settings.prompts
@@ -52,10 +51,11 @@ class Stages:
         self.library = library
         self.asker = asker
         self.within = within
-        self.asked = asked
+        self.meanings = Meanings(library.embedder.encode)
+        self.asked = Asked(past.questions, self.meanings)
         self.count_tokens = count_tokens
         self.candidates = candidates
-        self.notes = notes
+        self.notes = Notes(past.notes, self.meanings, asker.seed)
         self._questions: list[Item] = []  # asked, and not gone further
         self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
 
@@ -104,7 +104,16 @@ class Stages:
             Ask(item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept)
             for item in items
         ]
-        return self.asker.ask("question", asks, self.teacher.question, may_be_cut=True)
+        sampling = self.teacher.question
+        return self.asker.ask("question", asks, sampling, True, first=self._understand)
+
+    def _understand(self, texts: list[str]) -> None:
+        """Embed the questions in some replies together; they are compared and searched with."""
+        questions = [
+            question for question, reason in map(reading.read_question, texts) if not reason
+        ]
+        if questions:
+            self.meanings(questions)
 
     def _thinking(self, items: list[Item]) -> list[Item]:
         asks = []
@@ -160,7 +169,8 @@ class Stages:
         answers go on resting on source text.
         """
         count = self.settings.enrich_chunks
-        near = self.library.ranked(item.question, count + len(item.chunk_ids), self.within)
+        [vector] = self.meanings([item.question])
+        near = self.library.ranked(vector, count + len(item.chunk_ids), self.within)
         new = [(chunk.id, cosine) for chunk, cosine in near if chunk.id not in item.chunk_ids]
         note = self.notes.nearest(item.question)
         new = sorted([*new, *([note] if note else [])], key=lambda found: -found[1])

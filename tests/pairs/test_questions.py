@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from preflexor_pl.pairs.questions import Asked
+from preflexor_pl.pairs.questions import Asked, Meanings
 
 # cosines with "why?": 0.96, 0.94, 0
 VECTORS = {"why?": [1, 0], "how so?": [0.96, 0.28], "what?": [0.94, 0.3412], "who?": [0, 2]}
@@ -38,3 +38,16 @@ def test_a_vector_that_is_none_matches_nothing():
     assert asked.add("b")
     zero = Asked(["a"], lambda texts: np.zeros((len(texts), 2), np.float32))
     assert zero.add("b")
+
+
+def test_every_text_is_embedded_once_and_together_with_the_others():
+    batches = []
+
+    def counted(texts):
+        batches.append(list(texts))
+        return embed(texts)
+
+    meanings = Meanings(counted)
+    assert meanings(["why?", "who?", "why?"]).tolist() == [[1, 0], [0, 2], [1, 0]]
+    assert meanings(["what?", "who?"]).shape == (2, 2)
+    assert batches == [["why?", "who?"], ["what?"]]
