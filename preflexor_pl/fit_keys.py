@@ -60,21 +60,20 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def cli_of(rest: Sequence[str]) -> PreferenceCLI:
-    """Module, data and trainer of the config; nothing is checked that only training needs."""
-    return PreferenceCLI(rest, default_run(rest), before=lambda cli: None)
+def cli_of(rest: Sequence[str], refused: Sequence[str] = ()) -> PreferenceCLI:
+    """Module, data and trainer of the config; nothing is checked that only training needs.
 
-
-def cli_that_keeps(rest: Sequence[str]) -> PreferenceCLI:
-    """As :func:`cli_of`, for a verb that sets no run aside and goes on from no checkpoint.
+    Args:
+        rest: what follows the command, without our own flags.
+        refused: keys of fit that mean nothing here.
 
     Raises:
-        ConfigError: it is asked for that.
+        ConfigError: a key or value is wrong, or refused.
     """
-    cli = cli_of(rest)
-    for key in ("fresh", "ckpt_path"):
+    cli = PreferenceCLI(rest, default_run(rest), before=lambda cli: None)
+    for key in refused:
         if cli.config[key]:
-            raise ConfigError(f"--{key} is for fit: leave it out")
+            raise ConfigError(f"--{key} is for fit: leave it out here")
     return cli
 
 

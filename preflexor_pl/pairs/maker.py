@@ -109,6 +109,10 @@ class PairMaker:
         if journal.is_complete:
             journal.require(self._fingerprint(order))
             return journal.pairs()
+        return self.fill(journal, order)
+
+    def fill(self, journal: Journal, order: Order) -> list[PreferencePair]:
+        """As :meth:`make`, in the journal of a round that is not complete."""
         stages = self._stages(journal, order, order.title)
         asker, tries = stages.asker, len(stages.candidates)
         rejection = self._rejection(stages, order)
@@ -119,9 +123,10 @@ class PairMaker:
             pairs += made
         pairs = pairs[: order.wanted]
         if not pairs:
+            journal.keep_drops(asker.drops)
             reasons = Counter(drop["reason"] for drop in asker.drops)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-            raise CorpusError(f"{folder}: no pair came out of {tries} tries: {told}")
+            raise CorpusError(f"{journal.folder}: no pair came out of {tries} tries: {told}")
         facts: dict[str, Any] = {
             "round": order.index,
             "wanted": order.wanted,

@@ -1,0 +1,140 @@
+"""What a run asks for, by a rehearsal of its held-out pairs and of one round: estimate prints it."""
+
+import io
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.recorded import Habit, habits_of
+from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, Unasked
+from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings, round_folder
+
+TEACHER, POLICY = "teacher", "policy"
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A round that was rehearsed.
+
+    Attributes:
+        costs: by who is asked, and the stage.
+        pairs: that came out.
+        wanted: how many should have.
+    """
+
+    costs: Mapping[tuple[str, str], Cost]
+    pairs: int
+    wanted: int
+
+    def of(self, who: str, stage: str | None = None) -> Cost:
+        """The cost of one who is asked, of one stage or of all."""
+        found = [c for (w, s), c in self.costs.items() if w == who and stage in (s, None)]
+        return sum(found, Cost())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run asks for.
+
+    Attributes:
+        held_out: once.
+        round: so many times:
+        rounds: of the run.
+    """
+
+    held_out: Rehearsed
+    round: Rehearsed
+    rounds: int
+
+    @property
+    def stages(self) -> list[tuple[str, str]]:
+        """Who is asked, and the stage, in the order of the round."""
+        return list(dict.fromkeys([*self.round.costs, *self.held_out.costs]))
+
+    def total(self, who: str, stage: str | None = None) -> Cost:
+        """Of the whole run."""
+        return self.held_out.of(who, stage) + self.round.of(who, stage) * self.rounds
+
+    def left(self, who: str, done: list[str]) -> Cost:
+        """Of what is not among the folders of complete rounds."""
+        names = [round_folder(Path(), index).name for index in range(self.rounds)]
+        rounds = sum(name not in done for name in names)
+        return self.held_out.of(who) * ("held_out" not in done) + self.round.of(who) * rounds
+
+
+def known_habits(run: Path, like: Path | None) -> tuple[dict[str, Habit], str]:
+    """How texts come out, and the journals that tell so; nothing and "" where there are none.
+
+    Args:
+        run: whose rounds, else whose preview, are read.
+        like: another run to read instead.
+
+    Raises:
+        ConfigError: that one has neither.
+        CorpusError: a journal cannot be read.
+    """
+    folder = like or run
+    complete = complete_folders(folder)
+    if not complete and (folder / PREVIEW / "manifest.json").exists():
+        complete = [folder / PREVIEW]
+    if complete:
+        habits, calls = habits_of(complete)
+        return habits, f"{calls} calls of {folder} ({', '.join(p.name for p in complete)})"
+    if like:
+        raise ConfigError(f"--like: {like} has no complete round, and no preview")
+    return {}, ""
+
+
+def complete_folders(run: Path) -> list[Path]:
+    """Those of the held-out pairs and of rounds, where they are complete."""
+    found = [run / "held_out", *sorted((run / "rounds").glob("round-*"))]
+    return [path for path in found if (path / "manifest.json").exists()]
+
+
+def rehearse(
+    data: PreferenceDataModule, known: Any, habits: Mapping[str, Habit], rounds: int
+) -> Estimate:
+    """Rehearse the held-out pairs and a round.
+
+    Args:
+        data: of the run.
+        known: of the policy, without its weights.
+        habits: how texts come out, by stage.
+        rounds: of the run.
+
+    Raises:
+        CorpusError: with such habits not one pair would come out.
+    """
+    train, held = data.split
+    settings, wanted = data.pair_settings, data.held_out_questions
+
+    def rehearsed(
+        folder: Path, settings: PairSettings, index: int, wanted: int, within: list[str]
+    ) -> Rehearsed:
+        journal = Rehearsal(folder, habits, known.tokenizer)
+        maker = PairMaker(
+            settings,
+            data.library,
+            Unasked(TEACHER),
+            Unasked(POLICY),
+            lambda text: len(encode(known.tokenizer, text)),
+            (),
+            data.seed,
+            data.collator_of(known).problem,
+        )
+        with redirect_stdout(io.StringIO()):  # no progress is shown of what is not done
+            pairs = maker.fill(journal, index, wanted, within)
+        return Rehearsed(dict(journal.costs), len(pairs), wanted)
+
+    held_out = held_out_settings(settings, wanted)
+    return Estimate(
+        rehearsed(data.run / "held_out", held_out, HELD_OUT, wanted, held),
+        rehearsed(round_folder(data.run, 0), settings, 0, data.pairs_per_round, train),
+        rounds,
+    )
