@@ -21,12 +21,12 @@ from preflexor_pl.core.tables import table
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.estimating import (
-    POLICY,
     TEACHER,
     Estimate,
     complete_folders,
     known_habits,
     rehearse,
+    servers_of,
 )
 from preflexor_pl.fit_keys import OwnFlags, cli_of
 from preflexor_pl.pairs.rehearsal import ASSUMED_LENGTH, Cost
@@ -104,7 +104,6 @@ def report(
     estimate: Estimate, data: PreferenceDataModule, rates: Rates, source: str
 ) -> Iterator[str]:
     """The estimate in lines: a table by stage, then what follows from it."""
-    server = data.pair_settings.teacher.server
     yield from _amounts(estimate)
     yield from table(HEAD, _rows(estimate, len(data.pair_settings.thinking.categories)))
     yield _lengths(source)
@@ -112,17 +111,17 @@ def report(
     done = [path.name for path in complete_folders(data.run)]
     if done:
         yield f"There already: {', '.join(done)}; what follows is for the rest"
-    teacher, policy = (estimate.left(who, done) for who in (TEACHER, POLICY))
-    if server is None:
-        yield f"Teacher and policy, on this machine, not paid: {_told(teacher + policy)}"
-        yield _machine_time(teacher + policy, rates)
-        return
-    yield f"Teacher, {server.model} at {server.host}: {_told(teacher)}"
-    yield _money(teacher, rates)
-    yield _server_time(teacher, server, rates)
-    yield from _budgets(teacher, server, rates)
-    yield f"Policy, on this machine, not paid: {_told(policy)}"
-    yield _machine_time(policy, rates)
+    servers = servers_of(data)
+    for who, (key, server) in servers.items():
+        cost = estimate.left(who, done)
+        yield f"The {who}, {server.model} at {server.host}: {_told(cost)}"
+        yield _money(cost, rates)
+        yield _server_time(cost, server, rates)
+        yield from _budgets(cost, key, server, rates)
+    here = [who for who in estimate.asked if who not in servers]
+    cost = sum((estimate.left(who, done) for who in here), Cost())
+    yield f"On this machine, not paid, {' and '.join(here) or 'nothing'}: {_told(cost)}"
+    yield _machine_time(cost, rates)
 
 
 def _amounts(estimate: Estimate) -> Iterator[str]:
@@ -138,8 +137,7 @@ def _amounts(estimate: Estimate) -> Iterator[str]:
 
 
 def _rows(estimate: Estimate, categories: int) -> Iterator[tuple[str | int, ...]]:
-    every = [(who, None) for who in dict.fromkeys(who for who, _ in estimate.stages)]
-    for who, stage in [*estimate.stages, *every]:
+    for who, stage in [*estimate.stages, *((who, None) for who in estimate.asked)]:
         name = f"{stage} x {categories}" if stage == "thinking" else stage or "all"
         parts = [part.of(who, stage).calls for part in (estimate.held_out, estimate.round)]
         cost = estimate.total(who, stage)
@@ -169,7 +167,7 @@ def _money(cost: Cost, rates: Rates) -> str:
         (cost.prompt * rates.price_in + tokens * rates.price_out) / 1e6
         for tokens in (cost.completion, cost.most)
     )
-    return f"Money: {expected:.2f}, at most {most:.2f}"
+    return f"Money: {expected:.3f}, at most {most:.3f}"
 
 
 def _minutes(cost: Cost, server: ServerSettings, rates: Rates) -> float | None:
@@ -199,7 +197,7 @@ def _machine_time(cost: Cost, rates: Rates) -> str:
     return f"Time of this machine: {minutes:.1f} minutes for texts; training comes on top"
 
 
-def _budgets(cost: Cost, server: ServerSettings, rates: Rates) -> Iterator[str]:
+def _budgets(cost: Cost, key: str, server: ServerSettings, rates: Rates) -> Iterator[str]:
     """Whether the budgets of one command reach for all calls that are left."""
     tokens = cost.prompt + cost.completion
     needs = zip(BUDGETS, (cost.calls, tokens, _minutes(cost, server, rates)), strict=True)
@@ -207,18 +205,18 @@ def _budgets(cost: Cost, server: ServerSettings, rates: Rates) -> Iterator[str]:
         limit = getattr(server, name)
         if limit is None:
             continue
-        key = f"data.teacher.server.{name}: {limit}"
+        budget = f"{key}.{name}: {limit}"
         if need is None:
-            yield f"{key} cannot be compared without --seconds_per_call"
+            yield f"{budget} cannot be compared without --seconds_per_call"
         elif need > limit:
             yield (
-                f"{key} does not reach: {need:.0f} are expected, so the command ends with exit "
+                f"{budget} does not reach: {need:.0f} are expected, so the command ends with exit "
                 f"code 4 and has to be given {math.ceil(need / limit)} times; or raise it"
             )
         elif name == "max_tokens" and cost.prompt + cost.most > limit:
-            yield f"{key} reaches for the {need:.0f} expected, not for the most"
+            yield f"{budget} reaches for the {need:.0f} expected, not for the most"
         else:
-            yield f"{key} reaches: {need:.0f} are expected"
+            yield f"{budget} reaches: {need:.0f} are expected"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run asks for, by a rehearsal of its held-out pairs and of one round: estimate prints it."""
+"""What a run asks for: its held-out pairs and one round are rehearsed, and estimate prints it."""
 
 import io
 from collections.abc import Mapping
@@ -9,13 +9,16 @@ from typing import Any
 
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.settings import ServerSettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.pairs.maker import PairMaker, PairSettings
+from preflexor_pl.pairs.correctness import AskedJudge, Examiner
+from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.recorded import Habit, habits_of
-from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, Unasked
+from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
+from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings, round_folder
 
-TEACHER, POLICY = "teacher", "policy"
+TEACHER, POLICY, JUDGE = "teacher", "policy", "judge"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Estimate:
     def stages(self) -> list[tuple[str, str]]:
         """Who is asked, and the stage, in the order of the round."""
         return list(dict.fromkeys([*self.round.costs, *self.held_out.costs]))
+
+    @property
+    def asked(self) -> list[str]:
+        """Who is asked, each once."""
+        return list(dict.fromkeys(who for who, _ in self.stages))
 
     def total(self, who: str, stage: str | None = None) -> Cost:
         """Of the whole run."""
@@ -111,30 +119,51 @@ def rehearse(
     Raises:
         CorpusError: with such habits not one pair would come out.
     """
-    train, held = data.split
-    settings, wanted = data.pair_settings, data.held_out_questions
-
-    def rehearsed(
-        folder: Path, settings: PairSettings, index: int, wanted: int, within: list[str]
-    ) -> Rehearsed:
-        journal = Rehearsal(folder, habits, known.tokenizer)
-        maker = PairMaker(
-            settings,
-            data.library,
-            Unasked(TEACHER),
-            Unasked(POLICY),
-            lambda text: len(encode(known.tokenizer, text)),
-            (),
-            data.seed,
-            data.collator_of(known).problem,
-        )
-        with redirect_stdout(io.StringIO()):  # no progress is shown of what is not done
-            pairs = maker.fill(journal, index, wanted, within)
-        return Rehearsed(dict(journal.costs), len(pairs), wanted)
-
-    held_out = held_out_settings(settings, wanted)
-    return Estimate(
-        rehearsed(data.run / "held_out", held_out, HELD_OUT, wanted, held),
-        rehearsed(round_folder(data.run, 0), settings, 0, data.pairs_per_round, train),
-        rounds,
+    settings, (train, held) = data.pair_settings, data.split
+    wanted = data.held_out_questions
+    parts = (
+        (data.run / "held_out", held_out_settings(settings, wanted), Order(HELD_OUT, wanted, held)),
+        (round_folder(data.run, 0), settings, Order(0, data.pairs_per_round, train)),
     )
+    held_out, one = (
+        _rehearsed(data, known, Rehearsal(folder, habits, known.tokenizer), made_of, order)
+        for folder, made_of, order in parts
+    )
+    return Estimate(held_out, one, rounds)
+
+
+def _rehearsed(
+    data: PreferenceDataModule,
+    known: Any,
+    journal: Rehearsal,
+    settings: PairSettings,
+    order: Order,
+) -> Rehearsed:
+    judge, teacher = settings.judge, Unasked(TEACHER)
+    examiner: Examiner = RehearsedRulings(journal)
+    if judge:
+        examiner = AskedJudge(judge, Unasked(JUDGE) if judge.server else teacher)
+    maker = RehearsedMaker(
+        settings,
+        data.library,
+        teacher,
+        Unasked(POLICY),
+        lambda text: len(encode(known.tokenizer, text)),
+        (),
+        data.seed,
+        data.collator_of(known).problem,
+        lambda pairs: [0.0] * len(pairs),  # it costs no call
+        examiner,
+    )
+    with redirect_stdout(io.StringIO()):  # no progress is shown of what is not done
+        pairs = maker.fill(journal, order)
+    return Rehearsed(dict(journal.costs), len(pairs), order.wanted)
+
+
+def servers_of(data: PreferenceDataModule) -> dict[str, tuple[str, ServerSettings]]:
+    """Who of those that are asked is a server: the key of its settings, and these."""
+    found = {
+        TEACHER: ("data.teacher.server", data.pair_settings.teacher.server),
+        JUDGE: ("data.judge.server", judge.server if (judge := data.pair_settings.judge) else None),
+    }
+    return {who: (key, server) for who, (key, server) in found.items() if server}

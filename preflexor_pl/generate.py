@@ -1,4 +1,4 @@
-"""Make a run's pairs without training: ``python -m preflexor_pl.generate --config configs/orpo.yaml``.
+"""Make a run's pairs without training: ``python -m preflexor_pl.generate --config FILE``.
 
 The held-out set and the first rounds (``--rounds``, 1), in the run's folder, as fit makes them with
 the policy that the run begins with; the same command goes on where it was stopped. A later fit

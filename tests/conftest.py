@@ -110,7 +110,7 @@ def place(tmp_path, model_folder, monkeypatch):
 def teacher(monkeypatch):
     """A scripted teacher of every run that is made; has ``asked``."""
     from preflexor_pl.datamodule import PreferenceDataModule
-    from tests.test_resume import Asks
+    from tests.verbs import Asks
 
     scripted, make = Asks("script"), PreferenceDataModule.rounds_of
 

@@ -13,8 +13,8 @@ from preflexor_pl import estimate, fit, generate, preview
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.settings import ServerSettings
 from preflexor_pl.estimate import Rates
+from preflexor_pl.pairs.recorded import read_call
 from preflexor_pl.pairs.rehearsal import Cost
-from preflexor_pl.pairs.recorded import stage_of
 from tests.pairs.test_recorded import leave
 from tests.scripted import kind_of
 from tests.tiny import refused, tiny_tokenizer
@@ -59,7 +59,8 @@ def test_a_run_that_has_not_begun(call_verb, place, nothing_loads):
     most = 15 * 41 + 22 * 42 + 11 * 43
     assert rows["all", "teacher"][:3] == [9, 13, 48]
     assert rows["all", "teacher"][4:] == [most // 2, most]
-    assert f"not paid: 59 calls, {sum(rows[key][3] for key in expected)} tokens" in told
+    prompts = sum(rows[key][3] for key in expected)
+    assert f"not paid, teacher and policy: 59 calls, {prompts} tokens of prompts" in told
     assert "Time of this machine: not known; give --tokens_per_second" in told
     assert "Money" not in told
 
@@ -79,18 +80,19 @@ def test_the_prompts_and_calls_are_those_that_are_made(call_verb, teacher, place
     recorded, tokens = Counter(), Counter()
     for path in (place / "runs/mine").rglob("calls.jsonl"):
         for record in map(json.loads, path.read_text().splitlines()):
-            recorded[stage_of(record["call"])[0]] += 1
-            tokens[stage_of(record["call"])[0]] += record["tokens"]
+            recorded[read_call(record["call"])[0]] += 1
+            tokens[read_call(record["call"])[0]] += record["tokens"]
     assert f"as in {recorded.total()} calls of runs/mine (held_out, round-0000)" in told
-    for (stage, who), (_, _, calls, _, completion, _) in known.items():
+    for (stage, _who), (_, _, calls, _, completion, _) in known.items():
         if stage != "all":
             name = stage.partition(" ")[0]
             assert (calls, completion) == (recorded[name], tokens[name]), stage
     assert "There already: held_out, round-0000; what follows is for the rest" in told
-    assert "not paid: 0 calls" in told
+    assert "teacher and policy: 0 calls" in told
 
     told = done(call_verb(estimate, "--trainer.max_epochs", "3"))
-    assert f"not paid: {2 * sum(known['all', who][1] for who in ('teacher', 'policy'))} calls" in told
+    each = known["all", "teacher"][1] + known["all", "policy"][1]
+    assert f"teacher and policy: {2 * each} calls" in told
 
 
 def test_a_preview_or_another_run_tells_of_lengths(call_verb, teacher, place):
@@ -113,10 +115,10 @@ def test_a_teacher_that_is_paid(call_verb, nothing_loads, monkeypatch):
     rows = table_of(told)
     _, _, calls, prompt, completion, most = rows["all", "teacher"]
     assert calls == 9 + 13
-    assert f"\nTeacher, m at localhost: 22 calls, {prompt} tokens of prompts" in told
+    assert f"\nThe teacher, m at localhost: 22 calls, {prompt} tokens of prompts" in told
     money, at_most = (prompt * 1e-3 + n * 2e-3 for n in (completion, most))
-    assert f"\nMoney: {money:.2f}, at most {at_most:.2f}\n" in told
-    assert "\nPolicy, on this machine, not paid: 5 calls" in told
+    assert f"\nMoney: {money:.3f}, at most {at_most:.3f}\n" in told
+    assert "\nOn this machine, not paid, policy: 5 calls" in told
     assert "max_calls: 10 does not reach: 22 are expected" in told
     assert "exit code 4 and has to be given 3 times" in told
     assert "Time of the server: not known; give --seconds_per_call" in told
@@ -150,13 +152,13 @@ def test_time():
 def test_budgets(budget, told):
     server = ServerSettings("http://localhost:1/v1", "m", in_flight=4, **budget)
     cost = Cost(calls=120, prompt=1000, completion=6000, most=6500)
-    [line] = estimate._budgets(cost, server, Rates(seconds_per_call=4))
+    [line] = estimate._budgets(cost, "key", server, Rates(seconds_per_call=4))
     assert told in line
 
 
 def test_a_budget_of_time_without_a_time():
     server = ServerSettings("http://localhost:1/v1", "m", max_minutes=5)
-    [line] = estimate._budgets(Cost(calls=1), server, Rates())
+    [line] = estimate._budgets(Cost(calls=1), "key", server, Rates())
     assert line.endswith("max_minutes: 5 cannot be compared without --seconds_per_call")
 
 
@@ -182,7 +184,6 @@ def test_a_round_that_will_not_be_full(call_verb, place):
     rounds.mkdir(parents=True)
     calls = [(f"question/{item}/{attempt}", 30) for item in "ab" for attempt in (0, 1)]
     leave(rounds / "round-0000", calls, drops=["a"])
-    (rounds / "round-0000/manifest.json").touch()
     told = done(call_verb(estimate, "--data.topics", "3", "--like", "runs/old"))
     # Every question is asked again, and every other one of those is of no use: the 1st and the 3rd.
     assert "6 rounds of 1 pairs, from 6 questions asked in each, and 2 held-out pairs" in told

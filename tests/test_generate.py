@@ -85,7 +85,11 @@ def test_a_run_in_training_makes_its_own_rounds(call_verb, teacher, run):
 
 @pytest.mark.parametrize(
     ("args", "named"),
-    [(["--rounds", "0"], "--rounds"), (["--ckpt_path", "x"], "--ckpt_path"), (["--round", "1"], "")],
+    [
+        (["--rounds", "0"], "--rounds"),
+        (["--ckpt_path", "x"], "--ckpt_path"),
+        (["--round", "1"], ""),
+    ],
 )
 def test_a_mistake_is_one_line(call_verb, args, named):
     refused(call_verb(generate, *args), 2, named)

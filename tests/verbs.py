@@ -1,6 +1,23 @@
 """What the tests of verbs that make pairs build on: a config, a corpus, outcomes and files."""
 
-from tests.scripted import SUBJECTS
+from dataclasses import replace
+
+from tests.scripted import SUBJECTS, Scripted, kind_of
+
+VERBS = ["burn", "swim", "fold", "sing", "melt", "glow", "rust", "fly"]
+WHERES = ["in winter", "under water", "at night", "on the moon", "in a forge", "near a child"]
+
+
+class Asks(Scripted):
+    """Asks by the seed of the request, and seldom twice for what means the same."""
+
+    def _answer(self, request):
+        made = super()._answer(request)
+        if kind_of(request) != "question" or "carry its load" not in made.text:
+            return made
+        verb, where = VERBS[request.seed % 8], WHERES[request.seed // 8 % 6]
+        return replace(made, text=made.text.replace("carry its load", f"{verb} {where}"))
+
 
 CONFIG = """
 model:

@@ -113,7 +113,7 @@ class PairMaker:
 
     def fill(self, journal: Journal, order: Order) -> list[PreferencePair]:
         """As :meth:`make`, in the journal of a round that is not complete."""
-        stages = self._stages(journal, order, order.title)
+        stages = self.stages(journal, order, order.title)
         asker, tries = stages.asker, len(stages.candidates)
         rejection = self._rejection(stages, order)
         pairs: list[PreferencePair] = []
@@ -151,7 +151,7 @@ class PairMaker:
         """
         journal = Journal(folder)
         if not journal.is_complete:
-            self._stages(journal, order, "").wave(order.wanted)
+            self.stages(journal, order, "").wave(order.wanted)
 
     def _fingerprint(self, order: Order) -> str:
         """Of all that a plan follows from."""
@@ -159,7 +159,8 @@ class PairMaker:
         corpus = hashlib.sha256(repr(chunks).encode("utf-8", "surrogatepass")).hexdigest()
         return str(derive_seed(repr(self.settings), self.identity, str(order.wanted), corpus))
 
-    def _stages(self, journal: Journal, order: Order, title: str) -> Stages:
+    def stages(self, journal: Journal, order: Order, title: str) -> Stages:
+        """The teacher's part of a round; with an empty title it shows no progress."""
         planned = journal.plan(
             self._fingerprint(order),
             lambda: plan(

@@ -13,11 +13,16 @@ from string import ascii_lowercase
 from typing import Any
 
 from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.pairs.asking import Asker
+from preflexor_pl.pairs.correctness import Case, Ruling
 from preflexor_pl.pairs.generator import Completion, Request, Watch
 from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import MIN_WORDS, read_question
-from preflexor_pl.pairs.recorded import Habit, stage_of
+from preflexor_pl.pairs.questions import Asked
+from preflexor_pl.pairs.recorded import JUDGING, Habit, read_call
+from preflexor_pl.pairs.stages import Stages
 
 ASSUMED_LENGTH = 0.5  # of its limit, a text whose stage has no habit; it is of use then
 _LONG_WORD = re.compile(r"[^\W\d_]{6,}")  # none of those that point to a source
@@ -98,15 +103,23 @@ class Rehearsal(Journal):
 
     def recall(self, call: str, request: Request, source: str) -> Completion:
         """A text as it may well come out, and counted as asked for."""
-        stage, _, attempt = stage_of(call)
+        stage, _, attempt = read_call(call)
         sampling = request.sampling
-        habit = self.habits.get(stage) or Habit(ASSUMED_LENGTH * sampling.max_new_tokens)
-        tokens = min(habit.tokens, sampling.max_new_tokens)
+        habit = self.habits.get(stage) or Habit(0.0)
+        tokens = habit.tokens or ASSUMED_LENGTH * sampling.max_new_tokens
+        tokens = min(tokens, sampling.max_new_tokens)
         ids = chat_ids(self.tokenizer, request.prompt, request.system, request.examples)
         self.costs[source, stage] += Cost(1, len(ids), tokens, sampling.max_new_tokens)
+        if stage == JUDGING:
+            return Completion(f"{self.ruling()}.", "stop", round(tokens))
         if self._fails(stage, attempt, habit.fails_at(attempt)):
             return Completion("", "stop", 0)
         return Completion(self._text(stage, request, round(tokens)), "stop", round(tokens))
+
+    def ruling(self) -> Ruling:
+        """What is said of a rejected answer: wrong, as often as habit has it."""
+        habit = self.habits.get(JUDGING) or Habit(0.0)
+        return "right" if self._fails(JUDGING, 0, habit.fails_at(0)) else "wrong"
 
     def _fails(self, stage: str, attempt: int, share: float) -> bool:
         """Whether this text is of no use, so that ``share`` of them are, evenly spread."""
@@ -139,3 +152,33 @@ class Rehearsal(Journal):
         facts: dict[str, Any],
     ) -> None:
         """Nothing is kept."""
+
+
+class RehearsedMaker(PairMaker):
+    """Makes rounds in the journals of rehearsals."""
+
+    def stages(self, journal: Journal, order: Order, title: str) -> Stages:
+        """As in a round, but questions are known again by their words alone.
+
+        To an embedder the stand-ins for questions about one chunk would mean the same.
+        """
+        stages = super().stages(journal, order, title)
+        stages.asked = Asked(order.past.questions, None)
+        return stages
+
+
+class RehearsedRulings:
+    """Decides as the journal of a rehearsal has it, where the round itself asks nobody.
+
+    Args:
+        journal: of the rehearsal.
+    """
+
+    name = "a rehearsal"
+
+    def __init__(self, journal: Rehearsal) -> None:
+        self.journal = journal
+
+    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+        """A ruling on each."""
+        return {name: self.journal.ruling() for name in cases}

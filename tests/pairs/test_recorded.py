@@ -5,27 +5,29 @@ import json
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.pairs.recorded import Habit, habits_of, stage_of
-from tests.scripted import GOOD, scripted_maker
+from preflexor_pl.pairs.recorded import Habit, habits_of, read_call
+from tests.scripted import GOOD, make_round, scripted_maker
 
 
-def leave(folder, calls, drops=()):
-    """A journal of {call: tokens} and of drops by item."""
+def leave(folder, calls, drops=(), **manifest):
+    """A complete journal of calls with their tokens, and of drops by item."""
     folder.mkdir()
     for name, records in (
         ("calls.jsonl", [{"call": call, "tokens": tokens} for call, tokens in calls]),
         ("drops.jsonl", [{"id": item, "reason": "x"} for item in drops]),
     ):
         (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
 def test_the_stage_the_item_and_the_attempt_of_a_call():
-    assert stage_of("question/0000-0007/1") == ("question", "0000-0007", 1)
-    assert stage_of("thinking/0000-0007/Steps 2/0") == ("thinking", "0000-0007", 0)
-    assert stage_of("thinking/0000-0007/Why/or how/1") == ("thinking", "0000-0007", 1)
-    assert stage_of("rejected/0000-0007") == ("rejected", "0000-0007", 0)
-    assert stage_of("rejected/0000-0007/2") == ("rejected", "0000-0007", 2)
+    assert read_call("question/0000-0007/1") == ("question", "0000-0007", 1)
+    assert read_call("thinking/0000-0007/Steps 2/0") == ("thinking", "0000-0007", 0)
+    assert read_call("thinking/0000-0007/Why/or how/1") == ("thinking", "0000-0007", 1)
+    assert read_call("rejected/0000-0007") == ("rejected", "0000-0007", 0)
+    assert read_call("rejected/0000-0007/2") == ("rejected", "0000-0007", 0)
+    assert read_call("judging/0000-0007/2") == ("judging", "0000-0007", 0)
 
 
 def test_lengths_and_failures_over_several_rounds(tmp_path):
@@ -48,11 +50,29 @@ def test_a_call_that_was_made_twice_counts_once(tmp_path):
     assert habits_of([folder]) == ({"answer": Habit(15.0, (0.0,))}, 2)
 
 
+def test_rejected_answers_are_drawn_until_one_is_of_use(tmp_path):
+    calls = [(f"rejected/{name}", 10) for name in ("a", "b", "c", "a/1", "b/1", "a/2")]
+    folder = leave(tmp_path / "one", calls, drops=["a"])  # of 6, one for b and one for c
+    assert habits_of([folder])[0] == {"rejected": Habit(10.0, (1 - 2 / 6,))}
+
+
+def test_of_several_rejected_answers_the_round_has_counted_those_of_use(tmp_path):
+    calls = [(f"rejected/{name}", 10) for name in ("a", "a/1", "b", "b/1")]
+    counts = {"drawn": 4, "of_use": 3, "right": 1, "wrong": 1, "unclear": 1}
+    folder = leave(tmp_path / "one", [*calls, ("judging/a", 5)], rejected=counts)
+    assert habits_of([folder])[0] == {
+        "rejected": Habit(10.0, (0.25,)),
+        "judging": Habit(5.0, (1 - 1 / 3,)),  # one in three is wrong
+    }
+    folder = leave(tmp_path / "two", calls, rejected=counts)  # nobody was asked
+    assert habits_of([folder])[0]["judging"] == Habit(0.0, (1 - 1 / 3,))
+
+
 def test_a_real_journal(tmp_path):
     def reply(kind, subject, again):
         return "No." if kind == "answer" and (subject == "bone" or not again) else None
 
-    pairs = scripted_maker(reply).make(tmp_path / "round", 0, 2, ["x"])
+    pairs = make_round(scripted_maker(reply), tmp_path / "round")
     habits, number = habits_of([tmp_path / "round"])
     assert len(pairs) == 2
     assert habits["question"].fails == habits["rejected"].fails == (0.0,)

@@ -6,19 +6,26 @@ import pytest
 
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.settings import JudgeSettings, Sampling
+from preflexor_pl.pairs.correctness import AskedJudge
+from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.recorded import Habit, habits_of
-from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, Unasked
-from tests.scripted import LIMITS, SUBJECTS, Scripted, kind_of, scripted_maker
+from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedRulings, Unasked
+from tests.scripted import LIMITS, SUBJECTS, Scripted, kind_of, make_round, scripted_maker
 from tests.tiny import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 
 
-def rehearsed(wanted, habits=None, **changes):
+def rehearsed(wanted, habits=None, judge=None, **changes):
     """(costs by stage, pairs) of a round that is rehearsed; a byte is a token."""
-    maker = scripted_maker(Unasked("teacher"), Unasked("policy"), **changes)
     journal = Rehearsal("nowhere", habits or {}, TOKENIZER)
-    pairs = maker.fill(journal, 0, wanted, ["x"])
+    if judge:
+        changes["examiner"] = AskedJudge(judge, Unasked("teacher"))
+    elif changes.get("only_wrong"):
+        changes["examiner"] = RehearsedRulings(journal)
+    maker = scripted_maker(Unasked("teacher"), Unasked("policy"), judge=judge, **changes)
+    pairs = maker.fill(journal, Order(0, wanted, list(maker.library.chunks)))
     assert {who for who, stage in journal.costs if stage == "rejected"} == {"policy"}
     assert {who for who, stage in journal.costs if stage != "rejected"} == {"teacher"}
     return {stage: cost for (_, stage), cost in journal.costs.items()}, pairs
@@ -69,9 +76,25 @@ def test_what_is_of_no_use_is_asked_again_or_dropped():
         rehearsed(4, {"answer": Habit(20.0, (1.0, 1.0))})
 
 
+def test_several_rejected_answers_are_drawn_and_judged():
+    choice = {"rejected_candidates": 3, "rejected_choice": "closest"}
+    costs, _ = rehearsed(4, {"rejected": Habit(20.0, (0.25,))}, **choice)
+    assert calls(costs)["rejected"] == 4 * 3  # one of use in three is enough
+    judge = JudgeSettings(sampling=Sampling(max_new_tokens=46))
+    habits = {"judging": Habit(4.0, (0.25,))}
+    costs, pairs = rehearsed(4, habits, judge, only_wrong=True)
+    # Of 4 answers the 2nd is ruled right, and drawn again; then it is wrong.
+    assert calls(costs)["rejected"] == calls(costs)["judging"] == 5
+    assert (costs["judging"].completion, costs["judging"].most) == (5 * 4, 5 * 46)
+    assert len(pairs) == 4
+    costs, _ = rehearsed(4, habits, only_wrong=True)  # by words that are shared: nobody is asked
+    assert calls(costs)["rejected"] == 5
+    assert "judging" not in costs
+
+
 def test_prompts_are_those_of_the_round_itself(tmp_path):
     teacher, policy = Scripted("teacher"), Scripted("policy")
-    scripted_maker(teacher, policy).make(tmp_path, 0, 4, ["x"])
+    make_round(scripted_maker(teacher, policy), tmp_path, 4, 0)
     told = Counter()
     for request in teacher.asked:
         ids = chat_ids(TOKENIZER, request.prompt, request.system, request.examples)
@@ -87,7 +110,7 @@ def test_with_the_habits_of_a_journal_the_calls_are_those_of_its_round(tmp_path,
         return "No." if bad.get(kind) and not (again and place == 3) else None
 
     changes = {"reflection": reflection, "topics": 16}
-    made = scripted_maker(reply, **changes).make(tmp_path, 0, 8, ["x"])
+    made = make_round(scripted_maker(reply, **changes), tmp_path, 8, 0)
     habits, number = habits_of([tmp_path])
     costs, pairs = rehearsed(8, habits, **changes)
     assert len(pairs) == len(made)
