@@ -12,11 +12,12 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import ServerSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
+from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.recorded import Habit, habits_of
 from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings, round_folder
+from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings
 
 TEACHER, POLICY, JUDGE = "teacher", "policy", "judge"
 

@@ -1,8 +1,9 @@
 """What the verbs share that take fit's configs and overrides beside flags of their own."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.errors import ConfigError
@@ -60,21 +61,28 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def cli_of(rest: Sequence[str], refused: Sequence[str] = ()) -> PreferenceCLI:
-    """Module, data and trainer of the config; nothing is checked that only training needs.
+def cli_of(
+    rest: Sequence[str], refused: Sequence[str] = (), check: Callable[[Any], None] | None = None
+) -> PreferenceCLI:
+    """Module, data and trainer of the config.
 
     Args:
         rest: what follows the command, without our own flags.
         refused: keys of fit that mean nothing here.
+        check: of the parsed config, before anything is built.
 
     Raises:
         ConfigError: a key or value is wrong, or refused.
     """
-    cli = PreferenceCLI(rest, default_run(rest), before=lambda cli: None)
-    for key in refused:
-        if cli.config[key]:
-            raise ConfigError(f"--{key} is for fit: leave it out here")
-    return cli
+
+    def before(cli: PreferenceCLI) -> None:
+        for key in refused:
+            if cli.config[key]:
+                raise ConfigError(f"--{key} is for fit: leave it out here")
+        if check:
+            check(cli.config)
+
+    return PreferenceCLI(rest, default_run(rest), before)
 
 
 def policy_at_start(cli: PreferenceCLI) -> Policy:

@@ -17,24 +17,16 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
-from preflexor_pl.rounds import round_folder
+from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.preflight import preflight
 from preflexor_pl.run_folder import RunFolder
 
 
 def main(args: Sequence[str]) -> int:
     """Make what is missing and return the exit code."""
     quiet_libraries()
-    flags = OwnFlags("generate", "Make a run's pairs without training.")
-    flags.add_argument(
-        "--rounds",
-        type=at_least_one,
-        default=1,
-        metavar="N",
-        help="make rounds 0 to N-1 (%(default)s); all but round 0 are off-policy: fit would have "
-        "taken their rejected answers from the policy that earlier rounds have trained",
-    )
-    own, rest = flags.split(args)
-    cli = cli_of(rest, refused=["ckpt_path"])
+    own, rest = _own_flags().split(args)
+    cli = cli_of(rest, refused=["ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(cli.config["fresh"])
     try:
@@ -44,18 +36,32 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
+def _own_flags() -> OwnFlags:
+    flags = OwnFlags("generate", "Make a run's pairs without training.")
+    flags.add_argument(
+        "--rounds",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="make rounds 0 to N-1 (%(default)s); all but round 0 are off-policy: fit would have "
+        "taken their rejected answers from the policy that earlier rounds have trained",
+    )
+    return flags
+
+
 def _generate(cli: PreferenceCLI, folder: RunFolder, count: int) -> None:
-    folder.keep_config(cli.kept)
+    folder.require_same(cli.kept)
     data, run = cli.datamodule, folder.path
     missing = [path for path in _folders(run, count) if not (path / "manifest.json").exists()]
     if not missing:
         say(f"{run} has its held-out pairs and rounds 0 to {count - 1}: nothing to make")
         return
-    if any((run / "checkpoints").glob("*.ckpt")):
+    if folder.checkpoints():
         raise ConfigError(
             f"{run} is in training: {missing[0].name} is for fit to make, with the policy as it "
             "is by then; use --run OTHER for rounds without training"
         )
+    folder.keep_config(cli.kept)
     data.setup("fit")
     rounds = data.rounds_of(policy_at_start(cli))
     rounds.held_out(data.held_out_questions)

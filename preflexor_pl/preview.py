@@ -20,8 +20,9 @@ from preflexor_pl.corpus.library import Library
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import Journal
-from preflexor_pl.pairs.pair import PreferencePair
-from preflexor_pl.rounds import PREVIEW, question
+from preflexor_pl.pairs.pair import PreferencePair, question
+from preflexor_pl.preflight import preflight
+from preflexor_pl.rounds import PREVIEW
 from preflexor_pl.run_folder import RunFolder
 
 EXCERPT = 240  # letters of a source
@@ -30,12 +31,8 @@ EXCERPT = 240  # letters of a source
 def main(args: Sequence[str]) -> int:
     """Make the pairs, show them, and return the exit code."""
     quiet_libraries()
-    flags = OwnFlags("preview", "Show the first pairs that a run would make; train nothing.")
-    flags.add_argument(
-        "--count", type=at_least_one, default=3, metavar="N", help="how many pairs (%(default)s)"
-    )
-    own, rest = flags.split(args)
-    cli = cli_of(rest, refused=["fresh", "ckpt_path"])
+    own, rest = _own_flags().split(args)
+    cli = cli_of(rest, refused=["fresh", "ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(fresh=False)
     try:
@@ -43,6 +40,14 @@ def main(args: Sequence[str]) -> int:
     finally:
         folder.release()
     return 0
+
+
+def _own_flags() -> OwnFlags:
+    flags = OwnFlags("preview", "Show the first pairs that a run would make; train nothing.")
+    flags.add_argument(
+        "--count", type=at_least_one, default=3, metavar="N", help="how many pairs (%(default)s)"
+    )
+    return flags
 
 
 def _preview(cli: PreferenceCLI, count: int) -> None:
