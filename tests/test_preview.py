@@ -4,9 +4,10 @@ import json
 
 from preflexor_pl import fit, preview
 from preflexor_pl.batches.show import inert
+from tests.pairs.bad_server import BadServer, good
 from tests.scripted import GOOD, kind_of
 from tests.tiny import refused
-from tests.verbs import done, files
+from tests.verbs import VERBS, WHERES, done, files
 
 FIT = "--trainer.max_epochs", "1"
 # Of 3 pairs: 3 questions and a spare one, 3 x 2 categories, 3 answers.
@@ -98,6 +99,21 @@ def test_drops_are_shown_also_where_nothing_else_came_out(call_verb, teacher, pl
     refused(outcome, 3, "runs/other/preview", "no pair came out", "answer_too_short")
     assert ": answer_too_short ─" in outcome[1]
     assert "\ntext\nNo.\n" in outcome[1]
+
+
+def test_what_a_server_said_before_its_budget_was_used_up_is_kept(call_verb, place):
+    def teach(call):
+        if "Write one question" in call.prompt:
+            return good(f"How does silk {VERBS[call.number % 8]} {WHERES[call.number % 6]}?")
+        return good("Its crystals carry the load together with soft chains.")
+
+    with BadServer(teach) as server:
+        args = "--data.teacher.server.base_url", server.url, "--data.teacher.server.model", "m"
+        stopped = call_verb(preview, *args, "--data.teacher.server.max_calls", "6")
+        refused(stopped, 4, "max_calls: the 6 of one command", "goes on")
+        assert "3 pairs" in done(call_verb(preview, *args))
+        done(call_verb(preview, *args))
+        assert len({call.seed for call in server.calls}) == len(server.calls) == 13
 
 
 def test_a_mistake_is_one_line(call_verb, place):
