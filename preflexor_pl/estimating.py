@@ -143,7 +143,8 @@ def _rehearsed(
     judge, teacher = settings.judge, Unasked(TEACHER)
     examiner: Examiner = RehearsedRulings(journal)
     if judge:
-        examiner = AskedJudge(judge, Unasked(JUDGE) if judge.server else teacher)
+        asked = Unasked(JUDGE) if judge.server else teacher
+        examiner = AskedJudge(judge, asked, prompts=settings.prompts)
     maker = RehearsedMaker(
         settings,
         data.library,
