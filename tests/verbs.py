@@ -1,0 +1,76 @@
+"""What the tests of verbs that make pairs build on: a config, a corpus, outcomes and files."""
+
+from dataclasses import replace
+
+from tests.scripted import SUBJECTS, Scripted, kind_of
+
+VERBS = ["burn", "swim", "fold", "sing", "melt", "glow", "rust", "fly"]
+WHERES = ["in winter", "under water", "at night", "on the moon", "in a forge", "near a child"]
+
+
+class Asks(Scripted):
+    """Asks by the seed of the request, and seldom twice for what means the same."""
+
+    def _answer(self, request):
+        made = super()._answer(request)
+        if kind_of(request) != "question" or "carry its load" not in made.text:
+            return made
+        verb, where = VERBS[request.seed % 8], WHERES[request.seed // 8 % 6]
+        return replace(made, text=made.text.replace("carry its load", f"{verb} {where}"))
+
+
+CONFIG = """
+model:
+  policy:
+    model_name: {model}
+    dtype: float32
+    lora: {{rank: 4, alpha: 8}}
+  lr: 0.03
+data:
+  corpus: corpus
+  chunk_tokens: 60
+  chunk_overlap: 0
+  topics: 8
+  enrich_chunks: 0
+  pairs_per_round: 3
+  epochs_per_round: 1
+  pairs_per_step: 3
+  max_length: 1024
+  max_prompt_length: 512
+  held_out: 1
+  held_out_questions: 2
+  rejected_sampling: {{max_new_tokens: 44, min_new_tokens: 4}}
+  teacher:
+    question: {{max_new_tokens: 41, temperature: 0.25}}
+    answer: {{max_new_tokens: 43, temperature: 0.25}}
+    critique: {{max_new_tokens: 45, temperature: 0.25}}
+  thinking: {{sampling: {{max_new_tokens: 42, temperature: 0.25}}, min_tokens: 0}}
+"""
+
+
+def prepare(folder, model_folder):
+    """Put mine.yaml there, and a corpus of a document a subject."""
+    (folder / "corpus").mkdir()
+    for name in SUBJECTS[:4]:
+        text = (
+            f"This document has the subject: {name}. It is a tough material of animals and plants. "
+            f"Its layers share the load, so that {name} bends for a long while before it breaks."
+        )
+        (folder / f"corpus/{name}.md").write_text(text)
+    (folder / "mine.yaml").write_text(CONFIG.format(model=model_folder))
+
+
+def done(outcome):
+    """What was printed by a verb that ended well."""
+    code, stdout, stderr = outcome
+    assert (code, stderr) == (0, ""), stderr
+    return stdout
+
+
+def files(folder):
+    """Content of every file in a folder, by its name there."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
