@@ -309,7 +309,7 @@ class PreferenceDataModule(LightningDataModule):
         """The judge behind a server of its own, where there is one."""
         judge = self.pair_settings.judge
         server = judge.server if judge else None
-        return RemoteGenerator(server, "data.judge.server") if server else None
+        return RemoteGenerator(server) if server else None
 
     def _teacher_model(self, policy: Policy) -> LanguageModel:
         teacher = self.pair_settings.teacher

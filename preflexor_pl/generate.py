@@ -18,6 +18,7 @@ from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.preflight import preflight
 from preflexor_pl.run_folder import RunFolder
 
@@ -62,6 +63,7 @@ def _generate(cli: PreferenceCLI, folder: RunFolder, count: int) -> None:
             "is by then; use --run OTHER for rounds without training"
         )
     folder.keep_config(cli.kept)
+    folder.keep_prompts(files_of(data.pair_settings.prompts))
     data.setup("fit")
     rounds = data.rounds_of(policy_at_start(cli))
     rounds.held_out(data.held_out_questions)

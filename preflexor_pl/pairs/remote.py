@@ -17,7 +17,7 @@ class RemoteGenerator:
 
     Args:
         settings: which server, and what may be asked of it.
-        key: of these settings, to name in an error.
+        key: to name in an error; that of the settings where none is given.
 
     Attributes:
         budget: what of it is used up, by this object.
@@ -25,10 +25,10 @@ class RemoteGenerator:
         stopping: set from any thread, has no more calls begin; those in flight are waited for.
     """
 
-    def __init__(self, settings: ServerSettings, key: str = "data.teacher.server") -> None:
+    def __init__(self, settings: ServerSettings, key: str = "") -> None:
         self.settings = settings
-        self.key = key
-        self.budget = Budget(settings, key)
+        self.key = key or settings.key
+        self.budget = Budget(settings, self.key)
         self.strange = 0
         self.stopping = False
 
@@ -126,7 +126,7 @@ def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteG
     try:
         server = RemoteGenerator(ServerSettings(url, model, api_key_env), key)
     except ValueError as error:
-        told = str(error).removeprefix("data.teacher.server.")
+        told = str(error).removeprefix(f"{ServerSettings.key}.")
         raise ConfigError(f"{key}: {told} (MODEL@http://HOST:PORT/v1)") from error
     server.secret()
     return server
