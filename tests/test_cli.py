@@ -119,7 +119,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_a_config_runs_nothing_and_ends_soon(train, tmp_path, evil):
     started = time.monotonic()
     refused(train(text=train.ok + evil), 2, "mine.yaml")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # expanded, it would fill memory first
     assert not (tmp_path / "pwned").exists()
 
 
