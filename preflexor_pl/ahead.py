@@ -57,10 +57,17 @@ class Ahead:
 
     def abandon(self) -> None:
         """End early: calls in flight are waited for, so that what was paid for is kept."""
-        if self._thread is not None:
-            self._teacher.stopping = True
+        if self._thread is None:
+            return
+        if self._thread.is_alive():
+            say(f"  round {self._round}: waiting for the calls in flight")
+        self._teacher.stopping = True
+        try:
             self._thread.join()
+        finally:
             self._thread, self._teacher.stopping = None, False
+        if self._error and not isinstance(self._error, PreflexorError):
+            raise self._error
 
     def _work(self) -> None:
         began = time.monotonic()

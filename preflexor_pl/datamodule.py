@@ -10,7 +10,7 @@ for recovery.
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, partial
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -366,6 +366,8 @@ class PreferenceDataModule(LightningDataModule):
             self._ahead = Ahead(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )
+        if self.trainer and self.trainer.world_size > 1:
+            raise ConfigError("trainer.devices: one process makes the pairs as yet; set it to 1")
         for server in filter(None, (self.server_teacher, self.server_judge)):
             server.secret()  # where it is missing, an error before the work
         _, held = self.split
@@ -392,7 +394,7 @@ class PreferenceDataModule(LightningDataModule):
         rounds, epoch = self.rounds, self.trainer.current_epoch
         folder = rounds.folder(self.round)
         pairs = rounds.tokenized(self._round_pairs(self.round), folder, self._needs_reference)
-        again = round(self.replay * self.pairs_per_round)
+        again = ceil(self.replay * self.pairs_per_round)
         older = rounds.older(self.round, again, self._needs_reference)
         return StepLoader(
             [*pairs, *older],
@@ -410,7 +412,7 @@ class PreferenceDataModule(LightningDataModule):
         and there is one.
         """
         following = (self.round + 1) * self.epochs_per_round
-        if self._ahead and self._comes(following):
+        if self._ahead and self._comes(following) and not self._ends_before(following):
             self._ahead.begin(self.round + 1)
 
     def on_train_epoch_end(self) -> None:
@@ -431,6 +433,13 @@ class PreferenceDataModule(LightningDataModule):
         """End what is being made ahead."""
         if self._ahead:
             self._ahead.abandon()
+
+    def _ends_before(self, epoch: int) -> bool:
+        """Whether the steps that the run may make are used up before such an epoch."""
+        trainer = self.trainer
+        assert trainer is not None
+        left = (epoch - trainer.current_epoch) * trainer.num_training_batches
+        return 0 <= trainer.max_steps <= trainer.global_step + left
 
     def _comes(self, epoch: int) -> bool:
         """Whether there will be such an epoch, as far as is known."""

@@ -161,8 +161,9 @@ def _require_free(out: Path, read: Sequence[Path], overwrite: bool) -> None:
 
 
 def _is_export(folder: Path) -> bool:
-    names = {path.name for path in folder.iterdir() if path.suffix != ".arrow"}
-    return not names or names == set(OF_A_FOLDER)
+    names = {path.name for path in folder.iterdir()}
+    described = {name for name in names if not name.endswith(".arrow")}
+    return not names or described == set(OF_A_FOLDER)
 
 
 def _rows(

@@ -14,6 +14,7 @@ from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
 from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.maker import Order
+from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.recorded import Habit, habits_of
 from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
 from preflexor_pl.pairs.settings import PairSettings
@@ -156,6 +157,7 @@ def _rehearsed(
         data.collator_of(known).problem,
         lambda pairs: [0.0] * len(pairs),  # it costs no call
         examiner,
+        Meanings(data.library.embedder.encode),
     )
     with redirect_stdout(io.StringIO()):  # no progress is shown of what is not done
         pairs = maker.fill(journal, order)

@@ -30,6 +30,7 @@ from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
 from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
@@ -39,7 +40,7 @@ from preflexor_pl.policy.reference import with_reference
 
 HELD_OUT = -1  # the round number of the held-out pairs
 PREVIEW = "preview"  # in a run's folder
-MARGINS = "margins.json"  # in a round's folder: by pair, under the policy that it led to
+MARGINS = "margins.json"  # in a round's folder: of all earlier pairs, under its policy
 
 
 class Rounds:
@@ -85,8 +86,11 @@ class Rounds:
         self.settings = settings
         self.policy = policy
         self.special_strings = list(policy.special_strings)
+        self.identity = json.dumps([policy.identity, library.embedder.identity])
         if isinstance(teacher, LanguageModel):
             self.special_strings += teacher.special_strings
+            if teacher is not policy:
+                self.identity += teacher.source.sha256 or teacher.source.name
             teacher = LocalGenerator(teacher, False, batch_size)
         self.teacher: Any = teacher
         self.writer: Any = LocalGenerator(policy, True, batch_size)
@@ -95,6 +99,7 @@ class Rounds:
         self.seed = seed
         self.judge = judge
         self.growth = Growth(run, library, split[0], seed)
+        self.meanings = Meanings(library.embedder.encode)
 
     def folder(self, index: int) -> Path:
         """Where the files of a round are."""
@@ -112,8 +117,8 @@ class Rounds:
         is_made = (folder / "manifest.json").exists()
         if self.policy.settings.lora and not is_made:
             self.policy.save_adapter(folder / "policy")
-        if index and self.settings.ask_about == "uncertain":
-            self._keep_margins(index - 1)
+        if index and not is_made and self.settings.ask_about == "uncertain":
+            self._keep_margins(index)
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
@@ -185,13 +190,20 @@ class Rounds:
         folder = self.folder(index)
         if not (folder / "manifest.json").exists():
             raise ConfigError(f"{folder} is no complete round")
+        if self.settings.rejected == "teacher" or self.judge:
+            raise ConfigError(
+                f"{folder}: its rejected answers hang on a teacher or on a judge behind a server, "
+                "which would be asked again; only those of the policy alone can be drawn anew"
+            )
         with tempfile.TemporaryDirectory() as name:
             again = Path(name)
             shutil.copy(folder / "plan.json", again)
             without_calls(folder / "calls.jsonl", "rejected/", again / "calls.jsonl")
             try:
                 return self._make(again, index, wanted, policy_step)
-            except ConfigError as error:  # it names the copy of the plan
+            except ConfigError as error:
+                if name not in str(error):  # of the copy of the plan
+                    raise
                 raise ConfigError(
                     f"{folder} was made with another corpus, another model to start from, other "
                     "prompts or other settings: give the run's own config, without changes"
@@ -235,7 +247,7 @@ class Rounds:
     def _order(self, index: int, wanted: int, policy_step: int) -> Order:
         earlier = self._pairs_before(index)
         known = {pair.id: pair.chunk_ids[0] for pair in earlier}
-        sure = {name: margin for n in range(index) for name, margin in self._margins(n).items()}
+        sure = self._margins(index)
         past = Past(
             tuple(map(question, earlier)),
             Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
@@ -249,19 +261,19 @@ class Rounds:
         return [pair for file in files for pair in read_pairs(file)]
 
     def _margins(self, index: int) -> dict[str, float]:
-        """The margins of a round's pairs, by their ids; {} where they were not taken."""
+        """The margins of all pairs before a round, by their ids; {} where they were not taken."""
         path = self.folder(index) / MARGINS
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def _keep_margins(self, index: int) -> None:
-        """Take the margins of a round's pairs under the policy as it is, unless they are there."""
-        folder = self.folder(index)
-        if (folder / MARGINS).exists():
+        """Take the margins of all pairs before a round under the policy as it is, once."""
+        path = self.folder(index) / MARGINS
+        if path.exists():
             return
-        pairs = read_pairs(folder / "pairs.jsonl")
+        pairs = self._pairs_before(index)
         found = margins(self.policy, pairs, self.settings.system_prompt)
         by_pair = {pair.id: margin for pair, margin in zip(pairs, found, strict=True)}
-        write_atomically(folder / MARGINS, json.dumps(by_pair, indent=1))
+        write_atomically(path, json.dumps(by_pair, indent=1))
 
     def _maker(self, settings: PairSettings) -> PairMaker:
         tokenizer = self.policy.tokenizer
@@ -276,7 +288,8 @@ class Rounds:
             self.collator.problem,
             lambda pairs: rejected_logps(self.policy, pairs, settings.system_prompt),
             self._examiner(),
-            json.dumps(self.policy.identity),
+            self.meanings,
+            self.identity,
         )
 
     def _examiner(self) -> Examiner:

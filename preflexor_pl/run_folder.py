@@ -19,7 +19,7 @@ from preflexor_pl.core.progress import say
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
 SERVERS = "data.teacher.server.", "data.judge.server."  # of which only these say what a run is:
 FIXED_OF_SERVER = ("base_url", "model")
-FREE = ("data.overlap",)  # changes when pairs are made, not which
+FREE = ("data.overlap", "data.prompts")  # when pairs are made; a folder, whose texts are compared
 
 
 class RunFolder:
@@ -132,19 +132,27 @@ class RunFolder:
         Raises:
             ConfigError: names the files that differ.
         """
-        paths = {name: self.path / "prompts" / name for name in files}
-        kept = {
-            name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()
-        }
-        changed = [name for name, text in kept.items() if text != files[name]]
+        self.require_same_prompts(files)
+        for name, text in files.items():
+            if self._kept_prompt(name) != text:
+                write_atomically(self.path / "prompts" / name, text)
+
+    def require_same_prompts(self, files: Mapping[str, str]) -> None:
+        """Refuse other prompts than those that a run has begun with.
+
+        Raises:
+            ConfigError: names the files that differ.
+        """
+        changed = [n for n, text in files.items() if self._kept_prompt(n) not in (None, text)]
         if changed and self.has_begun:
             raise ConfigError(
                 f"{self.path} was begun with other prompts: {', '.join(changed)}: use --run OTHER, "
                 "or --fresh to start it anew"
             )
-        for name in files:
-            if name in changed or name not in kept:
-                write_atomically(paths[name], files[name])
+
+    def _kept_prompt(self, name: str) -> str | None:
+        path = self.path / "prompts" / name
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that can be read; says so where a newer one cannot."""

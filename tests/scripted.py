@@ -19,6 +19,7 @@ from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
 
 LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
@@ -87,6 +88,8 @@ class Shelf:
         ]
         self.chunks = {chunk.id: chunk for chunk in made}
         self._next = iter(made * 99)
+
+    identity = "shelf"
 
     @property
     def embedder(self) -> "Shelf":
@@ -159,6 +162,7 @@ def scripted_maker(
         problem=problem,
         likelihood=likelihood,
         examiner=examiner or SharedWords(),
+        meanings=Meanings((library or Shelf()).embedder.encode),
     )
 
 

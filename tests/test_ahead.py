@@ -63,3 +63,13 @@ def test_to_abandon_has_the_teacher_stop_and_can_be_followed_by_another():
     ahead.begin(1)
     ahead.abandon()
     assert (ended, teacher.stopping) == ([1], False)
+
+
+def test_to_abandon_does_not_swallow_a_fault_in_the_code():
+    def prepare(index):
+        raise KeyError("x")
+
+    ahead = Ahead(prepare, SimpleNamespace(stopping=False))
+    ahead.begin(3)
+    with pytest.raises(KeyError):
+        ahead.abandon()

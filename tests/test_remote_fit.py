@@ -140,3 +140,28 @@ def test_a_run_that_dies_while_the_next_round_is_made_ahead_keeps_what_was_said(
         assert served(server, *SMALL, f"--run={tmp_path / 'whole'}")[0] == 0
     pairs = [tmp_path / run / "rounds/round-0001/pairs.jsonl" for run in ("dead", "whole")]
     assert pairs[0].read_bytes() == pairs[1].read_bytes()
+
+
+def test_no_round_is_paid_for_that_max_steps_ends_before(served, tmp_path):
+    with BadServer(teach_by_seed) as server:
+        args = ["--trainer.max_epochs=3", "--trainer.max_steps=1", f"--run={tmp_path / 'run'}"]
+        code, _, err = served(server, *SMALL, *args)
+    assert (code, err) == (0, "")
+    assert not (tmp_path / "run/rounds/round-0001").exists()
+
+
+def test_a_prompts_folder_may_move_and_its_texts_may_not(served, tmp_path):
+    folder, moved = tmp_path / "mine", tmp_path / "moved"
+    folder.mkdir()
+    text = "{{facts}}\n\nWrite one question about {{topic}}."
+    (folder / "question.txt").write_text(text, encoding="utf-8")
+    run = f"--run={tmp_path / 'run'}"
+    with BadServer(teach_by_seed) as server:
+        assert served(server, *SMALL, run, f"--data.prompts={folder}")[0] == 0
+        folder.rename(moved)
+        code, out, err = served(server, *SMALL, run, f"--data.prompts={moved}")
+        assert (code, err) == (0, "")
+        assert "is finished" in out
+        (moved / "question.txt").write_text(f"Please. {text}", encoding="utf-8")
+        outcome = served(server, *SMALL, run, f"--data.prompts={moved}")
+    refused(outcome, 2, "begun with other prompts: question.txt")

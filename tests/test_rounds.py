@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.settings import JudgeSettings
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Template
@@ -71,3 +71,12 @@ def test_the_judge_is_asked_with_the_prompts_of_the_run():
     made.judge, made.teacher, made.special_strings = None, "teacher", ["</s>"]
     judge = made._examiner()
     assert (judge.generator, judge.forbidden, judge.prompts) == ("teacher", ["</s>"], mine)
+
+
+def test_answers_of_a_teacher_are_not_asked_for_again_to_be_compared(tmp_path):
+    made = rounds()
+    made.run, made.judge, made.settings = tmp_path, None, SimpleNamespace(rejected="teacher")
+    made.folder(0).mkdir(parents=True)
+    (made.folder(0) / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="those of the policy alone can be drawn anew"):
+        made.replay(0, 2, 0)

@@ -11,6 +11,7 @@ from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.library import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
 from preflexor_pl.pairs.journal import vouched_pairs
+from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.run_folder import RunFolder, readable
 
 GROUP = "run"
@@ -33,6 +34,7 @@ def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
     with report.check(GROUP):
         if cli:
             folder.require_same(cli.kept)
+            folder.require_same_prompts(files_of(cli.datamodule.pair_settings.prompts))
     with report.check(GROUP):
         _check_graph(report, path / "graph", cli.config["data.embedder"] if cli else "")
     for rounds in [path / "held_out", *sorted(path.glob("rounds/round-*"))]:

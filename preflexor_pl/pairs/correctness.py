@@ -99,10 +99,12 @@ class AskedJudge:
         return self.generator.name
 
     def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
-        """What each reply begins with; "" where that is no ruling, or there is no reply."""
-        requests = {f"judging/{name}": self._request(name, case) for name, case in cases.items()}
+        """What each reply begins with, "" where that is no ruling; no answer is a wrong one."""
+        asked = {name: case for name, case in cases.items() if case.answer}
+        requests = {f"judging/{name}": self._request(name, case) for name, case in asked.items()}
         made = asker.complete("judging", requests, self.generator)
-        return {name: read_ruling(made[f"judging/{name}"].text) for name in cases}
+        rulings = {name: read_ruling(made[f"judging/{name}"].text) for name in asked}
+        return {name: rulings.get(name, "wrong") for name in cases}
 
     def _request(self, name: str, case: Case) -> Request:
         answer = make_inert(case.answer, self.forbidden)

@@ -83,6 +83,9 @@ class Asking:
         """Let it be over when the source is told to stop."""
         while not self.source.stopping:
             await anyio.sleep(HEED)
+        self._stop()
+
+    def _stop(self) -> None:
         told = TeacherError(f"{self.source.key}: {self.source.name} was told to stop; {GOES_ON}")
         self.failure = self.failure or told
         self._over.set()
@@ -90,6 +93,7 @@ class Asking:
     async def _work(self, todo: Iterator[tuple[int, Request]]) -> None:
         for place, request in todo:
             if self.source.stopping:
+                self._stop()
                 return
             try:
                 self.give((place, await self._text(request)))

@@ -13,10 +13,10 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Completion, Generator, Request, by_batch, special_strings
 from preflexor_pl.pairs.prompt_files import CONCRETE, RUBBER
+from preflexor_pl.pairs.prompts import NO_ANSWER
 
 SYSTEM = "You are a strict examiner of materials science. You judge what an answer says."
 SAMPLING = Sampling(max_new_tokens=48, temperature=0)
-EMPTY = "(no answer)"
 
 _CHOICE = re.compile(  # "A good answer says" is no choice, "A is wrong" not that of A
     r"[\W_]*(?:(?:better|best|answer|verdict|winner|it|is|the)[\W_]+){0,4}"
@@ -131,7 +131,7 @@ def read_choice(reply: str) -> str:
 
 def _contest(question: str, first: str, second: str) -> str:
     asked, *shown = [" ".join(text.split()) for text in (question, first, second)]
-    a, b = [text or EMPTY for text in shown]
+    a, b = [text or NO_ANSWER for text in shown]
     return (
         f"Question: {asked}\n\nAnswer A: {a}\n\nAnswer B: {b}\n\n"
         "Which answer is better? Begin with A, B or tie, then give the reason."

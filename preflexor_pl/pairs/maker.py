@@ -22,6 +22,7 @@ from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import Past, plan
+from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.rejection import Likelihood, Rejection
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.stages import Stages
@@ -65,7 +66,9 @@ class PairMaker:
         problem: why a pair cannot be trained on, as a slug; "" where it can.
         likelihood: of rejected answers under the policy.
         examiner: decides whether a rejected answer is right, where that is asked.
-        identity: of the weights that the policy begins with; a plan belongs to them.
+        meanings: of texts, in the embedder's vectors.
+        identity: of the weights that policy, teacher and embedder begin with; a plan belongs to
+            them.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class PairMaker:
         problem: Callable[[PreferencePair], str],
         likelihood: Likelihood,
         examiner: Examiner,
+        meanings: Meanings,
         identity: str = "",
     ) -> None:
         self.settings = settings
@@ -92,6 +96,7 @@ class PairMaker:
         self.problem = problem
         self.likelihood = likelihood
         self.examiner = examiner
+        self.meanings = meanings
         self.identity = identity
 
     def make(self, folder: Path, order: Order) -> list[PreferencePair]:
@@ -182,6 +187,7 @@ class PairMaker:
             asker,
             order.within,
             order.past,
+            self.meanings,
             self.count_tokens,
             [Item(**item) for item in planned],
         )

@@ -1,6 +1,6 @@
 """What a round asks about: topics, or draws of chunks from the graph.
 
-``random`` draws chunks alike; ``coverage`` those that the fewest pairs rest on so far;
+``random`` draws chunks alike; ``coverage`` those that the fewest pairs and draws rest on so far;
 ``uncertain`` those around the pairs that the policy tells apart worst, which is active learning
 over the graph.
 """
@@ -56,55 +56,43 @@ def plan(
     """
     topics = settings.topics
     draws = [""] * topics if isinstance(topics, int) else topics
-    starts = _starts(settings, library, within, past, derive_seed(seed, round_index, "starts"))
     walk, k = settings.contexts == "walk", settings.chunks_per_context
+    rng, pool = random.Random(derive_seed(seed, round_index, "starts")), frozenset(within)
+    lots = {id: rng.random() for id in sorted(pool)}
+    uses, doubts = Counter(past.uses), _around_doubts(library, pool, past)
     name = f"{round_index:04d}" if round_index >= 0 else "held"
     items: list[dict[str, Any]] = []
     for draw, topic in enumerate(draws):
-        context = derive_seed(seed, round_index, draw, "context")
+        start = None  # leaves it to the draw's own seed
+        if topic:
+            start = library.search(topic, 1, within)[0].id if walk else None
+        elif settings.ask_about == "coverage":
+            start = min(lots, key=lambda id: (uses[id], lots[id]))
+        elif settings.ask_about == "uncertain":
+            start = next(doubts, None)
         if topic and not walk:
             chunks = library.search(topic, k, within)
-        elif topic:
-            nearest = library.search(topic, 1, within)[0].id
-            chunks = library.context(k, context, within, nearest, walk)
         else:
-            chunks = library.context(k, context, within, next(starts), walk)
+            own = derive_seed(seed, round_index, draw, "context")
+            chunks = library.context(k, own, within, start, walk)
         ids = [chunk.id for chunk in chunks]
+        uses.update(ids)
         for _ in range(settings.questions_per_topic):
             items.append({"id": f"{name}-{len(items):04d}", "topic": topic, "chunk_ids": ids})
     return items
 
 
-def _starts(
-    settings: PairSettings, library: Library, within: Collection[str], past: Past, seed: int
-) -> Iterator[str | None]:
-    """The first chunk of one draw after the other; None leaves it to the draw's own seed."""
-    if settings.ask_about == "coverage":
-        yield from _least_used(library, within, past, settings.chunks_per_context, seed)
-    if settings.ask_about == "uncertain" and past.doubted:
-        yield from _around_doubts(library, within, past)
-    while True:
-        yield None
+def _around_doubts(library: Library, within: frozenset[str], past: Past) -> Iterator[str]:
+    """First the doubted pairs' own chunks, then the nearest neighbour of each, then the next.
 
-
-def _least_used(
-    library: Library, within: Collection[str], past: Past, k: int, seed: int
-) -> Iterator[str]:
-    """The chunk that was used least, those drawn before it and their neighbours counted as used."""
-    rng, uses = random.Random(seed), Counter(past.uses)
-    lots = {id: rng.random() for id in sorted(within)}
-    while True:
-        start = min(lots, key=lambda id: (uses[id], lots[id]))
-        yield start
-        uses.update(chunk.id for chunk in library.context(k, 0, within, start))
-
-
-def _around_doubts(library: Library, within: Collection[str], past: Past) -> Iterator[str]:
-    """First the doubted pairs' own chunks, then the nearest neighbour of each, then the next."""
-    doubted = [id for id in past.doubted if id in set(within)]
-    doubted = doubted[: max(1, round(DOUBTED * len(doubted)))]
+    Each chunk comes once.
+    """
+    doubted = [id for id in past.doubted if id in within]
+    centres = dict.fromkeys(doubted[: max(1, round(DOUBTED * len(doubted)))])
+    seen: set[str] = set()
     for away in range(len(within)):
-        for id in doubted:
+        for id in centres:
             near = library.context(away + 1, 0, within, id)
-            if len(near) > away:
+            if len(near) > away and near[away].id not in seen:
+                seen.add(near[away].id)
                 yield near[away].id

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.pairs.pair import question_key
 
 SAME = 0.95  # cosine of two questions that ask for the same thing
@@ -31,6 +32,10 @@ class Meanings:
         if missing:
             self._known |= dict(zip(missing, self._embed(missing), strict=True))
         return np.stack([self._known[text] for text in texts])
+
+    def has(self, text: str) -> bool:
+        """Whether a text has a vector that can be compared and searched with."""
+        return bool(usable_rows(self([text]))[0])
 
 
 class Asked:

@@ -23,8 +23,9 @@ _SOURCE = re.compile(
     r"|\baccording to\b",
     re.IGNORECASE,
 )
-_RULING = re.compile(  # "not right" and "partly right" are no ruling
-    r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b",
+_RULING = re.compile(  # "not right", "partly right" and "right or wrong" are no ruling
+    r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b"
+    r"(?!\W+(?:or|and|but)\b)",
     re.IGNORECASE,
 )
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.pairs.asking import Asker, Item
@@ -23,6 +24,7 @@ from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reading import chosen_response
 from preflexor_pl.pairs.settings import PairSettings
 
+STRANGE = 16  # so many replies without a ruling: it is no judge
 TRIES = 3  # all else of a pair is made by then, and costs more than another draw
 
 Likelihood = Callable[[Sequence[PreferencePair]], list[float]]  # mean log-probs of the rejected
@@ -145,6 +147,12 @@ class Rejection:
             for one in candidates
         }
         rulings = self.examiner.rule(cases, self.asker)
+        if len(rulings) >= STRANGE and not any(rulings.values()):
+            raise TeacherError(
+                f"data.judge: of {len(rulings)} answers {self.examiner.name} called none right or "
+                "wrong: its replies must begin so; a model that thinks first needs its thinking "
+                "switched off, or a larger data.judge.sampling.max_new_tokens"
+            )
         ruled = [replace(one, ruling=rulings[one.name]) for one in candidates]
         self.counts.update(one.ruling or "unclear" for one in ruled)
         if not self.settings.only_wrong:

@@ -14,6 +14,7 @@ CHARACTERS = 4  # of a token, where the server does not count them
 SHOWN = 160  # characters of what a server said, in an error
 PIECE = 8  # so many characters of the key in a row give it away
 ENDS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+_OWN_THINKING = re.compile(r"\A<think>.*?(?:</think>\s*|\Z)", re.DOTALL)  # not meant to be read
 
 
 class AskAgain(Exception):
@@ -99,6 +100,7 @@ def read_completion(tree: dict[str, Any], request: Request) -> Completion:
         raise Refusal("server_refusal")
     content = message.get("content")
     text = make_inert(content).lstrip() if isinstance(content, str) else ""
+    text = _OWN_THINKING.sub("", text)
     for stop in request.stop:  # not every server heeds them
         text = text.split(stop, 1)[0]
     end = ENDS.get(finish) if isinstance(finish, str) else None

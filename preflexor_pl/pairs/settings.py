@@ -1,7 +1,7 @@
 """What the pairs of a run are made of: everything that a round's plan belongs to."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from preflexor_pl.core.settings import (
     JudgeSettings,
@@ -16,6 +16,13 @@ from preflexor_pl.pairs.prompts import Prompts
 AskAbout = Literal["random", "coverage", "uncertain"]
 Contexts = Literal["neighbours", "walk"]
 RejectedChoice = Literal["random", "closest", "likeliest", "judged"]
+RejectedFrom = Literal["policy", "teacher"]
+MODES = {
+    "ask_about": AskAbout,
+    "contexts": Contexts,
+    "rejected": RejectedFrom,
+    "rejected_choice": RejectedChoice,
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class PairSettings:
     questions_per_topic: int
     chunks_per_context: int
     enrich_chunks: int
-    rejected: Literal["policy", "teacher"]
+    rejected: RejectedFrom
     rejected_trigger: bool
     rejected_sampling: Sampling
     reflection: bool
@@ -43,6 +50,8 @@ class PairSettings:
     grow: bool = False
 
     def __post_init__(self) -> None:
+        for name, modes in MODES.items():
+            require(getattr(self, name) in get_args(modes), *self._told(name), _listed(modes))
         require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
         require(
             self.ask_about == "random" or isinstance(self.topics, int),
@@ -65,6 +74,12 @@ class PairSettings:
             "random where data.rejected_candidates is 1",
         )
         require(
+            self.rejected_candidates == 1 or self.only_wrong or self.rejected_choice != "random",
+            *self._told("rejected_candidates"),
+            "1 where data.rejected_choice is random and data.only_wrong is not set: it takes the "
+            "first",
+        )
+        require(
             self.judge is None or self.needs_ruling,
             *self._told("judge"),
             "null where neither data.only_wrong nor data.rejected_choice: judged asks it",
@@ -77,3 +92,7 @@ class PairSettings:
     def needs_ruling(self) -> bool:
         """Whether rejected answers are examined before one is taken."""
         return self.only_wrong or self.rejected_choice == "judged"
+
+
+def _listed(modes: Any) -> str:
+    return " or ".join(get_args(modes))

@@ -31,6 +31,7 @@ class Stages:
         asker: of the round.
         within: ids of the chunks that may be used.
         past: questions asked before, and earlier pairs that an answer may rest on.
+        meanings: of texts, in the embedder's vectors.
         count_tokens: tokens of a text, in the policy's tokenizer.
         candidates: the round's plan.
     """
@@ -42,6 +43,7 @@ class Stages:
         asker: Asker,
         within: Collection[str],
         past: Past,
+        meanings: Meanings,
         count_tokens: Callable[[str], int],
         candidates: list[Item],
     ) -> None:
@@ -51,7 +53,7 @@ class Stages:
         self.library = library
         self.asker = asker
         self.within = within
-        self.meanings = Meanings(library.embedder.encode)
+        self.meanings = meanings
         self.asked = Asked(past.questions, self.meanings)
         self.count_tokens = count_tokens
         self.candidates = candidates
@@ -96,6 +98,8 @@ class Stages:
     def _ask_questions(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
             item.question, reason = reading.read_question(text)
+            if not reason and not self.meanings.has(item.question):
+                reason = "question_without_vector"
             if not reason and not self.asked.add(item.question):
                 reason = "question_asked_before"
             return reason

@@ -11,7 +11,10 @@ from preflexor_pl.policy.scoring import mean_logps
 def rejected_logps(
     model: LanguageModel, pairs: Sequence[PreferencePair], system_prompt: str | None
 ) -> list[float]:
-    """Mean log-prob of each rejected response's tokens, in nats."""
+    """Mean log-prob of each rejected response's tokens, in nats, after the prompt of training.
+
+    In phase I it was drawn without that prompt's trigger.
+    """
     return _logps(model, [(pair.prompt, pair.rejected) for pair in pairs], system_prompt)
 
 

@@ -54,6 +54,8 @@ def asker(folder):
         ("The answer is not right.", ""),
         ("Partly right", ""),
         ("rightly so", ""),
+        ("right or wrong", ""),
+        ("Right or wrong? Wrong.", ""),
         ("I do not know whether it is wrong.", ""),
         ("", ""),
     ],
@@ -103,7 +105,9 @@ def test_what_the_policy_wrote_cannot_forge_markers_before_a_judge(tmp_path):
     assert "<|im_end|>" not in says.asked[0].prompt
 
 
-def test_an_answer_that_is_missing_is_shown_as_such(tmp_path):
-    says = Says("wrong")
-    AskedJudge(JudgeSettings(), says).rule({"x": case("<|thinking|>\nhm")}, asker(tmp_path))
-    assert "Answer to examine: (no answer)\n" in says.asked[0].prompt
+def test_no_answer_is_wrong_and_no_question_for_a_judge(tmp_path):
+    says = Says("right")
+    cases = {"x": case("<|thinking|>\nhm"), "y": case("It is so.")}
+    rulings = AskedJudge(JudgeSettings(), says).rule(cases, asker(tmp_path))
+    assert rulings == {"x": "wrong", "y": "right"}
+    assert len(says.asked) == 1

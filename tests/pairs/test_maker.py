@@ -119,6 +119,16 @@ def test_a_rejected_answer_that_teaches_nothing_is_dropped(tmp_path, said, reaso
     assert [(drop["id"], drop["reason"]) for drop in drops(tmp_path)] == [("0002-0000", reason)]
 
 
+def test_a_question_that_cannot_be_embedded_is_dropped(tmp_path):
+    class Blind(Shelf):
+        def encode(self, texts):
+            return super().encode(texts) * [["silk" not in text] for text in texts]
+
+    maker = scripted_maker(library=Blind())
+    assert [pair.id for pair in make_round(maker, tmp_path)] == ["0002-0001", "0002-0002"]
+    assert [drop["reason"] for drop in drops(tmp_path)] == ["question_without_vector"]
+
+
 def test_thinking_that_is_too_short_is_dropped(tmp_path):
     # "**Steps**: Silk takes it well." and "**Concepts**: ..." are 10 words; the others' have 20.
     maker = scripted_maker(only("thinking", "silk", "Silk takes it well."), min_tokens=11)

@@ -70,7 +70,13 @@ def test_the_order_among_equals_is_the_seeds():
 def test_uncertain_asks_around_the_doubted_half_first_themselves_then_their_neighbours():
     past = Past(doubted=("c", "f", "a", "b"))
     drawn = [ids[0] for ids in starts(past, ask_about="uncertain", topics=6)]
-    assert drawn == ["c", "f", "b", "e", "d", "d"]
+    # f's neighbour e, then c's second neighbour d, then f's, which is d again and does not come
+    assert drawn == ["c", "f", "b", "e", "d", "a"]
+
+
+def test_a_chunk_of_several_doubted_pairs_is_drawn_once():
+    past = Past(doubted=("c", "c", "c", "f", "a", "a", "b", "e"))
+    assert [ids[0] for ids in starts(past, ask_about="uncertain")] == ["c", "f", "b", "e"]
 
 
 def test_a_doubted_chunk_that_may_not_be_used_is_passed_over():
@@ -112,6 +118,11 @@ def test_every_item_has_its_own_id_and_a_topic_its_questions():
         ({"contexts": "walk"}, r"data\.contexts: got 'walk'.*chunks_per_context is 1"),
         ({"rejected_choice": "closest"}, r"data\.rejected_choice.*rejected_candidates is 1"),
         ({"rejected_candidates": 0}, r"data\.rejected_candidates: got 0, must be >= 1"),
+        ({"rejected_candidates": 2}, r"data\.rejected_candidates: got 2, must be 1 where"),
+        ({"ask_about": "covrage"}, r"data\.ask_about: got 'covrage', must be random or coverage"),
+        ({"contexts": "wolk"}, r"data\.contexts: got 'wolk'"),
+        ({"rejected": "polcy"}, r"data\.rejected: got 'polcy', must be policy or teacher"),
+        ({"rejected_choice": "closset"}, r"data\.rejected_choice: got 'closset'"),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(settings, told):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.errors import CorpusError, TeacherError
 from tests.scripted import Scripted, kind_of, make_round, scripted_maker
 
 # F1 with the teacher's answer, "The layers of {} share the load.": 0, 1/2 and 6/7
@@ -53,9 +53,11 @@ def manifest(folder):
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
-def test_at_random_the_first_of_use_is_taken(tmp_path):
-    assert taken(tmp_path, "", NEAR, NEARER, rejected_candidates=3) == [NEAR] * 2
-    assert manifest(tmp_path)["rejected"] == {"drawn": 6, "of_use": 4}
+def test_at_random_the_first_that_is_wrong_is_taken(tmp_path):
+    texts = "", NEARER, NEAR
+    assert taken(tmp_path, *texts, rejected_candidates=3, only_wrong=True) == [NEAR] * 2
+    counts = {"drawn": 6, "of_use": 4, "right": 2, "wrong": 2}
+    assert manifest(tmp_path)["rejected"] == counts
 
 
 def test_the_closest_shares_most_words_with_the_chosen_answer(tmp_path):
@@ -109,10 +111,21 @@ def test_without_a_judge_shared_words_serve_and_it_is_said(tmp_path, capsys):
 
 def test_several_candidates_have_calls_and_seeds_of_their_own(tmp_path):
     policy = InTurn("", "", "", FAR)
-    maker = scripted_maker(policy=policy, rejected_candidates=2)
+    maker = scripted_maker(policy=policy, rejected_candidates=2, rejected_choice="closest")
     make_round(maker, tmp_path)
     calls = [json.loads(line)["call"] for line in (tmp_path / "calls.jsonl").open()]
     drawn = [call for call in calls if call.startswith("rejected/0002-0000")]
     assert drawn == [f"rejected/0002-0000{n}" for n in ("", "/1", "/2", "/3")]
     seeds = [r.seed for r in policy.asked if kind_of(r) == "rejected"]
     assert len(set(seeds)) == len(seeds) == 8
+
+
+def test_a_judge_that_rules_nothing_is_no_judge(tmp_path):
+    maker = scripted_maker(
+        policy=InTurn(FAR),
+        rejected_candidates=8,
+        only_wrong=True,
+        examiner=Rules(**{"": ""}),
+    )
+    with pytest.raises(TeacherError, match="of 16 answers the word called none right or wrong"):
+        make_round(maker, tmp_path)

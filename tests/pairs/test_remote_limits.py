@@ -40,6 +40,22 @@ def test_retry_after_is_waited_for_by_every_call():
     assert min(others) - refused >= 0.4
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.03])
+def test_told_to_stop_it_ends_with_an_error_and_keeps_what_was_in_flight(seconds):
+    with BadServer(lambda call: good(seconds=seconds)) as server:
+        generator, requests = ask(server, 400, in_flight=2)
+        kept = []
+
+        def keep(place, made):
+            kept.append(made)
+            generator.stopping = len(kept) >= 2
+
+        with pytest.raises(TeacherError, match="was told to stop"):
+            generator.complete_each(requests, keep)
+    assert kept == [GOOD] * len(server.calls)
+    assert 2 <= len(kept) < 400
+
+
 def test_a_server_that_wants_an_hour_is_asked_another_time():
     with BadServer(lambda call: status(429, Retry_After="3600")) as server:
         started = time.monotonic()

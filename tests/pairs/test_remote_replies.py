@@ -45,9 +45,19 @@ STRANGE_REPLIES = {
     "only_nuls": (good("\0\0"), "server_no_text"),
     "parts": (good([{"type": "text", "text": "It"}]), "server_no_text"),
     "no_end": (good(finish=None), "server_unknown_end"),
+    "only_thinking": (good("<think>\nWhat is it?"), "server_no_text"),
     "odd_end": (good(finish=["stop"]), "server_unknown_end"),
     "a_tool": (good(finish="tool_calls"), "server_unknown_end"),
 }
+
+
+def test_what_a_model_thought_for_itself_is_no_part_of_its_text():
+    thought = "\n<think>\nIs it tough? </think>\n\nIt is tough."
+    with BadServer(lambda call: good(thought if call.number else "<think>Is", "length")) as server:
+        generator, requests = ask(server, 2, in_flight=1)
+        cut, whole = generator.complete(requests)
+    assert (cut.text, cut.finish_reason) == ("", "length")
+    assert whole.text == "It is tough."
 
 
 @pytest.mark.parametrize("name", STRANGE_REPLIES)
