@@ -23,7 +23,7 @@ phases: $(READY)  ## the three phases in a row (about 40 minutes), then one tabl
 	$(BIN)/python -m preflexor_pl.phases runs/orpo runs/exo runs/reflect
 
 test: $(READY)  ## run the tests: make test ARGS='-m "not slow"'
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 check: $(READY)  ## lint, format, types, import layers: changes nothing
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import pytest
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
 from preflexor_pl.cli import PreferenceCLI, default_run
+from tests.scripted import Shelf
 from tests.tiny import tiny_policy
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -84,7 +85,7 @@ def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypat
     assert data.server_teacher.name == "Qwen/Qwen3-8B at localhost"
     assert data.server_teacher is data.server_teacher  # one budget a command
     module.configure_model()
-    monkeypatch.setattr(type(data), "library", None)
+    monkeypatch.setattr(type(data), "library", Shelf())
     monkeypatch.setattr(type(data), "split", ([], []))
     rounds = data.rounds_of(module.policy)
     assert rounds.teacher is data.server_teacher
