@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from losses import DPOLoss, EXOLoss, PreferenceLoss
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.pairs.pair import read_pairs

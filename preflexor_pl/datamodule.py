@@ -17,9 +17,10 @@ from typing import Any, Literal
 from lightning.pytorch import LightningDataModule
 
 from preflexor_pl.ahead import Ahead
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import Batching, PairCollator
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say, stages
 from preflexor_pl.core.seeds import derive_seed
@@ -41,6 +42,7 @@ from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
+from preflexor_pl.policy.probe import require_batching
 from preflexor_pl.rounds import Rounds
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
@@ -87,8 +89,11 @@ class PreferenceDataModule(LightningDataModule):
         overlap: make what of the next round does not depend on the policy while this one trains,
             where the teacher is a server.
         pairs_per_step: pairs in one optimiser step.
-        tokens_per_micro_batch: padded tokens that one forward pass may hold; memory, not
+        tokens_per_micro_batch: tokens that one forward pass may hold, padding counted; memory, not
             mathematics.
+        batching: how pairs lie in a forward pass: ``packed``, the prompt once and no padding;
+            ``padded``, for models that cannot be packed; or ``plain``, the slow way that both are
+            tested against.
         max_length: tokens of prompt and response together.
         max_prompt_length: tokens of the prompt.
         held_out: how many whole documents are kept for evaluation, never trained on.
@@ -136,6 +141,7 @@ class PreferenceDataModule(LightningDataModule):
         overlap: bool = True,
         pairs_per_step: int = 4,
         tokens_per_micro_batch: int = 2048,
+        batching: Batching = "packed",
         max_length: int = 512,
         max_prompt_length: int = 128,
         held_out: int = 4,
@@ -194,6 +200,7 @@ class PreferenceDataModule(LightningDataModule):
         self.overlap = overlap
         self.pairs_per_step = pairs_per_step
         self.tokens_per_micro_batch = tokens_per_micro_batch
+        self.batching: Batching = batching
         self.max_length = max_length
         self.max_prompt_length = max_prompt_length
         self.held_out = held_out
@@ -267,6 +274,7 @@ class PreferenceDataModule(LightningDataModule):
         """The rounds of this run, made by the model in training."""
         if self._rounds is None or self._rounds.policy is not self.policy:
             self._rounds = self.rounds_of(self.policy)
+            require_batching(self.policy, self._rounds.collator)
         return self._rounds
 
     def rounds_of(self, policy: Policy) -> Rounds:
@@ -296,6 +304,7 @@ class PreferenceDataModule(LightningDataModule):
             min(self.max_length, model.max_positions),
             self.max_prompt_length,
             self.seed,
+            self.batching,
         )
 
     @cached_property
@@ -403,6 +412,7 @@ class PreferenceDataModule(LightningDataModule):
             self.tokens_per_micro_batch,
             self.seed,
             epoch,
+            rounds.collator.packed,
         )
 
     def on_train_batch_start(self) -> None:

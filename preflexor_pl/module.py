@@ -12,6 +12,7 @@ from torch import Tensor
 
 from losses import LossOutput, ORPOLoss, PairLogps, PreferenceLoss
 from preflexor_pl.batches.collate import PairBatch
+from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import Step
 from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.settings import PolicySettings, require
@@ -91,7 +92,9 @@ class PreferenceModule(LightningModule):
             batch_size=pairs,
         )
 
-    def _backward(self, batch: PairBatch, pairs_in_step: int) -> tuple[PairLogps, LossOutput]:
+    def _backward(
+        self, batch: PairBatch | FlatBatch, pairs_in_step: int
+    ) -> tuple[PairLogps, LossOutput]:
         logps = self.policy.logps(batch)  # type: ignore[union-attr]
         output = self.loss(logps, batch.reference_logps())
         self.manual_backward(output.per_pair.sum() / pairs_in_step)

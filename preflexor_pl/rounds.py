@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically

@@ -106,7 +106,9 @@ def test_reflection_without_rows_that_train_is_refused():
 
 def test_rounds_belong_to_one_policy(monkeypatch):
     module, policies = data(), [object(), object()]
-    monkeypatch.setattr(module, "rounds_of", lambda policy: SimpleNamespace(policy=policy))
+    plain = SimpleNamespace(batching="plain")
+    rounds = lambda policy: SimpleNamespace(policy=policy, collator=plain)  # noqa: E731
+    monkeypatch.setattr(module, "rounds_of", rounds)
     for policy in (*policies, *policies):
         owner = SimpleNamespace(policy=policy)
         module.trainer = SimpleNamespace(lightning_module=owner)

@@ -4,49 +4,31 @@ import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from losses import PairLogps
 from losses.logps import IGNORE_INDEX, sum_pairs
+from preflexor_pl.batches.layout import FlatBatch, flat_batch, packed, padded
 from preflexor_pl.batches.thinking import Markers, NoMasking, ThinkingMask
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.settings import require
 from preflexor_pl.pairs.pair import PreferencePair
 
-
-@dataclass(frozen=True)
-class TokenizedPair:
-    """A pair as ids: the prompt once, and both responses with their end of turn.
-
-    Attributes:
-        id: of the pair.
-        prompt: ids up to where the model starts to answer.
-        chosen: ids of the chosen response.
-        rejected: ids of the rejected response.
-        truncated: how many of the two responses were cut to fit.
-        reference: log-prob of each token of the two responses under the reference, float32, where
-            the loss needs it.
-    """
-
-    id: str
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-    truncated: int = 0
-    reference: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longer side, prompt included."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+Batching = Literal["packed", "padded", "plain"]
+Kept = tuple[list[bool], list[bool]]  # which tokens of the two responses are supervised
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """A micro-batch of B pairs; rows 0..B-1 are chosen, B..2B-1 the rejected in the same order.
+    """A plain micro-batch: rows 0..B-1 are chosen, B..2B-1 the rejected in the same order.
+
+    Every row has its prompt and its padding, and the model's own head makes all logits from the
+    first target on: slow, and beyond doubt. The other layouts are tested against it.
 
     Attributes:
         input_ids: [2B, T].
@@ -77,12 +59,22 @@ class PairBatch:
         }
         return replace(self, **moved)
 
+    def sums(self, logps: Tensor) -> PairLogps:
+        """Log-probs [2B, T] of the labels, summed by response."""
+        return sum_pairs(logps, self.labels)
+
     def reference_logps(self) -> PairLogps | None:
         """The reference's log-probs summed over this batch's targets, whatever its mask left."""
         if self.reference is None:
             return None
         unsupervised = self.labels == IGNORE_INDEX
-        return sum_pairs(self.reference.masked_fill(unsupervised, 0.0), self.labels)
+        return self.sums(self.reference.masked_fill(unsupervised, 0.0))
+
+    def by_response(self, logps: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Log-probs [2B, T] of the labels as those of each pair's chosen and rejected response."""
+        supervised = self.labels != IGNORE_INDEX
+        rows = [row[kept] for row, kept in zip(logps, supervised, strict=True)]
+        return list(zip(rows[: len(self)], rows[len(self) :], strict=True))
 
 
 class PairCollator:
@@ -97,6 +89,11 @@ class PairCollator:
         max_length: tokens of prompt and response together.
         max_prompt_length: tokens of the prompt.
         seed: of the run; masks are drawn from it, the round, the epoch, the pair and the side.
+        batching: how pairs lie in a micro-batch: ``packed``, ``padded`` (``layout``), or ``plain``
+            (``PairBatch``).
+
+    Raises:
+        ValueError: there is no such batching.
     """
 
     def __init__(
@@ -109,7 +106,11 @@ class PairCollator:
         max_length: int,
         max_prompt_length: int,
         seed: int,
+        batching: Batching = "plain",
     ) -> None:
+        known = get_args(Batching)
+        require(batching in known, "data.batching", batching, f"one of {', '.join(known)}")
+        self.batching = batching
         self.tokenizer = tokenizer
         self.markers = markers
         self.end_id = end_id
@@ -118,6 +119,11 @@ class PairCollator:
         self.max_length = max_length
         self.max_prompt_length = max_prompt_length
         self.seed = seed
+
+    @property
+    def packed(self) -> bool:
+        """Whether a micro-batch is one row without padding."""
+        return self.batching == "packed"
 
     def tokenize(self, pair: PreferencePair) -> TokenizedPair | None:
         """Ids of a pair, its responses cut to what the prompt leaves of ``max_length``.
@@ -157,39 +163,67 @@ class PairCollator:
         twin.masking = NoMasking()
         return twin
 
-    def __call__(self, pairs: Sequence[TokenizedPair], draw: tuple[int, int]) -> PairBatch:
+    def relaid(self, batching: Batching) -> "PairCollator":
+        """The same with pairs laid out otherwise."""
+        twin = copy.copy(self)
+        twin.batching = batching
+        return twin
+
+    def __call__(
+        self, pairs: Sequence[TokenizedPair], draw: tuple[int, int]
+    ) -> PairBatch | FlatBatch:
         """Collate a micro-batch.
 
         Args:
             pairs: B of them, B >= 1.
             draw: (round, epoch), which with the pair and its side seed the masks.
+
+        Raises:
+            ValueError: a response has no supervised token.
         """
-        sides = [(p, "chosen", p.chosen) for p in pairs] + [
-            (p, "rejected", p.rejected) for p in pairs
-        ]
-        width = max(pair.longest for pair in pairs)
-        shape = len(sides), width
+        kept = [self.supervised(pair, draw) for pair in pairs]
+        empty = [p.id for p, sides in zip(pairs, kept, strict=True) if not all(map(any, sides))]
+        if empty:
+            raise ValueError(
+                f"no supervised token in pairs {', '.join(empty)}: drop them before the batch"
+            )
+        if self.batching == "plain":
+            return self._plain(pairs, kept)
+        rows = packed(pairs) if self.batching == "packed" else padded(pairs, self.end_id)
+        return flat_batch(rows, pairs, kept)
+
+    def supervised(self, pair: TokenizedPair, draw: tuple[int, int]) -> Kept:
+        """Which tokens of a pair's chosen and rejected response are targets in ``draw``."""
+        chosen, rejected = (
+            self.masking(
+                getattr(pair, side),
+                self.markers,
+                random.Random(derive_seed(self.seed, *draw, pair.id, side)),
+            )
+            for side in ("chosen", "rejected")
+        )
+        return chosen, rejected
+
+    def _plain(self, pairs: Sequence[TokenizedPair], kept: Sequence[Kept]) -> PairBatch:
+        shape = 2 * len(pairs), max(pair.longest for pair in pairs)
         input_ids = torch.full(shape, self.end_id)  # [2B, T]
         attention_mask = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORE_INDEX)
         known = [pair.reference for pair in pairs if pair.reference is not None]
         reference = torch.zeros(shape) if len(known) == len(pairs) else None  # [2B, T]
-        for row, (pair, side, response) in enumerate(sides):
+        for row in range(2 * len(pairs)):
+            side, number = divmod(row, len(pairs))
+            pair = pairs[number]
+            response = (pair.chosen, pair.rejected)[side]
             start, end = len(pair.prompt), len(pair.prompt) + len(response)
-            rng = random.Random(derive_seed(self.seed, *draw, pair.id, side))
-            keep = torch.tensor(self.masking(response, self.markers, rng), dtype=torch.bool)
             ids = torch.tensor(pair.prompt + response)
             input_ids[row, :end] = ids
             attention_mask[row, :end] = 1
-            labels[row, start:end] = ids[start:].where(keep, IGNORE_INDEX)
-            if reference is not None:
-                reference[row, start:end] = known[row % len(pairs)][row // len(pairs)]
-        counts = (labels != IGNORE_INDEX).sum(1)
-        if not counts.all():
-            empty = [sides[row][0].id for row in (counts == 0).nonzero().flatten().tolist()]
-            raise ValueError(
-                f"no supervised token in pairs {', '.join(empty)}: drop them before the batch"
+            labels[row, start:end] = ids[start:].where(
+                torch.tensor(kept[number][side]), IGNORE_INDEX
             )
+            if reference is not None:
+                reference[row, start:end] = known[number][side]
         first = int((labels != IGNORE_INDEX).any(0).nonzero()[0])
         names = tuple(pair.id for pair in pairs)
         return PairBatch(input_ids, attention_mask, labels, first, names, reference)

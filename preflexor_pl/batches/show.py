@@ -6,7 +6,7 @@ Read from the labels that training uses; no mask is applied here.
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from itertools import groupby
 from typing import Any
 
@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from losses.logps import IGNORE_INDEX
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.pairs.pair import PreferencePair
 
 SIDES = "chosen", "rejected"
@@ -57,22 +56,9 @@ def look(collator: PairCollator, pair: PreferencePair, draw: tuple[int, int]) ->
     sides = {}
     for name in SIDES:
         ids = getattr(made, name)
-        targets = _targets(collator, made, name, draw)
+        targets = collator.supervised(made, draw)[SIDES.index(name)]
         sides[name] = Side(ids, targets, len(getattr(whole, name)) - len(ids))
     return Seen(pair, collator.problem_of(fitted), made.prompt, sides)
-
-
-def _targets(
-    collator: PairCollator, made: TokenizedPair, side: str, draw: tuple[int, int]
-) -> list[bool]:
-    """Which tokens of a response are targets, by the labels of training."""
-    ids = getattr(made, side)
-    alone = replace(made, chosen=ids, rejected=ids)  # what the other side lacks is no concern here
-    try:
-        labels = collator([alone], draw).labels[SIDES.index(side)]
-    except ValueError:  # the collator refuses a response without a target
-        return [False] * len(ids)
-    return (labels[len(made.prompt) :] != IGNORE_INDEX).tolist()
 
 
 def show(console: Console, collator: PairCollator, seen: Seen) -> None:

@@ -3,26 +3,47 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from preflexor_pl.batches.collate import PairBatch, TokenizedPair
+from preflexor_pl.batches.collate import PairBatch
+from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.seeds import derive_seed
 
-Step = list[PairBatch]
+Step = list[PairBatch | FlatBatch]
 
 
-def micro_batches(pairs: Sequence[TokenizedPair], token_budget: int) -> list[list[TokenizedPair]]:
-    """Split pairs so that no padded micro-batch holds more than ``token_budget`` tokens.
+def micro_batches(
+    pairs: Sequence[TokenizedPair], token_budget: int, packed: bool = False
+) -> list[list[TokenizedPair]]:
+    """Split pairs so that no micro-batch holds more than ``token_budget`` tokens.
 
-    Pairs are taken from the longest to the shortest, so padding is small. A pair that is longer
-    than the budget is a micro-batch of its own.
+    Pairs are taken from the longest to the shortest. A pair that is longer than the budget is a
+    micro-batch of its own.
+
+    Args:
+        pairs: to be split.
+        token_budget: tokens that one forward pass may hold, padding counted.
+        packed: a pair takes its own tokens, and goes where there is room first; else two rows as
+            long as the longest in its micro-batch, which it joins only while padding stays small.
     """
     batches: list[list[TokenizedPair]] = []
-    for pair in sorted(pairs, key=lambda pair: (-pair.longest, pair.id)):
-        width = 2 * (batches[-1][0].longest if batches else 0)
-        if batches and width * (len(batches[-1]) + 1) <= token_budget:
-            batches[-1].append(pair)
+    for pair in sorted(pairs, key=lambda pair: (-_length(pair, packed), pair.id)):
+        open_ones = batches if packed else batches[-1:]
+        for batch in open_ones:
+            if _tokens([*batch, pair], packed) <= token_budget:
+                batch.append(pair)
+                break
         else:
             batches.append([pair])
     return batches
+
+
+def _length(pair: TokenizedPair, packed: bool) -> int:
+    return pair.total if packed else pair.longest
+
+
+def _tokens(pairs: Sequence[TokenizedPair], packed: bool) -> int:
+    lengths = [_length(pair, packed) for pair in pairs]
+    return sum(lengths) if packed else 2 * len(lengths) * max(lengths)
 
 
 class StepLoader:
@@ -32,20 +53,23 @@ class StepLoader:
         pairs: of the round.
         collate: a micro-batch from its pairs.
         pairs_per_step: pairs in one optimiser step; the last step may have fewer.
-        token_budget: padded tokens in one micro-batch.
+        token_budget: tokens in one micro-batch, padding counted.
         seed: of the run.
         epoch: whose order and masks these are.
+        packed: how micro-batches are counted, see ``micro_batches``.
     """
 
     def __init__(
         self,
         pairs: Sequence[TokenizedPair],
-        collate: Callable[[Sequence[TokenizedPair]], PairBatch],
+        collate: Callable[[Sequence[TokenizedPair]], PairBatch | FlatBatch],
         pairs_per_step: int,
         token_budget: int,
         seed: int,
         epoch: int,
+        packed: bool = False,
     ) -> None:
+        self.packed = packed
         self.collate = collate
         self.token_budget = token_budget
         self.epoch = epoch
@@ -62,7 +86,8 @@ class StepLoader:
         start, self._start = self._start, 0
         for place in range(start, len(self.steps)):
             self.position = place + 1
-            yield [self.collate(b) for b in micro_batches(self.steps[place], self.token_budget)]
+            split = micro_batches(self.steps[place], self.token_budget, self.packed)
+            yield [self.collate(batch) for batch in split]
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands."""

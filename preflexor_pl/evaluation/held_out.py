@@ -4,16 +4,17 @@ Deterministic measures only: greedy answers, the same questions and the same rej
 round.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torchmetrics import MeanMetric
 
-from losses import PreferenceLoss
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from losses import PairLogps, PreferenceLoss
+from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.steps import micro_batches
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.responses import ParsedResponse, parse_response
@@ -29,7 +30,6 @@ from preflexor_pl.evaluation.text_metrics import (
 from preflexor_pl.pairs.generator import Completion, Request, by_batch
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.scoring import mean_logps
 
 DRAW = (-1, 0)  # (round, epoch) of the masks: the same at every evaluation
 
@@ -124,16 +124,20 @@ def preferences(
         collator: of the run.
         pairs: held-out pairs, their rejected answers fixed at round 0, with the reference's
             log-probs where the loss needs them.
-        token_budget: padded tokens in one forward pass.
+        token_budget: tokens in one forward pass.
         seed: of who is set against whom.
     """
     partners = mismatched_partners(len(pairs), seed)
-    own = [(pair.prompt, pair.chosen) for pair in pairs]
-    others = [(pair.prompt, pairs[i].chosen) for pair, i in zip(pairs, partners, strict=True)]
-    means, n = mean_logps(policy, [*own, *others]), len(pairs)
-    nearer = [a > b for a, b in zip(means[:n], means[n:], strict=True)]
+    crossed = [
+        replace(pair, rejected=pairs[partner].chosen, reference=None)
+        for pair, partner in zip(pairs, partners, strict=True)
+    ]
+    nearer = 0
+    for logps, _ in _batches(policy, collator.unmasked(), crossed, token_budget):
+        own, other = logps.chosen / logps.chosen_len, logps.rejected / logps.rejected_len
+        nearer += int((own > other).sum())
     found = _means(policy, loss, collator, pairs, token_budget)
-    return found | {"accuracy_mismatched": sum(nearer) / n}
+    return found | {"accuracy_mismatched": nearer / len(pairs)}
 
 
 def _means(
@@ -144,10 +148,17 @@ def _means(
     token_budget: int,
 ) -> dict[str, float]:
     means: dict[str, MeanMetric] = {}
-    for group in micro_batches(pairs, token_budget):
-        batch = collator(group, DRAW).to(policy.device)
-        logps = policy.logps(batch)
-        output = loss(logps, batch.reference_logps())
+    for logps, reference in _batches(policy, collator, pairs, token_budget):
+        output = loss(logps, reference)
         for name, values in per_pair([(logps, output)]).items():
             means.setdefault(name, MeanMetric().to(policy.device)).update(values)
     return {name: float(mean.compute()) for name, mean in means.items()}
+
+
+def _batches(
+    policy: Policy, collator: PairCollator, pairs: Sequence[TokenizedPair], token_budget: int
+) -> Iterator[tuple[PairLogps, PairLogps | None]]:
+    """Log-probs under the policy and under the reference, micro-batch by micro-batch."""
+    for group in micro_batches(pairs, token_budget, collator.packed):
+        batch = collator(group, DRAW).to(policy.device)
+        yield policy.logps(batch), batch.reference_logps()

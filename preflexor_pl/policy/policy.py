@@ -16,14 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from losses import PairLogps
-from losses.logps import sum_pairs, token_logps
+from losses.logps import token_logps
 from preflexor_pl.batches.collate import PairBatch
+from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
 from preflexor_pl.policy.card import write_adapter, write_newest, write_whole
+from preflexor_pl.policy.forward import contexts_of, flat_logps
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
 from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
@@ -112,7 +114,8 @@ class Policy(LanguageModel):
     def _checkpoint_activations(self) -> None:
         from transformers.modeling_layers import GradientCheckpointingLayer
 
-        self.inner.gradient_checkpointing_enable({"use_reentrant": False})
+        again = {"use_reentrant": False, "context_fn": lambda: contexts_of(self.inner)}
+        self.inner.gradient_checkpointing_enable(again)
         for module in self.inner.modules():
             # The layers ask whether they train; what is in them stays in eval mode: no dropout.
             if isinstance(module, GradientCheckpointingLayer):
@@ -166,7 +169,7 @@ class Policy(LanguageModel):
             say(f"A copy of the base as teacher: {_gigabytes(self.base_copy)}")
         return self.base_copy
 
-    def logps(self, batch: PairBatch) -> PairLogps:
+    def logps(self, batch: PairBatch | FlatBatch) -> PairLogps:
         """Summed log-probs of the supervised tokens of each side of each pair.
 
         Args:
@@ -175,27 +178,29 @@ class Policy(LanguageModel):
         Returns:
             PairLogps in float32, differentiable in the trained weights.
         """
-        return sum_pairs(_token_logps(self.model, batch), batch.labels[:, batch.first_target :])
+        return batch.sums(self.token_logps(batch))
+
+    def token_logps(self, batch: PairBatch | FlatBatch) -> Tensor:
+        """Log-prob of each supervised token, in float32, as ``batch.sums`` takes them."""
+        return _token_logps(self.inner, batch)
 
     @torch.no_grad()
-    def reference_logps(self, batch: PairBatch) -> Tensor:
+    def reference_logps(self, batch: PairBatch | FlatBatch) -> Tensor:
         """Log-prob of each supervised token under the reference.
 
         Args:
             batch: B pairs on the policy's device.
 
         Returns:
-            [2B, T] in float32, at the columns of ``batch.labels``; 0 where unsupervised.
+            As ``token_logps``.
         """
         if self.settings.lora:
             earlier = [name for name in self.model.peft_config if name != ADAPTER]
             with using(self.model, earlier):
-                logps = _token_logps(self.model, batch)
-        elif self.reference_copy is not None:
-            logps = _token_logps(self.reference_copy, batch)
-        else:
-            raise RuntimeError("this policy holds no reference: build it with reference=True")
-        return nn.functional.pad(logps, (batch.first_target, 0))
+                return _token_logps(self.inner, batch)
+        if self.reference_copy is not None:
+            return _token_logps(self.reference_copy, batch)
+        raise RuntimeError("this policy holds no reference: build it with reference=True")
 
     def save(self, folder: Path) -> None:
         """Save what trained, with tokenizer and card; plain peft and transformers can load it.
@@ -249,8 +254,10 @@ def _writing(folder: Path) -> Iterator[None]:
         raise ResourceError(f"cannot write {folder}: {error}") from error
 
 
-def _token_logps(model: Any, batch: PairBatch) -> Tensor:
-    """[2B, K] log-probs of the targets in the last K columns, from the first target on."""
+def _token_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:
+    """Log-probs of the targets, as ``batch.sums`` takes them."""
+    if isinstance(batch, FlatBatch):
+        return flat_logps(model, batch)
     # Columns before every row's first target need no logits: most prompts are longer than 1.
     targets = batch.labels[:, batch.first_target :]
     output = model(
@@ -260,7 +267,8 @@ def _token_logps(model: Any, batch: PairBatch) -> Tensor:
         logits_to_keep=targets.shape[1] + 1,
     )
     logits = output.logits[:, :-1]  # [2B, K, V]
-    return token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
+    logps = token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
+    return nn.functional.pad(logps, (batch.first_target, 0))  # [2B, T]
 
 
 def _gigabytes(model: nn.Module) -> str:

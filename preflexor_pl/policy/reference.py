@@ -12,8 +12,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.steps import micro_batches
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.files import replaced
 from preflexor_pl.core.progress import stage
 from preflexor_pl.policy.policy import Policy
@@ -37,7 +38,7 @@ def with_reference(
         policy: whose reference it is.
         collator: of the run.
         pairs: of one round.
-        token_budget: padded tokens in one forward pass.
+        token_budget: tokens in one forward pass.
         path: a safetensors file.
         title: of the round, on the screen.
     """
@@ -58,12 +59,10 @@ def _compute(
 ) -> Known:
     known: Known = {}
     with stage(f"{title} · reference", len(pairs)) as progress:
-        for group in micro_batches(pairs, token_budget):
-            logps = policy.reference_logps(collator(group, DRAW).to(policy.device)).cpu()
-            for place, pair in enumerate(group):
-                start = len(pair.prompt)
-                chosen = logps[place, start : start + len(pair.chosen)]
-                rejected = logps[len(group) + place, start : start + len(pair.rejected)]
+        for group in micro_batches(pairs, token_budget, collator.packed):
+            batch = collator(group, DRAW)
+            logps = policy.reference_logps(batch.to(policy.device)).cpu()
+            for pair, (chosen, rejected) in zip(group, batch.by_response(logps), strict=True):
                 known[pair.id] = chosen.clone(), rejected.clone()
             progress.advance(len(group))
     return known

@@ -7,8 +7,9 @@ import torch
 from torch import tensor
 
 from losses.logps import IGNORE_INDEX
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly, Markers, MaskThinking, NoMasking
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.markers import MARKERS
 from tests.tiny import HEAD, PAIR, letters, tiny_tokenizer
 

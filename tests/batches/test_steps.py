@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflexor_pl.batches.collate import TokenizedPair
 from preflexor_pl.batches.steps import StepLoader, micro_batches
+from preflexor_pl.batches.tokenized import TokenizedPair
 
 
 def pair(name, length=4):

@@ -1,0 +1,187 @@
+"""Log-probs of labels from hidden states: the model's head, on the supervised positions alone.
+
+Full logits of a pair are the largest tensor of a training step, and most of their rows (prompt,
+padding, masked thinking) carry no loss. Here hidden states of the supervised positions go through
+the head a tile of tokens at a time, and no tile outlives its turn.
+
+- A frozen head needs no logits in backward. With z = softcap(scale * W h), p = softmax(z) and label
+  y, the gradient of log p[y] by h is J = ((onehot(y) - p) * dz) W: one product, made in forward and
+  scaled in backward by whatever gradient comes in. Two products in all, exact, for every loss on
+  log-probs.
+- A frozen head of which K rows train (marker tokens) keeps the K columns of (onehot(y) - p) * dz.
+- A head that trains keeps those coefficients whole within ``KEEP_BYTES``, and makes them again in
+  backward beyond it; its gradient is summed in at least float32.
+
+Tiles go over tokens, never over the vocabulary. Left out: biases, and heads that are no matrix.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from losses.base import at_least_float32
+
+TILE_CPU, TILE_GPU = 256, 2048  # tokens: their logits are a tile's memory
+KEEP_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """How logits come of hidden states: softcap * tanh(scale * h W' / softcap).
+
+    Attributes:
+        weight: [V, H].
+        rows: [K] int64, each below V: which rows of ``weight`` stand elsewhere; None where none do.
+        values: [K, H] these rows; they may train where ``weight`` does not.
+        scale: of the logits.
+        softcap: logits are squeezed into (-softcap, softcap) (Gemma 2, arXiv:2408.00118).
+    """
+
+    weight: Tensor
+    rows: Tensor | None = None
+    values: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def logps(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Log-prob of each label.
+
+        Args:
+            hidden: [N, H] in the dtype of ``weight``.
+            labels: [N] int64, each in 0..V-1.
+
+        Returns:
+            [N] log-probs in nats, at least float32; differentiable once in ``hidden``, in
+            ``values`` and, where there are no ``values``, in ``weight``.
+
+        Raises:
+            ValueError: the shapes do not go together, or both ``weight`` and ``values`` train.
+        """
+        if hidden.dim() != 2 or labels.shape != hidden.shape[:1]:
+            raise ValueError(
+                f"a head needs hidden states [N, H] and labels [N], got {tuple(hidden.shape)} and "
+                f"{tuple(labels.shape)}"
+            )
+        if not torch.is_grad_enabled():
+            return torch.cat([self._logps(*tile) for tile in self._tiles(hidden, labels)])
+        if not self.weight.requires_grad:
+            return _Frozen.apply(hidden, self.values, labels, self)  # type: ignore[no-any-return, no-untyped-call]
+        if self.values is not None:
+            raise ValueError("rows of a head stand elsewhere only where its matrix is frozen")
+        return _Trained.apply(hidden, self.weight, labels, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _tiles(self, hidden: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+        size = TILE_GPU if hidden.is_cuda else TILE_CPU
+        ends = range(0, len(labels), size)
+        return [(hidden[i : i + size], labels[i : i + size]) for i in ends]
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """[n, V] logits of a tile."""
+        logits = hidden @ self.weight.T
+        if self.rows is not None and self.values is not None:
+            merged = self.values.to(hidden.dtype)  # as a matrix of one dtype would hold them
+            logits.index_copy_(1, self.rows, hidden @ merged.T)
+        if self.scale != 1:
+            logits = at_least_float32(logits) * self.scale
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(at_least_float32(logits) / self.softcap)
+        return logits
+
+    def _logps(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        logps = _log_softmax(self._logits(hidden))
+        return logps.gather(1, labels[:, None]).squeeze(1)
+
+    def _coefficients(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a tile: [n] log-probs, and [n, V] their gradient by W h, at least float32."""
+        logits = self._logits(hidden)
+        logps = _log_softmax(logits)
+        label = labels[:, None]
+        found = logps.gather(1, label).squeeze(1)
+        coefficients = logps.exp_().neg_()
+        coefficients.scatter_add_(1, label, coefficients.new_ones(label.shape))
+        if self.softcap is not None:
+            coefficients *= 1 - (logits / self.softcap) ** 2
+        if self.scale != 1:
+            coefficients *= self.scale
+        return found, coefficients
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """At least float32 without a copy of the logits in it."""
+    return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+class _Frozen(torch.autograd.Function):
+    """A head whose matrix is frozen; rows of it that stand elsewhere may train."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, values: Tensor | None, labels: Tensor, head: Head
+    ) -> Tensor:
+        found, jacobians, columns = [], [], []
+        for tile, label in head._tiles(hidden, labels):
+            logps, coefficients = head._coefficients(tile, label)
+            found.append(logps)
+            jacobian: Any = 0
+            if values is not None and head.rows is not None:
+                ours = coefficients.index_select(1, head.rows)  # [n, K]
+                coefficients.index_fill_(1, head.rows, 0.0)
+                jacobian = ours.to(tile.dtype) @ values.to(tile.dtype)
+                columns.append(ours)
+            if hidden.requires_grad:
+                jacobians.append(coefficients.to(tile.dtype) @ head.weight + jacobian)
+        trains = values is not None and values.requires_grad
+        kept = torch.cat(jacobians) if jacobians else None  # [N, H]
+        ctx.save_for_backward(
+            kept, torch.cat(columns) if trains else None, hidden if trains else None
+        )
+        ctx.values_dtype = values.dtype if values is not None else None
+        return torch.cat(found)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        jacobian, columns, hidden = ctx.saved_tensors
+        by_hidden = by_values = None
+        if jacobian is not None:
+            by_hidden = (gradient[:, None] * jacobian).to(jacobian.dtype)
+        if columns is not None:
+            by_values = (gradient[:, None] * columns).T @ at_least_float32(hidden)
+            by_values = by_values.to(ctx.values_dtype)
+        return by_hidden, by_values, None, None
+
+
+class _Trained(torch.autograd.Function):
+    """A head whose matrix trains."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+        found, kept, room = [], [], KEEP_BYTES
+        for tile, label in head._tiles(hidden, labels):
+            logps, coefficients = head._coefficients(tile, label)
+            found.append(logps)
+            coefficients = coefficients.to(tile.dtype)
+            room -= coefficients.nbytes
+            kept.append(coefficients if room >= 0 else None)
+        ctx.save_for_backward(hidden, weight, labels, *kept)
+        ctx.head = head
+        return torch.cat(found)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, labels, *kept = ctx.saved_tensors
+        tiles = ctx.head._tiles(hidden, labels)
+        gradients = ctx.head._tiles(gradient, labels)
+        by_hidden = []
+        by_weight = torch.zeros_like(weight, dtype=at_least_float32(weight[:0]).dtype)
+        for (tile, label), (scale, _), coefficients in zip(tiles, gradients, kept, strict=True):
+            if coefficients is None:
+                coefficients = ctx.head._coefficients(tile, label)[1].to(tile.dtype)
+            scaled = (scale[:, None] * coefficients).to(tile.dtype)
+            by_hidden.append(scaled @ weight)
+            by_weight.addmm_(scaled.T.to(by_weight.dtype), tile.to(by_weight.dtype))
+        return torch.cat(by_hidden), by_weight.to(weight.dtype), None, None

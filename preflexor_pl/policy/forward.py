@@ -1,0 +1,116 @@
+"""Log-probs of a flat batch's supervised tokens: the model's body, then its head on them alone.
+
+Trained marker rows are put beside the frozen tables that they belong to: neither the embedding nor
+the head is copied, and no gradient is as large as a table.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from losses.head import Head
+from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.policy import packed_attention
+
+
+def flat_logps(model: Any, batch: FlatBatch) -> Tensor:
+    """Log-probs of the targets.
+
+    Args:
+        model: a transformers model, adapters' layers in place or not.
+        batch: on the model's device, N targets.
+
+    Returns:
+        [N] in nats, at least float32.
+
+    Raises:
+        ValueError: the model's head is no matrix, or its attention cannot be packed.
+    """
+    rows = batch.rows
+    ids: Any = {"input_ids": rows.input_ids}
+    embedded = _embedded(model.get_input_embeddings(), rows.input_ids)
+    if embedded is not None:
+        ids = {"inputs_embeds": embedded}
+    usual = model.config._attn_implementation
+    with _attending(model, packed_attention.register() if rows.spans else usual):
+        hidden = model.get_decoder()(
+            **ids,
+            attention_mask=rows.attention_mask,
+            position_ids=rows.position_ids,
+            use_cache=False,
+            **({"spans": rows.spans} if rows.spans else {}),
+        ).last_hidden_state
+    hidden = hidden.flatten(0, 1).index_select(0, batch.sources)  # [N, H]
+    return head_of(model).logps(hidden, batch.targets)
+
+
+def head_of(model: Any) -> Head:
+    """How the model makes logits of its last hidden states.
+
+    Raises:
+        ValueError: it is no matrix.
+    """
+    module = model.get_output_embeddings()
+    table, rows, values = _table(module)
+    if type(table) is not nn.Linear or table.bias is not None:
+        raise ValueError(f"its head is no matrix but a {type(module).__name__}")
+    config = model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1.0
+    divided = getattr(config, "logits_scaling", None)
+    if divided:  # Granite divides by it, HyperCLOVA X multiplies
+        scale = 1 / divided if config.model_type.startswith("granite") else divided
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return Head(table.weight, rows, values, float(scale), softcap)
+
+
+def _embedded(module: Any, ids: Tensor) -> Tensor | None:
+    """[R, T, H] embeddings with trained rows among them; None where there are none to mind."""
+    table, rows, values = _table(module)
+    if rows is None or values is None or type(table) is not nn.Embedding:
+        return None
+    here = ids[..., None] == rows  # [R, T, K]
+    ours = here.to(table.weight.dtype) @ values.to(table.weight.dtype)
+    return torch.where(here.any(-1, keepdim=True), ours, table(ids))
+
+
+def _table(module: Any) -> tuple[Any, Tensor | None, Tensor | None]:
+    """An embedding or a head without what peft put around it: module, ids of trained rows, rows."""
+    from peft.utils.other import TrainableTokensWrapper
+
+    if not isinstance(module, TrainableTokensWrapper):
+        return module, None, None
+    layer: Any = module.token_adapter
+    table = layer.get_base_layer()
+    on = [name for name in layer.active_adapters if name in layer.trainable_tokens_delta]
+    if layer.disable_adapters or not on:
+        return table, None, None
+    (name,) = on  # peft allows one
+    ids = tuple(layer.token_indices[name])
+    return table, _on_device(ids, table.weight.device), layer.trainable_tokens_delta[name]
+
+
+@lru_cache(maxsize=8)
+def _on_device(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(ids, device=device)
+
+
+def contexts_of(model: Any) -> tuple[Any, Any]:
+    """Of a forward pass, and of its second run in backward: with the attention that it has now."""
+    return nullcontext(), _attending(model, model.config._attn_implementation)
+
+
+@contextmanager
+def _attending(model: Any, name: str) -> Iterator[None]:
+    before = model.config._attn_implementation
+    if name == before:
+        yield
+        return
+    try:
+        model.set_attn_implementation(name)
+        yield
+    finally:
+        model.set_attn_implementation(before)
