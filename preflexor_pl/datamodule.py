@@ -27,12 +27,10 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
-    JudgeSettings,
     Sampling,
-    TeacherSettings,
-    ThinkingSettings,
     require,
 )
+from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.pair import PreferencePair

@@ -9,7 +9,7 @@ from typing import Any
 
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
 from preflexor_pl.pairs.journal import round_folder

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.pairs.correctness import Examiner, SharedWords
 from preflexor_pl.pairs.generator import Completion, Generator, Request

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import TeacherSettings, ThinkingSettings
+from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.asking import Asker
 from preflexor_pl.pairs.generator import Generator, Request
 from preflexor_pl.pairs.prompt_files import BUILT_IN
