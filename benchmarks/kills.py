@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.loopback import TAG, Teacher, tag_of
 from benchmarks.record import RESULTS, save, setting
 from preflexor_pl.core.progress import stage
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.library import Library

@@ -37,7 +37,8 @@ from transformers import (
 from benchmarks.record import RESULTS, save, setting, spread
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.progress import stage
-from preflexor_pl.core.settings import PolicySettings, Sampling, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.settings import PolicySettings, Sampling
+from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.pairs.generator import Completion, Request

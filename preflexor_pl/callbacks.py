@@ -26,6 +26,7 @@ from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.evaluation.held_out import Answered, judge_form, preferences
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+from preflexor_pl.pairs.journal import is_complete, read_manifest
 from preflexor_pl.pairs.pair import question
 from preflexor_pl.regenerate import RegenerateRounds
 from preflexor_pl.stopping import StopOnSignal
@@ -221,10 +222,8 @@ class FinishRun(Callback):
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         data = _data(trainer)
         module: Any = trainer.lightning_module
-        manifests = [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted((data.run / "rounds").glob("round-*/manifest.json"))
-        ]
+        rounds = sorted((data.run / "rounds").glob("round-*"))
+        manifests = [read_manifest(folder) for folder in rounds if is_complete(folder)]
         drops: Counter[str] = Counter()
         for manifest in manifests:
             drops.update(manifest["drops"])

@@ -28,12 +28,10 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
-    JudgeSettings,
     Sampling,
-    TeacherSettings,
-    ThinkingSettings,
     require,
 )
+from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.pair import PreferencePair
@@ -370,15 +368,15 @@ class PreferenceDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and embed the corpus, split it, and keep it for the rounds."""
+        if self.trainer and self.trainer.world_size > 1:
+            raise ConfigError("trainer.devices: one process makes the pairs as yet; set it to 1")
         teacher = self.server_teacher
+        for server in filter(None, (teacher, self.server_judge)):
+            server.secret()  # where it is missing, an error before the work
         if teacher and self.overlap and self.pair_settings.ask_about != "uncertain":
             self._ahead = Ahead(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )
-        if self.trainer and self.trainer.world_size > 1:
-            raise ConfigError("trainer.devices: one process makes the pairs as yet; set it to 1")
-        for server in filter(None, (self.server_teacher, self.server_judge)):
-            server.secret()  # where it is missing, an error before the work
         _, held = self.split
         library = self.library
         say(
@@ -431,15 +429,15 @@ class PreferenceDataModule(LightningDataModule):
         assert trainer is not None
         following = trainer.current_epoch + 1
         stepped_out = 0 <= trainer.max_steps <= trainer.global_step
-        over = trainer.should_stop or stepped_out or not self._comes(following)
-        if over:
-            self.on_exception(None)
+        if trainer.should_stop or stepped_out or not self._comes(following):
+            if self._ahead:
+                self._ahead.abandon()
         elif following % self.epochs_per_round == 0:
             if self._ahead:
                 self._ahead.finish()
             self._round_pairs(following // self.epochs_per_round)
 
-    def on_exception(self, exception: BaseException | None) -> None:
+    def on_exception(self, exception: BaseException) -> None:
         """End what is being made ahead."""
         if self._ahead:
             self._ahead.abandon()

@@ -20,7 +20,13 @@ from preflexor_pl.core.progress import say
 from preflexor_pl.core.tables import shown
 from preflexor_pl.dataset_summary import Part, summary
 from preflexor_pl.entry import Parser, guarded, quiet_libraries
-from preflexor_pl.pairs.journal import complete_rounds, round_folder
+from preflexor_pl.pairs.journal import (
+    MANIFEST,
+    complete_rounds,
+    is_complete,
+    read_manifest,
+    round_folder,
+)
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 if TYPE_CHECKING:
@@ -94,7 +100,7 @@ def _files(options: argparse.Namespace) -> dict[str, Path]:
     if not run.is_dir():
         raise ConfigError(f"{run} is no folder: give the folder of a run, or --pairs FILE")
     if options.held_out:
-        if not (run / "held_out/manifest.json").is_file():
+        if not is_complete(run / "held_out"):
             raise ConfigError(f"{run} has no held-out pairs yet: run fit first")
         return {"held out": run / "held_out/pairs.jsonl"}
     indices = complete_rounds(run, options.rounds)
@@ -110,15 +116,15 @@ def _part(name: str, path: Path) -> Part:
     pairs = read_pairs(path)
     if not pairs:
         raise CorpusError(f"{path} holds no pairs")
-    beside = path.with_name("manifest.json")
-    if path.name != "pairs.jsonl" or not beside.is_file():
+    if path.name != "pairs.jsonl" or not is_complete(path.parent):
         return Part(name, pairs, None, Counter())
+    manifest = read_manifest(path.parent)
     try:
-        manifest = json.loads(beside.read_text(encoding="utf-8"))
         drops = {str(reason): int(count) for reason, count in manifest["drops"].items()}
         return Part(name, pairs, int(manifest["wanted"]), Counter(drops))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise CorpusError(f"{beside} is not a round's manifest ({error!r})") from error
+        beside = path.with_name(MANIFEST)
+        raise CorpusError(f"{beside} is no manifest of a round ({error!r})") from error
 
 
 def _system_prompt(run: Path | None) -> str | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
-from preflexor_pl.core.settings import BUDGETS, ServerSettings
 from preflexor_pl.core.tables import table
+from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.estimating import (

@@ -9,10 +9,10 @@ from typing import Any
 
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
-from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.journal import is_complete, round_folder
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.recorded import Habit, habits_of
@@ -91,7 +91,7 @@ def known_habits(run: Path, like: Path | None) -> tuple[dict[str, Habit], str]:
     """
     folder = like or run
     complete = complete_folders(folder)
-    if not complete and (folder / PREVIEW / "manifest.json").exists():
+    if not complete and is_complete(folder / PREVIEW):
         complete = [folder / PREVIEW]
     if complete:
         habits, calls = habits_of(complete)
@@ -104,7 +104,7 @@ def known_habits(run: Path, like: Path | None) -> tuple[dict[str, Habit], str]:
 def complete_folders(run: Path) -> list[Path]:
     """Those of the held-out pairs and of rounds, where they are complete."""
     found = [run / "held_out", *sorted((run / "rounds").glob("round-*"))]
-    return [path for path in found if (path / "manifest.json").exists()]
+    return [path for path in found if is_complete(path)]
 
 
 def rehearse(

@@ -7,7 +7,6 @@ one is off-policy: fit would have taken its rejected answers from the policy tha
 it have trained, and trains on these instead.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
-from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.preflight import preflight
 from preflexor_pl.run_folder import RunFolder
@@ -53,7 +52,7 @@ def _own_flags() -> OwnFlags:
 def _generate(cli: PreferenceCLI, folder: RunFolder, count: int) -> None:
     folder.require_same(cli.kept)
     data, run = cli.datamodule, folder.path
-    missing = [path for path in _folders(run, count) if not (path / "manifest.json").exists()]
+    missing = [path for path in _folders(run, count) if not is_complete(path)]
     if not missing:
         say(f"{run} has its held-out pairs and rounds 0 to {count - 1}: nothing to make")
         return
@@ -79,7 +78,7 @@ def _folders(run: Path, count: int) -> list[Path]:
 
 
 def _told(folder: Path) -> str:
-    made = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    made = read_manifest(folder)
     drops = [f"{reason} {count}" for reason, count in sorted(made["drops"].items())]
     told = f" ({', '.join(drops)})" if drops else ""
     return f"{folder.name}: {made['pairs']} pairs, {sum(made['drops'].values())} dropped{told}"

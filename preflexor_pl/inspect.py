@@ -8,7 +8,6 @@ and compares them with those on disk, which holds on one machine with one number
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
@@ -30,7 +29,7 @@ from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, cli_of, count, policy_at_start
-from preflexor_pl.pairs.journal import complete_rounds, round_folder
+from preflexor_pl.pairs.journal import complete_rounds, read_manifest, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.policy.adapters import load_adapter
 from preflexor_pl.policy.policy import Policy
@@ -141,7 +140,7 @@ def replay(data: PreferenceDataModule, policy: Policy, index: int) -> dict[str, 
     """
     folder = round_folder(data.run, index)
     load_adapter(policy.model, folder / "policy")
-    known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    known = read_manifest(folder)
     again = data.rounds_of(policy).replay(index, known["wanted"], known["policy_step"])
     then, now = (
         {p.id: p.rejected for p in pairs} for pairs in (_read(folder / "pairs.jsonl"), again)

@@ -10,7 +10,8 @@ from typing import Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
-from preflexor_pl.core.settings import PolicySettings, TeacherSettings
+from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.start import read_start

@@ -19,12 +19,14 @@ class RegenerateRounds(Checkpoint):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Pass the hook on to data that have it."""
-        begin = getattr(trainer.datamodule, "on_train_batch_start", None)  # type: ignore[attr-defined]
-        if begin:
-            begin()
+        _pass_on(trainer, "on_train_batch_start")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pass the hook on to data that have it."""
-        regenerate = getattr(trainer.datamodule, "on_train_epoch_end", None)  # type: ignore[attr-defined]
-        if regenerate:
-            regenerate()
+        _pass_on(trainer, "on_train_epoch_end")
+
+
+def _pass_on(trainer: Trainer, hook: str) -> None:
+    own = getattr(trainer.datamodule, hook, None)  # type: ignore[attr-defined]
+    if own:
+        own()

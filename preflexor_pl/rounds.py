@@ -9,9 +9,9 @@ import json
 import random
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,17 @@ from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
+from preflexor_pl.pairs.earlier import keep_margins, pairs_before, past_of
 from preflexor_pl.pairs.generator import Generator
-from preflexor_pl.pairs.journal import Journal, round_folder, without_calls
+from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
-from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
-from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.policy.generation import LocalGenerator
@@ -41,7 +40,6 @@ from preflexor_pl.policy.reference import with_reference
 
 HELD_OUT = -1  # the round number of the held-out pairs
 PREVIEW = "preview"  # in a run's folder
-MARGINS = "margins.json"  # in a round's folder: of all earlier pairs, under its policy
 
 
 class Rounds:
@@ -115,16 +113,17 @@ class Rounds:
             policy_step: optimiser steps made so far, for the record.
         """
         folder = self.folder(index)
-        is_made = (folder / "manifest.json").exists()
+        is_made = is_complete(folder)
         if self.policy.settings.lora and not is_made:
             self.policy.save_adapter(folder / "policy")
         if index and not is_made and self.settings.ask_about == "uncertain":
-            self._keep_margins(index)
+            system = self.settings.system_prompt
+            keep_margins(self.run, index, partial(margins, self.policy, system_prompt=system))
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
         if not is_made or not self.growth.is_kept(index):
-            self.growth.keep(index, notes_of(self._pairs_before(index + 1)))
+            self.growth.keep(index, notes_of(pairs_before(self.run, index + 1)))
         return pairs
 
     def prepare(self, index: int, wanted: int) -> None:
@@ -189,7 +188,7 @@ class Rounds:
             ConfigError: the run has no such round, or made it with other settings.
         """
         folder = self.folder(index)
-        if not (folder / "manifest.json").exists():
+        if not is_complete(folder):
             raise ConfigError(f"{folder} is no complete round")
         if self.settings.rejected == "teacher" or self.judge:
             raise ConfigError(
@@ -246,35 +245,8 @@ class Rounds:
         return self._maker(self.settings).make(folder, order)
 
     def _order(self, index: int, wanted: int, policy_step: int) -> Order:
-        earlier = self._pairs_before(index)
-        known = {pair.id: pair.chunk_ids[0] for pair in earlier}
-        sure = self._margins(index)
-        past = Past(
-            tuple(map(question, earlier)),
-            Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
-            tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
-            notes_of(earlier) if self.settings.grow else (),
-        )
+        past = partial(past_of, self.run, index, self.settings.grow)
         return Order(index, wanted, self.split[0], past, policy_step)
-
-    def _pairs_before(self, index: int) -> list[PreferencePair]:
-        files = [self.folder(number) / "pairs.jsonl" for number in range(index)]
-        return [pair for file in files for pair in read_pairs(file)]
-
-    def _margins(self, index: int) -> dict[str, float]:
-        """The margins of all pairs before a round, by their ids; {} where they were not taken."""
-        path = self.folder(index) / MARGINS
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    def _keep_margins(self, index: int) -> None:
-        """Take the margins of all pairs before a round under the policy as it is, once."""
-        path = self.folder(index) / MARGINS
-        if path.exists():
-            return
-        pairs = self._pairs_before(index)
-        found = margins(self.policy, pairs, self.settings.system_prompt)
-        by_pair = {pair.id: margin for pair, margin in zip(pairs, found, strict=True)}
-        write_atomically(path, json.dumps(by_pair, indent=1))
 
     def _maker(self, settings: PairSettings) -> PairMaker:
         tokenizer = self.policy.tokenizer

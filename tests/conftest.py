@@ -54,17 +54,11 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
     import sys
 
     from preflexor_pl import entry, fit
+    from tests.tiny import write_ok_yaml
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "corpus").mkdir()
-    for name in ("silk", "bone", "wood"):
-        text = " ".join(f"Remark {n} on {name}, which is a tough material." for n in range(6))
-        (tmp_path / f"corpus/{name}.md").write_text(text)
-    (tmp_path / "ok.yaml").write_text(
-        f"model:\n  policy:\n    model_name: {model_folder}\n    dtype: float32\n"
-        "  loss:\n    class_path: losses.ORPOLoss\ndata:\n  corpus: corpus\n  held_out: 1\n"
-    )
+    write_ok_yaml(tmp_path, model_folder)
 
     def train(*args, text=None):
         path = "ok.yaml"

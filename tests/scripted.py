@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from preflexor_pl.core.settings import Sampling, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.pairs.correctness import Examiner, SharedWords
 from preflexor_pl.pairs.generator import Completion, Generator, Request
@@ -166,6 +167,17 @@ def scripted_maker(
     )
 
 
+def write_corpus(folder: Path, count: int) -> None:
+    """So many documents there, a subject each."""
+    folder.mkdir()
+    for name in SUBJECTS[:count]:
+        text = (
+            f"This document has the subject: {name}. It is a tough material of animals and plants. "
+            f"Its layers share the load, so that {name} bends for a long while before it breaks."
+        )
+        (folder / f"{name}.md").write_text(text)
+
+
 def make_round(
     maker: PairMaker,
     folder: Path,
@@ -175,5 +187,5 @@ def make_round(
     policy_step: int = 0,
 ) -> list[PreferencePair]:
     """A round over the whole library."""
-    past = Past(tuple(asked))
-    return maker.make(folder, Order(index, wanted, list(maker.library.chunks), past, policy_step))
+    within, past = list(maker.library.chunks), Past(tuple(asked))
+    return maker.make(folder, Order(index, wanted, within, lambda: past, policy_step))

@@ -39,14 +39,15 @@ def test_a_teacher_that_fails_is_told_and_left_to_the_round(capsys):
     assert "round 3: not all could be made ahead: data.teacher.server" in capsys.readouterr().out
 
 
-def test_a_fault_in_the_code_is_not_swallowed():
+@pytest.mark.parametrize("end", [Ahead.finish, Ahead.abandon])
+def test_a_fault_in_the_code_is_not_swallowed(end):
     def prepare(index):
         raise KeyError("x")
 
     ahead = Ahead(prepare, SimpleNamespace(stopping=False))
     ahead.begin(3)
     with pytest.raises(KeyError):
-        ahead.finish()
+        end(ahead)
 
 
 def test_to_abandon_has_the_teacher_stop_and_can_be_followed_by_another():
@@ -63,13 +64,3 @@ def test_to_abandon_has_the_teacher_stop_and_can_be_followed_by_another():
     ahead.begin(1)
     ahead.abandon()
     assert (ended, teacher.stopping) == ([1], False)
-
-
-def test_to_abandon_does_not_swallow_a_fault_in_the_code():
-    def prepare(index):
-        raise KeyError("x")
-
-    ahead = Ahead(prepare, SimpleNamespace(stopping=False))
-    ahead.begin(3)
-    with pytest.raises(KeyError):
-        ahead.abandon()

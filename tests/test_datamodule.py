@@ -1,9 +1,10 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import TeacherSettings, ThinkingSettings
+from preflexor_pl.core.teacher_settings import ServerSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
 
 
@@ -87,6 +88,33 @@ def test_no_round_is_made_after_the_last_step(monkeypatch):
     monkeypatch.setattr(module, "_round_pairs", rounds.append)
     module.on_train_epoch_end()
     assert rounds == []
+
+
+@pytest.mark.parametrize(
+    ("epoch", "done"),
+    [(0, []), (1, ["finish", "make"]), (3, ["abandon"])],  # within a round, at its end, at the last
+)
+def test_what_is_made_ahead_is_waited_for_or_ended(monkeypatch, epoch, done):
+    module, did = data(), []
+    module.trainer = SimpleNamespace(
+        current_epoch=epoch, max_epochs=4, should_stop=False, max_steps=-1, global_step=0
+    )
+    ways = {name: partial(did.append, name) for name in ("finish", "abandon")}
+    module._ahead = SimpleNamespace(**ways)
+    monkeypatch.setattr(module, "_round_pairs", lambda index: did.append("make"))
+    module.on_train_epoch_end()
+    assert did == done
+
+
+def test_several_processes_are_refused_before_a_key_is_looked_for():
+    server = ServerSettings("http://localhost:1/v1", "m", api_key_env="NO_SUCH_KEY")
+    module = data(teacher=TeacherSettings(server=server))
+    module.trainer = SimpleNamespace(world_size=2)
+    with pytest.raises(ConfigError, match=r"trainer\.devices: one process"):
+        module.setup("fit")
+    module.trainer = SimpleNamespace(world_size=1)
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        module.setup("fit")
 
 
 @pytest.mark.parametrize("trainer_epoch", [0, 1, 2, 5])

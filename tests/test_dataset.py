@@ -366,23 +366,23 @@ def test_a_system_turn_that_is_not_known_is_not_left_out(run, call, tmp_path, te
     assert exported(call, *args)  # of no concern to plain text
 
 
-def test_a_summary_needs_nothing_heavy(run):
+def loaded_by(args, modules):
+    """Which of the modules a command has loaded, in a process of its own."""
     code = (
-        "import sys; from preflexor_pl import dataset; dataset.main(['runs/mine'])\n"
-        "heavy = 'torch', 'lightning', 'transformers', 'datasets', 'pyarrow', 'pandas', 'numpy'\n"
-        "print([name for name in heavy if name in sys.modules])"
+        f"import sys; from preflexor_pl import dataset; dataset.main({args})\n"
+        f"print(*(name for name in {modules} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_summary_needs_nothing_heavy(run):
+    heavy = "torch", "lightning", "transformers", "datasets", "pyarrow", "pandas", "numpy"
+    assert loaded_by(["runs/mine"], heavy) == ""
 
 
 def test_a_file_of_lines_needs_no_library(run):
-    code = (
-        "import sys; from preflexor_pl import dataset\n"
-        "dataset.main(['runs/mine', '--conversational', '--out', 'a.jsonl'])\n"
-        "print([name for name in ('torch', 'datasets', 'pyarrow') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    args = ["runs/mine", "--conversational", "--out", "a.jsonl"]
+    assert loaded_by(args, ("torch", "datasets", "pyarrow")) == ""
     with open("a.jsonl", encoding="utf-8", newline="\n") as file:
         assert len([json.loads(line) for line in file]) == 3

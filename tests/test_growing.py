@@ -81,7 +81,7 @@ def test_held_out_questions_neither_become_notes_nor_see_any(grown):
     pairs = grown.held_out(2)
     assert {id for pair in pairs for id in pair.chunk_ids} <= set(grown.split[1])
     assert not [r for r in grown.teacher.asked[before:] if HEADING in r.prompt]
-    assert {note.round for note in grown._order(ROUNDS, PAIRS, 0).past.notes} == {0, 1}
+    assert {note.round for note in grown._order(ROUNDS, PAIRS, 0).past().notes} == {0, 1}
 
 
 @pytest.mark.parametrize("lives", [0, 4, 8, 12])

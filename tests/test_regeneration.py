@@ -21,7 +21,7 @@ from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.pair import question, read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
-from tests.scripted import SUBJECTS, Scripted, scripted_settings
+from tests.scripted import Scripted, scripted_settings, write_corpus
 from tests.tiny import tiny_policy
 
 ROUNDS, EPOCHS_PER_ROUND, PAIRS, STEPS = 2, 2, 4, 2  # steps an epoch
@@ -53,15 +53,9 @@ class Watch(Callback):
 
 def make_data(folder, corpus=None):
     """Data whose run is in ``folder``, of ``corpus`` or of one that is written there."""
-    write = corpus is None
-    corpus = corpus or folder / "corpus"
-    corpus.mkdir(exist_ok=True)
-    for name in SUBJECTS[:5] if write else []:
-        text = (
-            f"This document has the subject: {name}. It is a tough material of animals and plants. "
-            f"Its layers share the load, so that {name} bends for a long while before it breaks."
-        )
-        (corpus / f"{name}.md").write_text(text)
+    if corpus is None:
+        corpus = folder / "corpus"
+        write_corpus(corpus, 5)
     settings = scripted_settings(min_tokens=0)
     return PreferenceDataModule(
         str(corpus),

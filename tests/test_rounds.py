@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Template
 from preflexor_pl.rounds import Rounds

@@ -100,6 +100,18 @@ def tiny_policy(
     return Policy(PolicySettings(model_name=str(folder), **options), seed, reflection, reference)
 
 
+def write_ok_yaml(folder: Path, model_folder: Path) -> None:
+    """Put ok.yaml there, which trains a tiny model, and a small corpus for it."""
+    (folder / "corpus").mkdir()
+    for name in ("silk", "bone", "wood"):
+        text = " ".join(f"Remark {n} on {name}, which is a tough material." for n in range(6))
+        (folder / f"corpus/{name}.md").write_text(text)
+    (folder / "ok.yaml").write_text(
+        f"model:\n  policy:\n    model_name: {model_folder}\n    dtype: float32\n"
+        "  loss:\n    class_path: losses.ORPOLoss\ndata:\n  corpus: corpus\n  held_out: 1\n"
+    )
+
+
 def letters(tokenizer: Any, ids: list[int]) -> str:
     """Every id as the text that it stands for, special tokens included."""
     return tokenizer.decode(ids, skip_special_tokens=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.scripted import SUBJECTS, Scripted, kind_of
+from tests.scripted import Scripted, kind_of, write_corpus
 
 VERBS = ["burn", "swim", "fold", "sing", "melt", "glow", "rust", "fly"]
 WHERES = ["in winter", "under water", "at night", "on the moon", "in a forge", "near a child"]
@@ -50,13 +50,7 @@ data:
 
 def prepare(folder, model_folder):
     """Put mine.yaml there, and a corpus of a document a subject."""
-    (folder / "corpus").mkdir()
-    for name in SUBJECTS[:4]:
-        text = (
-            f"This document has the subject: {name}. It is a tough material of animals and plants. "
-            f"Its layers share the load, so that {name} bends for a long while before it breaks."
-        )
-        (folder / f"corpus/{name}.md").write_text(text)
+    write_corpus(folder / "corpus", 4)
     (folder / "mine.yaml").write_text(CONFIG.format(model=model_folder))
 
 

@@ -10,7 +10,7 @@ from preflexor_pl.core.packages import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.library import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
-from preflexor_pl.pairs.journal import vouched_pairs
+from preflexor_pl.pairs.journal import is_complete, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.run_folder import RunFolder, readable
 
@@ -94,7 +94,7 @@ def _is_here(embedder: str) -> bool:
 
 
 def _check_round(report: Report, folder: Path) -> None:
-    if (folder / "manifest.json").exists():
+    if is_complete(folder):
         report.ok(f"{folder.name} is whole (pairs: {vouched_pairs(folder)})")
     elif folder.exists():
         calls = folder / "calls.jsonl"

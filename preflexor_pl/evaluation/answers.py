@@ -1,10 +1,8 @@
 """What can be measured on answers to held-out questions, beside the teacher's, without a judge."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from torchmetrics.functional.text import squad
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.markers import TRIGGER
@@ -18,6 +16,7 @@ from preflexor_pl.evaluation.text_metrics import (
     repeated_ngrams,
     wilson_interval,
 )
+from preflexor_pl.pairs.correctness import token_f1
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.scoring import mean_logps
@@ -56,7 +55,7 @@ def measure(
     vectors = embed([answer if answer.strip() else "-" for answer in answers])
     n, near = len(answers), on_topic(vectors, embed(questions), seed, given)
     similar = np.where(given, (vectors * embed(taught)).sum(1), 0.0)
-    overlap = [_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
+    overlap = [token_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
     share = distinct(answers)
     came = [steps[0].loop or steps[0].text for steps in made if steps]
     return {
@@ -123,10 +122,3 @@ def likelihoods(
         "prefers_chosen": rate([a > b for a, b in zip(good, bad, strict=True)]),
         "prefers_matched": rate([a > b for a, b in zip(good, other, strict=True)]),
     }
-
-
-def _f1(answer: str, taught: str) -> float:
-    if not answer.strip():
-        return 0.0
-    target: dict[str, Any] = {"answers": {"answer_start": [0], "text": [taught]}, "id": "0"}
-    return float(squad([{"prediction_text": answer, "id": "0"}], [target])["f1"]) / 100

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from preflexor_pl.core.errors import TeacherError
-from preflexor_pl.core.settings import BUDGETS, ServerSettings
+from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
 
 GOES_ON = "what it said is kept, and the same command goes on from here"
 

@@ -14,7 +14,7 @@ import anyio
 import httpx2
 
 from preflexor_pl.core.errors import ConfigError, TeacherError
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.budget import GOES_ON
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.replies import AskAgain, Refusal, seconds_to_wait, shown

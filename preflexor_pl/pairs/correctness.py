@@ -7,12 +7,13 @@ the words of the reference.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.asking import Asker
 from preflexor_pl.pairs.generator import Generator, Request
 from preflexor_pl.pairs.prompt_files import BUILT_IN
@@ -120,6 +121,7 @@ def answer_of(response: str) -> str:
     return parse_response(response).answer or ""
 
 
+@lru_cache(maxsize=1024)  # a candidate is ruled on, then ranked, by the same number
 def token_f1(answer: str, reference: str) -> float:
     """F1 of the words of two texts, as SQuAD normalises them; 0 where there is no answer."""
     from torchmetrics.functional.text import squad

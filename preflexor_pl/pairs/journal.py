@@ -18,6 +18,7 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
+MANIFEST = "manifest.json"  # in a round's folder
 RESTORE = "restore it from a copy, or start anew with --fresh"
 
 
@@ -44,8 +45,8 @@ class Journal:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the round ended: its manifest is written last."""
-        return (self.folder / "manifest.json").exists()
+        """Whether the round ended."""
+        return is_complete(self.folder)
 
     def pairs(self) -> list[PreferencePair]:
         """The pairs of a complete round."""
@@ -110,7 +111,7 @@ class Journal:
             "pairs_sha256": hashlib.sha256(lines.encode()).hexdigest(),
             **facts,
         }
-        write_atomically(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1))
 
     def keep_drops(self, drops: Sequence[dict[str, str]]) -> None:
         """Write the drops."""
@@ -123,7 +124,7 @@ class Journal:
 
     def forget_plan(self) -> None:
         """Forget plan and outcome; what was said stays, and is recalled if asked for again."""
-        for name in ("manifest.json", "plan.json", "pairs.jsonl", "drops.jsonl"):
+        for name in (MANIFEST, "plan.json", "pairs.jsonl", "drops.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
 
 
@@ -132,13 +133,31 @@ def round_folder(run: Path, index: int) -> Path:
     return run / "rounds" / f"round-{index:04d}"
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a round ended: its manifest is written last."""
+    return (folder / MANIFEST).exists()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a complete round.
+
+    Raises:
+        CorpusError: what is there is none.
+    """
+    path = folder / MANIFEST
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CorpusError(f"{path} is no manifest of a round ({error!r})") from error
+
+
 def complete_rounds(run: Path, asked: Collection[int] | None = None) -> list[int]:
     """The complete rounds of a run, in their order; ``asked``: of these alone.
 
     Raises:
         ConfigError: there is none, or one that is asked for is not complete.
     """
-    found = run.glob("rounds/round-[0-9][0-9][0-9][0-9]/manifest.json")
+    found = run.glob(f"rounds/round-[0-9][0-9][0-9][0-9]/{MANIFEST}")
     made = sorted(int(path.parent.name[6:]) for path in found)
     if not made:
         raise ConfigError(f"{run} has no complete round yet: run fit first, or give --pairs FILE")
@@ -155,7 +174,7 @@ def vouched_pairs(folder: Path) -> int:
         CorpusError: its pairs are not those that its manifest vouches for.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         count, vouched = int(manifest["pairs"]), manifest["pairs_sha256"]
         found = hashlib.sha256((folder / "pairs.jsonl").read_bytes()).hexdigest()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -7,7 +7,7 @@ dropped ones are made up for until the round is full or the candidates run out.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ class Order:
         index: of the round; -1 for the held-out set.
         wanted: how many pairs.
         within: ids of the chunks that may be used.
-        past: what earlier rounds used.
+        past: gives what earlier rounds used; asked only where the round is not complete.
         policy_step: optimiser steps made so far, for the record.
     """
 
     index: int
     wanted: int
     within: Collection[str]
-    past: Past = field(default_factory=Past)
+    past: Callable[[], Past] = Past
     policy_step: int = 0
 
     @property
@@ -166,11 +166,10 @@ class PairMaker:
 
     def stages(self, journal: Journal, order: Order, title: str) -> Stages:
         """The teacher's part of a round; with an empty title it shows no progress."""
+        past = order.past()
         planned = journal.plan(
             self._fingerprint(order),
-            lambda: plan(
-                self.settings, self.library, order.within, order.past, self.seed, order.index
-            ),
+            lambda: plan(self.settings, self.library, order.within, past, self.seed, order.index),
         )
         asker = Asker(
             journal,
@@ -186,7 +185,7 @@ class PairMaker:
             self.library,
             asker,
             order.within,
-            order.past,
+            past,
             self.meanings,
             self.count_tokens,
             [Item(**item) for item in planned],

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from preflexor_pl.core.seeds import derive_seed
@@ -57,22 +58,20 @@ def plan(
     topics = settings.topics
     draws = [""] * topics if isinstance(topics, int) else topics
     walk, k = settings.contexts == "walk", settings.chunks_per_context
-    rng, pool = random.Random(derive_seed(seed, round_index, "starts")), frozenset(within)
-    lots = {id: rng.random() for id in sorted(pool)}
-    uses, doubts = Counter(past.uses), _around_doubts(library, pool, past)
+    uses, pool = Counter(past.uses), frozenset(within)
+    beginnings: dict[str, Iterator[str | None]] = {
+        "random": repeat(None),  # leaves it to the draw's own seed
+        "coverage": _least_used(pool, uses, derive_seed(seed, round_index, "starts")),
+        "uncertain": _around_doubts(library, pool, past),
+    }
+    starts = beginnings[settings.ask_about]
     name = f"{round_index:04d}" if round_index >= 0 else "held"
     items: list[dict[str, Any]] = []
     for draw, topic in enumerate(draws):
-        start = None  # leaves it to the draw's own seed
-        if topic:
-            start = library.search(topic, 1, within)[0].id if walk else None
-        elif settings.ask_about == "coverage":
-            start = min(lots, key=lambda id: (uses[id], lots[id]))
-        elif settings.ask_about == "uncertain":
-            start = next(doubts, None)
         if topic and not walk:
             chunks = library.search(topic, k, within)
         else:
+            start = library.search(topic, 1, within)[0].id if topic else next(starts, None)
             own = derive_seed(seed, round_index, draw, "context")
             chunks = library.context(k, own, within, start, walk)
         ids = [chunk.id for chunk in chunks]
@@ -80,6 +79,14 @@ def plan(
         for _ in range(settings.questions_per_topic):
             items.append({"id": f"{name}-{len(items):04d}", "topic": topic, "chunk_ids": ids})
     return items
+
+
+def _least_used(within: frozenset[str], uses: Counter[str], seed: int) -> Iterator[str]:
+    """Each time the chunk of the fewest uses, as they are counted by then; lots break ties."""
+    rng = random.Random(seed)
+    lots = {id: rng.random() for id in sorted(within)}
+    while True:
+        yield min(lots, key=lambda id: (uses[id], lots[id]))
 
 
 def _around_doubts(library: Library, within: frozenset[str], past: Past) -> Iterator[str]:

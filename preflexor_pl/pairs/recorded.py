@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.pairs.journal import read_manifest
 
 REJECTED, JUDGING = ALIKE = "rejected", "judging"  # of each item some are drawn, all alike
 
@@ -84,7 +85,7 @@ def habits_of(folders: Sequence[Path]) -> tuple[dict[str, Habit], int]:
             last[item] = stage
         for item, _ in _records(folder / "drops.jsonl", "id", "reason"):
             stages[last[item]].dropped += 1
-        counts.update(_manifest(folder / "manifest.json").get("rejected") or {})
+        counts.update(read_manifest(folder).get("rejected") or {})
     known = sum(stage.attempts.total() for stage in stages.values())
     habits = {name: stage.habit(name in ALIKE) for name, stage in stages.items()}
     return habits | _counted(habits, counts), known
@@ -101,13 +102,6 @@ def _counted(habits: dict[str, Habit], counts: Counter[str]) -> dict[str, Habit]
         tokens = habits[JUDGING].tokens if JUDGING in habits else 0.0
         found[JUDGING] = Habit(tokens, (1 - counts["wrong"] / ruled,))
     return found
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CorpusError(f"{path} is no manifest of a round ({error!r})") from error
 
 
 def _records(path: Path, first: str, second: str) -> Iterator[tuple[str, Any]]:

@@ -163,7 +163,7 @@ class RehearsedMaker(PairMaker):
         To an embedder the stand-ins for questions about one chunk would mean the same.
         """
         stages = super().stages(journal, order, title)
-        stages.asked = Asked(order.past.questions, None)
+        stages.asked = Asked(order.past().questions, None)
         return stages
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.budget import Budget
 from preflexor_pl.pairs.generator import Completion, Keep, Request, Watch
 

@@ -3,13 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from preflexor_pl.core.settings import (
-    JudgeSettings,
-    Sampling,
-    TeacherSettings,
-    ThinkingSettings,
-    require,
-)
+from preflexor_pl.core.settings import Sampling, require
+from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.pairs.prompt_files import BUILT_IN, TOPIC
 from preflexor_pl.pairs.prompts import Prompts
 

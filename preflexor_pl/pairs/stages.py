@@ -7,7 +7,7 @@ made here, so it can be made while the policy still trains.
 from collections.abc import Callable, Collection
 
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.settings import TeacherSettings
+from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reading

@@ -1,12 +1,6 @@
 import pytest
 
-from preflexor_pl.core.settings import (
-    LoRASettings,
-    PolicySettings,
-    Sampling,
-    ThinkingSettings,
-    require,
-)
+from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling, require
 
 NAN, INF = float("nan"), float("inf")
 
@@ -32,8 +26,6 @@ NAN, INF = float("nan"), float("inf")
         (Sampling, {"top_p": NAN}, "top_p"),
         (Sampling, {"repetition_penalty": 0.9}, "repetition_penalty"),
         (Sampling, {"repetition_penalty": NAN}, "repetition_penalty"),
-        (ThinkingSettings, {"categories": {}}, r"thinking\.categories"),
-        (ThinkingSettings, {"min_tokens": -1}, r"thinking\.min_tokens"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(kind, values, key):
@@ -46,7 +38,6 @@ def test_what_cannot_work_is_refused_by_name(kind, values, key):
     [
         (LoRASettings, {"rank": 1, "alpha": 1}),
         (Sampling, {"max_new_tokens": 1, "temperature": 0.0, "top_k": 0, "top_p": 1.0}),
-        (ThinkingSettings, {"min_tokens": 0}),
     ],
 )
 def test_the_limits_themselves_are_allowed(kind, values):
@@ -56,12 +47,6 @@ def test_the_limits_themselves_are_allowed(kind, values):
 def test_the_message_says_key_value_and_rule():
     with pytest.raises(ValueError, match=r"^data\.held_out: got 0, must be >= 1$"):
         require(False, "data.held_out", 0, ">= 1")
-
-
-def test_settings_do_not_share_their_categories():
-    first, second = ThinkingSettings(), ThinkingSettings()
-    first.categories["More"] = "something else"
-    assert "More" not in second.categories
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"lora": None}])

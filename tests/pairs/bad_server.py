@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from preflexor_pl.core.errors import TeacherError
-from preflexor_pl.core.settings import ServerSettings
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.remote import RemoteGenerator
 

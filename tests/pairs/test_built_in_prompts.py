@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.correctness import AskedJudge, Case
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompt

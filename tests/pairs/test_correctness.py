@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.asking import Asker
 from preflexor_pl.pairs.correctness import (
     AskedJudge,

@@ -5,6 +5,7 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.pairs.generator import Completion
+from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.pair import PreferencePair
 from tests.scripted import SUBJECTS, Killed, Scripted, Shelf, kind_of, make_round, scripted_maker
 
@@ -62,6 +63,15 @@ def test_a_finished_round_is_read_back_without_asking(tmp_path):
     maker = scripted_maker()
     assert make_round(maker, tmp_path) == pairs
     assert maker.teacher.asked == maker.policy.asked == []
+
+
+def test_a_finished_round_does_not_ask_for_its_past(tmp_path):
+    def refuse():
+        pytest.fail("the pairs of earlier rounds were read")
+
+    maker = scripted_maker()
+    pairs = make_round(maker, tmp_path)
+    assert maker.make(tmp_path, Order(2, 2, list(maker.library.chunks), refuse)) == pairs
 
 
 @pytest.mark.parametrize("wanted", [1, 2])  # so the round is complete, or is not

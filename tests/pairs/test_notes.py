@@ -28,7 +28,7 @@ def make(folder, earlier=(PAIR,), **changes):
     """The pairs of a round of two, on silk and nacre, and what was asked for them."""
     maker = scripted_maker(library=Linked(), **{"enrich_chunks": 1} | changes)
     within = list(maker.library.chunks)
-    pairs = maker.make(folder, Order(1, 2, within, Past(notes=notes_of(earlier))))
+    pairs = maker.make(folder, Order(1, 2, within, lambda: Past(notes=notes_of(earlier))))
     return pairs, maker.teacher.asked
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.markers import MARKERS
-from preflexor_pl.core.settings import JudgeSettings
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.correctness import AskedJudge, Case
 from preflexor_pl.pairs.prompt_files import BUILT_IN

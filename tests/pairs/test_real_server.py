@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from preflexor_pl.core.settings import PolicySettings, Sampling, ServerSettings
+from preflexor_pl.core.settings import PolicySettings, Sampling
+from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.policy.load import find_model

@@ -6,7 +6,8 @@ import pytest
 
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.settings import JudgeSettings, Sampling
+from preflexor_pl.core.settings import Sampling
+from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.correctness import AskedJudge
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.recorded import Habit, habits_of

@@ -1,8 +1,21 @@
 import pytest
 
-from preflexor_pl.core.settings import ServerSettings, TeacherSettings
+from preflexor_pl.core.teacher_settings import ServerSettings, TeacherSettings, ThinkingSettings
 
 KEY = "gsk_0123456789abcdef"
+
+
+@pytest.mark.parametrize(("name", "value"), [("categories", {}), ("min_tokens", -1)])
+def test_thinking_of_no_blocks_or_of_less_than_nothing_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"^data\.thinking\.{name}: got .*, must be "):
+        ThinkingSettings(**{name: value})
+    ThinkingSettings(min_tokens=0)
+
+
+def test_settings_do_not_share_their_categories():
+    first, second = ThinkingSettings(), ThinkingSettings()
+    first.categories["More"] = "something else"
+    assert "More" not in second.categories
 
 
 def server(**values):

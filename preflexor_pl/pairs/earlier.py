@@ -1,0 +1,58 @@
+"""What the rounds of a run leave to a later one: questions, uses of chunks, doubts, notes."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from preflexor_pl.core.files import write_atomically
+from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.notes import notes_of
+from preflexor_pl.pairs.pair import PreferencePair, question, read_pairs
+from preflexor_pl.pairs.planning import Past
+
+MARGINS = "margins.json"  # in a round's folder: of all earlier pairs, under its policy
+
+
+def pairs_before(run: Path, index: int) -> list[PreferencePair]:
+    """The pairs of all rounds before one."""
+    files = [round_folder(run, number) / "pairs.jsonl" for number in range(index)]
+    return [pair for file in files for pair in read_pairs(file)]
+
+
+def past_of(run: Path, index: int, grow: bool) -> Past:
+    """What the rounds before one have used.
+
+    Args:
+        run: the run's folder.
+        index: of the round; those before it are complete.
+        grow: whether it may build on their pairs, as notes.
+    """
+    earlier = pairs_before(run, index)
+    known = {pair.id: pair.chunk_ids[0] for pair in earlier}
+    path = round_folder(run, index) / MARGINS
+    sure = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return Past(
+        tuple(map(question, earlier)),
+        Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
+        tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
+        notes_of(earlier) if grow else (),
+    )
+
+
+def keep_margins(
+    run: Path, index: int, margins: Callable[[Sequence[PreferencePair]], list[float]]
+) -> None:
+    """Take the margins of all pairs before a round, once, for ``past_of`` to find.
+
+    Args:
+        run: the run's folder.
+        index: of the round.
+        margins: of pairs, under the policy as it is.
+    """
+    path = round_folder(run, index) / MARGINS
+    if path.exists():
+        return
+    pairs = pairs_before(run, index)
+    by_pair = {pair.id: margin for pair, margin in zip(pairs, margins(pairs), strict=True)}
+    write_atomically(path, json.dumps(by_pair, indent=1))
