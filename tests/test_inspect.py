@@ -161,7 +161,7 @@ def test_masks_are_those_of_the_round_and_epoch_in_training(see, tmp_path, model
     assert see("--round", "0", *half) == seen[0]
 
     collator, twice = masked(model_folder, 0.5), replace(PAIR, rejected=PAIR.chosen)
-    labels = collator([collator.tokenize(twice)], (1, 3)).labels
+    labels = collator.relaid("plain")([collator.tokenize(twice)], (1, 3)).labels
     sides = show.look(collator, twice, (1, 3)).sides
     for row, name in enumerate(["chosen", "rejected"]):
         assert sides[name].supervised == (labels[row, TOKENS:] >= 0).tolist()

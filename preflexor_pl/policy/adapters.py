@@ -72,6 +72,9 @@ def attach_lora(model: Any, settings: LoRASettings, trained_rows: list[int], see
 def _add(model: Any, name: str, config: Any) -> Any:
     from peft import PeftModel, get_peft_model
 
+    from preflexor_pl.policy.low_rank import use_low_rank
+
+    use_low_rank(config)
     if not isinstance(model, PeftModel):
         return get_peft_model(model, config, adapter_name=name)
     model.add_adapter(name, config)
