@@ -146,6 +146,9 @@ def _rounds(trainer: Trainer) -> int:
 class StepsCSV(Callback):
     """Appends one row an optimiser step to ``steps.csv``; a resumed run goes on from its step."""
 
+    def __init__(self) -> None:
+        self._waiting: tuple[dict[str, Any], dict[str, Any]] | None = None
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows after the checkpoint that training goes on from: they are made again."""
         data = _data(trainer)
@@ -158,13 +161,26 @@ class StepsCSV(Callback):
             self._append(row)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Write the step that was just made."""
-        values = {k: float(v) for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
-        if not values:
-            return
+        """Write the step before this one, whose numbers the device has by now."""
+        self._flush()
+        values = {k: v for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
         data = _data(trainer)
         row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "round": data.round}
-        self._append(row | {name: f"{value:.6g}" for name, value in values.items()})
+        self._waiting = (row, values) if values else None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch's last step."""
+        self._flush()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, _: BaseException) -> None:
+        """Write the last step that was made."""
+        self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            row, values = waiting
+            self._append(row | {name: f"{float(value):.6g}" for name, value in values.items()})
 
     def _append(self, row: dict[str, Any]) -> None:
         new = not self._path.exists()
@@ -174,6 +190,16 @@ class StepsCSV(Callback):
             if new:
                 writer.writeheader()
             writer.writerow(row)
+
+
+class _Number:
+    """Asks the device for a value only where it is shown."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"{float(self.value):.3f}"
 
 
 class TrainingProgress(Callback):
@@ -190,9 +216,7 @@ class TrainingProgress(Callback):
         """Count a step."""
         logged = trainer.logged_metrics
         shown = {"loss": "train/loss", "margin": "train/rewards/margins"}
-        notes = {
-            label: f"{float(logged[name]):.3f}" for label, name in shown.items() if name in logged
-        }
+        notes = {k: _Number(logged[name]) for k, name in shown.items() if name in logged}
         self._stage.advance(1, **notes)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -261,8 +285,8 @@ def _before_and_after(folder: Path) -> dict[str, str] | None:
 def run_callbacks(run: Path) -> list[Callback]:
     """What every run from the command line has, in the order that it needs."""
     return [
-        StopOnSignal(),
         StepsCSV(),
+        StopOnSignal(),
         EvaluateRounds(),
         TrainingProgress(),
         FinishRun(),

@@ -55,7 +55,8 @@ class PreferenceModule(LightningModule):
         self.seed = seed
         self.reflection = reflection
         self.policy: Policy | None = None
-        self.skipped = 0
+        self._skips = torch.tensor(0)  # steps in a row, up to the last one, that were skipped
+        self._unseen: Tensor | None = None  # the same, until it is looked at
         self.automatic_optimization = False
         self.strict_loading = (
             False  # checkpoints hold what trains; on_load_checkpoint checks the names
@@ -75,7 +76,7 @@ class PreferenceModule(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW without weight decay over what trains."""
         trained = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=0.0)
+        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=0.0, fused=True)
 
     def training_step(self, step: Step, batch_idx: int) -> None:
         """One optimiser step over the pairs of ``step``."""
@@ -101,17 +102,30 @@ class PreferenceModule(LightningModule):
         return logps, output
 
     def _step_if_finite(self, optimizer: Any, grad_norm: Tensor) -> None:
-        if torch.isfinite(grad_norm):
-            optimizer.step()
-            self.skipped = 0
-            return
-        self.skipped += 1
-        if self.skipped >= MAX_SKIPPED:
+        """Step, or skip the step; whether it was skipped is looked at a step later.
+
+        By then the device knows, and nobody has waited for it.
+        """
+        skipped = ~torch.isfinite(grad_norm)
+        optimizer.optimizer.found_inf = skipped.float()  # a fused optimiser skips by itself
+        optimizer.step()
+        self._look_back()
+        self._skips = self._unseen = (self._skips.to(skipped.device) + 1) * skipped
+
+    def _look_back(self) -> None:
+        """Tell of a skipped step; raises NumericalError where too many were."""
+        skips, self._unseen = int(0 if self._unseen is None else self._unseen), None
+        if skips >= MAX_SKIPPED:
             raise NumericalError(
                 f"the gradient was not finite in {MAX_SKIPPED} steps in a row: lower model.lr "
                 "or set model.policy.dtype to float32; the last checkpoint is good"
             )
-        self.print(f"step {self.global_step}: gradient not finite, step skipped")
+        if skips:
+            self.print("gradient not finite, step skipped")
+
+    def on_train_epoch_end(self) -> None:
+        """Before the checkpoint is written, look at the last step too."""
+        self._look_back()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what trains; the frozen base is known by its name."""

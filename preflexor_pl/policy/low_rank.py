@@ -23,8 +23,8 @@ class LowRankLinear(Linear):  # type: ignore[misc]  # peft has no types
         base: Tensor = self.base_layer(x)
         rows, out = x.flatten(0, -2), base.flatten(0, -2)  # [N, in], [N, out]
         for name in on:  # one by one: a fresh adapter, which is zero, changes nothing to the bit
-            down: Tensor = self.lora_A[name].weight.to(x.dtype)  # [r, in]
-            up: Tensor = self.lora_B[name].weight.to(x.dtype)  # [out, r]
+            sides: Any = self.lora_A[name], self.lora_B[name]
+            down, up = (side.weight.to(x.dtype) for side in sides)  # [r, in], [out, r]
             out = torch.addmm(out, rows @ down.T, up.T, alpha=self.scaling[name])
         return out.view_as(base)
 
