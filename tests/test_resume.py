@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from losses import DPOLoss, EXOLoss, ORPOLoss
+from preflexor_pl.callbacks import StepsCSV
 from preflexor_pl.core.errors import ConfigError, Stopped
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
@@ -64,7 +65,12 @@ def train(folder, model_folder, corpus, stop=None, lives=None, kind="orpo"):
         data.run / "checkpoints", "{epoch}-{step}", monitor="step", mode="max", save_top_k=2,
         save_on_train_epoch_end=True,
     )  # fmt: skip
-    callbacks = [StopOnSignal(), *([SignalAt(stop)] if stop is not None else []), checkpoints]
+    callbacks = [
+        StepsCSV(),
+        StopOnSignal(),
+        *([SignalAt(stop)] if stop is not None else []),
+        checkpoints,
+    ]
     trainer = Trainer(
         max_epochs=EPOCHS, logger=False, enable_progress_bar=False, enable_model_summary=False,
         accelerator="cpu", callbacks=callbacks,
@@ -106,9 +112,10 @@ def undisturbed(tmp_path_factory, model_folder):
 
 
 def pairs(folder):
-    """The pairs, and what is kept of how they cover the corpus."""
+    """The pairs, what is kept of how they cover the corpus, and a row for each step."""
     run = folder / "run"
-    files = sorted([*run.rglob("pairs.jsonl"), run / "graph.csv", run / "graph/graph.graphml"])
+    others = (run / name for name in ("graph.csv", "graph/graph.graphml", "steps.csv"))
+    files = sorted([*run.rglob("pairs.jsonl"), *others])
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
