@@ -68,13 +68,13 @@ class Bench:
         model: a folder that both load, markers registered.
         vocabulary: ids below it are drawn.
         folder: for files of pairs.
-        peer_python: of an environment with TRL.
+        peer_python: of an environment with TRL; None where our side is measured alone.
     """
 
     model: Path
     vocabulary: int
     folder: Path
-    peer_python: Path
+    peer_python: Path | None
 
     def run(
         self, side: str, row: Row, how: How, steps: int, warm_up: int = 3, bare: bool = False
@@ -116,7 +116,7 @@ class Bench:
         return result
 
     def _process(self, side: str, task: Task) -> Result:
-        python = self.peer_python if side == "trl" else Path(sys.executable)
+        python = self.peer_python if side == "trl" else sys.executable
         done = subprocess.run(
             [str(python), str(ROOT / f"benchmarks/stepping_{side}.py"), json.dumps(asdict(task))],
             capture_output=True,
@@ -132,13 +132,17 @@ class Bench:
 
 
 @contextmanager
-def opened(model: str | None, peer_python: Path) -> Iterator[Bench]:
+def opened(model: str | None, peer_python: Path | None = None) -> Iterator[Bench]:
     """A bench on a model by its name, the packaged one by default.
+
+    Args:
+        model: its name.
+        peer_python: of an environment with TRL; None where our side is measured alone.
 
     Raises:
         SystemExit: there is no such Python.
     """
-    if not peer_python.exists():
+    if peer_python and not peer_python.exists():
         raise SystemExit(f"error: {peer_python} is not there: run `make venv-peers`, or name one")
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -12,10 +12,8 @@ reference's log-probs are there before on both sides, so a step is that of the p
 what ``--tune`` found fastest for them.
 
 Nothing counts unless loss and gradient norm of a first step agree: the relative difference is at
-most 1e-5 in float32 and 2e-2 in bfloat16, and DPO starts at ln 2. ORPO's NLL is the mean over the
-chosen response of each pair here, and over all tokens of prompt and response of the batch in TRL.
-Where a prompt is one token, which nothing predicts, and a micro-batch one pair, the two are equal:
-that is where ORPO is compared. The timed steps then have whole prompts.
+most 1e-5 in float32 and 2e-2 in bfloat16, and DPO starts at ln 2 (``benchmarks/gate.py``, also for
+how the two definitions of ORPO's NLL are compared).
 
 ``--masked`` hides a share of the responses from our loss; TRL has no such thing, steps over the
 same pairs, and the gate is without it. Writes ``benchmarks/results/training-<row>.json``.
@@ -23,11 +21,11 @@ same pairs, and the gate is without it. Writes ``benchmarks/results/training-<ro
 
 import argparse
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gate import TOLERANCE, gate
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import PEER_PYTHON, Bench, How, Result, Row, opened
 from benchmarks.stepping_ours import BATCHINGS
@@ -36,34 +34,7 @@ from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.policy.load import resolve_dtype
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 SIDES = "ours", "trl"
-
-
-def gate(bench: Bench, row: Row, hows: dict[str, How]) -> dict[str, Any]:
-    """The first step's loss and gradient norm on both sides.
-
-    Raises:
-        SystemExit: they differ.
-    """
-    bare = row.loss == "orpo"
-    hows = hows | {"ours": hows["ours"] | {"masked": 0.0}}
-    if bare:
-        hows["trl"] = hows["trl"] | {"micro": 1}
-    made = {side: bench.run(side, row, hows[side], 1, 0, bare) for side in SIDES}
-    found = {name: {side: made[side][name] for side in SIDES} for name in ("loss", "gradient norm")}
-    limit = TOLERANCE[row.dtype]
-    wrong = [name for name, two in found.items() if apart(*two.values()) > limit]
-    if row.loss == "dpo" and max(apart(math.log(2), v) for v in found["loss"].values()) > limit:
-        wrong.append("ln 2 at the start")
-    if wrong:
-        raise SystemExit(f"error: {row.name}: no time counts, for these differ: {wrong}: {found}")
-    return found
-
-
-def apart(one: float, other: float) -> float:
-    """Relative difference."""
-    return abs(one - other) / max(abs(one), abs(other))
 
 
 def compare(
