@@ -68,8 +68,10 @@ class Watch:
         self.ends: list[float] = []
         self.tokens = self.positions = self.idle = 0
 
-    def begin(self) -> None:
-        """The model is loaded and nothing trains yet."""
+    def begin(self, model: torch.nn.Module) -> None:
+        """``model`` is loaded and nothing trains yet."""
+        for weight in model.parameters():
+            weight.sum()  # files are mapped: what nobody read yet is not resident
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

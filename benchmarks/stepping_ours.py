@@ -168,7 +168,7 @@ def main() -> None:
             path = Path(folder) / "reference.safetensors"
             policy: Any = module.policy
             pairs = with_reference(policy, collator, pairs, task.how["budget"], path, "pairs")
-    watch.begin()
+    watch.begin(module)
     trainer.fit(module, _Steps(task, pairs, collator, watch))
     packages = ("torch", "transformers", "peft", "lightning")
     watch.report(stamp.first["train/loss"], stamp.first["train/grad_norm"], packages)

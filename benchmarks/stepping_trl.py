@@ -151,7 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_of(task, watch, folder)
         same_adapters(trainer.model)
-        watch.begin()
+        watch.begin(trainer.model)
         trainer.train()
     packages = ("torch", "transformers", "peft", "trl")
     watch.report(trainer.first_loss, trainer.first_norm, packages)
