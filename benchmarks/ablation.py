@@ -25,20 +25,25 @@ class Rung:
     """One more idea, with all those before it."""
 
     name: str
-    batching: str = "padded"
+    batching: str = "plain"
     head: str = "full"
-    reference: str = "live"
     budget: int = BUDGET
+    reference: str = "live"
     dtype: str = "float32"
 
 
 def ladder() -> list[Rung]:
     """The rungs, from the plainest step up."""
-    plain = Rung("padded, logits of every position")
-    head = replace(plain, name="head on supervised positions", head="supervised")
-    rungs = [plain, head]
-    cached = replace(rungs[-1], name="cached reference", reference="cached")
-    return [*rungs, cached, replace(cached, name="bfloat16", dtype="bfloat16")]
+    rungs = [Rung("padded, logits of every position")]
+    for name, change in (
+        ("head on supervised tokens", {"batching": "padded", "head": "own"}),
+        ("one prompt for both responses", {"batching": "packed", "budget": 1}),  # a pair by itself
+        ("pairs packed", {"budget": BUDGET}),
+        ("reference cached", {"reference": "cached"}),
+        ("bfloat16", {"dtype": "bfloat16"}),
+    ):
+        rungs.append(replace(rungs[-1], name=name, **change))  # type: ignore[arg-type]
+    return rungs
 
 
 def measure(bench: Bench, row: Row, rung: Rung, attention: str, steps: int) -> Result:

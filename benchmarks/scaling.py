@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS, save, setting
-from benchmarks.sides import OURS, PEER_PYTHON, Bench, How, Row, opened
-from benchmarks.stepping_ours import BATCHINGS
+from benchmarks.sides import BATCHINGS, OURS, PEER_PYTHON, Bench, How, Row, opened
 from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
 
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rank", type=int, default=16, help="of adapters; 0: all weights train")
     parser.add_argument("--sides", nargs="+", default=["ours", "trl"], choices=["ours", "trl"])
-    parser.add_argument("--ours", default=BATCHINGS[-1], choices=BATCHINGS)
+    parser.add_argument("--ours", default="packed", choices=BATCHINGS)
     parser.add_argument("--budget", type=int, default=4096, help="tokens in our micro-batch")
     parser.add_argument("--micro", type=int, default=1, help="pairs in TRL's micro-batch")
     parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])

@@ -14,17 +14,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.stepping import SHOWN, Task
 from benchmarks.workloads import Workload, useful_tokens, write
+from preflexor_pl.batches.collate import Batching
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.language_model import load_language_model
 
 ROOT = Path(__file__).parents[1]
 PEER_PYTHON = ROOT / ".venv-peers/bin/python"
-OURS = {"head": "supervised", "reference": "cached", "masked": 0.0, "rows": False}
+OURS = {"head": "own", "reference": "cached", "masked": 0.0, "rows": False}
 """Of ``how`` on our side, what a comparison with the peer leaves alone."""
+
+BATCHINGS = get_args(Batching)
 
 Result = dict[str, Any]
 How = dict[str, Any]

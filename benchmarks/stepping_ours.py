@@ -2,10 +2,11 @@
 
 Started by ``benchmarks/sides.py``. ``how``, all of it given by the caller:
 
-- batching: one of ``BATCHINGS``, how pairs lie in a micro-batch.
+- batching: packed, padded or plain, as ``data.batching``.
 - budget: tokens in a micro-batch, as ``data.tokens_per_micro_batch``.
-- attention: as ``model.policy.attn_implementation``.
-- head: ``supervised``, or ``full``: logits of every position, where padded, for the ablation.
+- attention: as ``model.policy.attn_implementation``; packed rows have one of their own.
+- head: ``own``, that of the batching, or ``full``: logits of every position, in plain batches only,
+  for the ablation.
 - reference: ``cached``, or ``live``: computed in every step, for the ablation.
 - masked: share of each response, from its start, that is no target.
 - rows: whether marker rows train with the adapters, as they do in a run. The peer has none.
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 
 from benchmarks.stepping import (
@@ -31,16 +33,17 @@ from benchmarks.stepping import (
 from benchmarks.workloads import read
 from losses import DPOLoss, EXOLoss, ORPOLoss, PairLogps
 from losses.logps import pair_logps
-from preflexor_pl.batches.collate import PairCollator, TokenizedPair
+from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.thinking import ThinkingMask
+from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
 
-BATCHINGS = ("padded",)
 DRAW = (0, 0)  # of masks, which draw nothing here
 LOSSES = {
     "dpo": DPOLoss(beta=BETA),
@@ -88,19 +91,22 @@ class _LiveReference(PreferenceModule):
 class _Steps:
     """A loader of the steps in their order."""
 
-    def __init__(self, task: Task, pairs: list[TokenizedPair], collate: Any, watch: Watch) -> None:
-        size = task.pairs_per_step
-        self.steps = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-        self.task, self.collate, self.watch = task, collate, watch
+    def __init__(
+        self, steps: list[list[TokenizedPair]], collate: PairCollator, budget: int, watch: Watch
+    ) -> None:
+        self.steps, self.collate, self.budget, self.watch = steps, collate, budget, watch
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[Any]]:
         for step in self.steps:
-            batches = [self.collate(b, DRAW) for b in micro_batches(step, self.task.how["budget"])]
+            split = micro_batches(step, self.budget, self.collate.packed)
+            batches = [self.collate(pairs, DRAW) for pairs in split]
             for batch in batches:
-                self.watch.saw(batch.attention_mask)
+                rows = batch.rows if isinstance(batch, FlatBatch) else batch
+                mask = rows.attention_mask
+                self.watch.saw(torch.ones_like(rows.input_ids) if mask is None else mask)
             yield batches
 
 
@@ -136,9 +142,41 @@ def prepare(task: Task) -> tuple[PreferenceModule, PairCollator]:
     longest = policy.max_positions
     masking = Beginning(how["masked"])
     collator = PairCollator(
-        policy.tokenizer, policy.markers, policy.end_id, masking, None, longest, longest, 0
+        policy.tokenizer,
+        policy.markers,
+        policy.end_id,
+        masking,
+        None,
+        longest,
+        longest,
+        0,
+        how["batching"],
     )
     return module, collator
+
+
+def steps_of(task: Task) -> list[list[TokenizedPair]]:
+    """The pairs of each step."""
+    pairs = [
+        TokenizedPair(str(place), pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])
+        for place, pair in enumerate(read(task.pairs))
+    ]
+    size = task.pairs_per_step
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
+def known(
+    module: PreferenceModule, collator: PairCollator, step: list[TokenizedPair], budget: int
+) -> list[TokenizedPair]:
+    """The pairs of a step with the reference's log-probs.
+
+    Each step by itself, in the micro-batches that it will have, as the peer does too: sums of other
+    micro-batches round otherwise, by more than the gate allows where a text has 2000 nats.
+    """
+    policy: Any = module.policy
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.safetensors"
+        return with_reference(policy, collator, step, budget, path, "a step")
 
 
 def main() -> None:
@@ -148,10 +186,7 @@ def main() -> None:
     watch = Watch(task)
     stamp = _Stamp(watch)
     module, collator = prepare(task)
-    pairs = [
-        TokenizedPair(str(place), pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])
-        for place, pair in enumerate(read(task.pairs))
-    ]
+    steps, budget = steps_of(task), task.how["budget"]
     trainer = Trainer(
         accelerator="auto",
         devices=1,
@@ -164,12 +199,9 @@ def main() -> None:
     )
     if module.loss.needs_reference and task.how["reference"] == "cached":
         module.to(trainer.strategy.root_device)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "reference.safetensors"
-            policy: Any = module.policy
-            pairs = with_reference(policy, collator, pairs, task.how["budget"], path, "pairs")
+        steps = [known(module, collator, step, budget) for step in steps]
     watch.begin(module)
-    trainer.fit(module, _Steps(task, pairs, collator, watch))
+    trainer.fit(module, _Steps(steps, collator, budget, watch))
     packages = ("torch", "transformers", "peft", "lightning")
     watch.report(stamp.first["train/loss"], stamp.first["train/grad_norm"], packages)
 

@@ -27,8 +27,7 @@ from typing import Any
 
 from benchmarks.gate import TOLERANCE, gate
 from benchmarks.record import RESULTS, save, setting, spread
-from benchmarks.sides import PEER_PYTHON, Bench, How, Result, Row, opened
-from benchmarks.stepping_ours import BATCHINGS
+from benchmarks.sides import BATCHINGS, PEER_PYTHON, Bench, How, Result, Row, opened
 from benchmarks.tuning import tune, tuned
 from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
@@ -84,7 +83,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--pairs_per_step", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3, help="timed, after three that are not")
     parser.add_argument("--repeats", type=int, default=5, help="of both sides")
-    parser.add_argument("--ours", default=BATCHINGS[-1], choices=BATCHINGS)
+    parser.add_argument("--ours", default="packed", choices=BATCHINGS)
     parser.add_argument("--masked", type=float, default=0.0, help="share of responses, ours only")
     parser.add_argument("--rows", action="store_true", help="marker rows train too, ours only")
     parser.add_argument("--tune", action="store_true", help="find each side's fastest way first")
@@ -123,7 +122,7 @@ def measure(bench: Bench, row: Row, options: argparse.Namespace) -> None:
         **summary(repeats),
         "repeats": repeats,
     }
-    changed = "".join(f"-{name}-{value}" for name, value in extra.items() if value)
+    changed = (f"-masked-{options.masked}" if options.masked else "") + "-rows" * options.rows
     save(f"training-{row.slug}-{options.ours}{changed}", result, options.out)
     print({name: result[name] for name in ("TRL's time / ours", "our memory / TRL's")}, flush=True)
 

@@ -21,7 +21,8 @@ ATTENTIONS = ("sdpa", "eager")
 def choices(side: str, row: Row, batching: str) -> dict[str, list[Any]]:
     """What a side may vary, the likeliest value first."""
     if side == "ours":
-        return {"attention": [*ATTENTIONS], "budget": [*BUDGETS], "batching": [batching]}
+        kernels = ["sdpa"] if batching == "packed" else [*ATTENTIONS]
+        return {"attention": kernels, "budget": [*BUDGETS], "batching": [batching]}
     sizes = [n for n in range(1, row.pairs_per_step + 1) if row.pairs_per_step % n == 0]
     autocast = [False, True] if row.dtype == "bfloat16" and row.rank else [False]
     return {"attention": [*ATTENTIONS], "micro": sizes, "autocast": autocast}
