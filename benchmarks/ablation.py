@@ -1,0 +1,144 @@
+"""What each idea gains in our own training step: one is added after the other.
+
+``PYTHONPATH=. python benchmarks/ablation.py``, float32 at first, one fresh process a measurement.
+A sweep runs all rungs, the next one backwards, so a machine that gets slower favours none; a gain
+is over the rung before in the same sweep. Loss and gradient norm of the first step must be the same
+on all rungs, or nothing counts. Writes ``benchmarks/results/ablation-<row>.json``.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gate import SEEN, TOLERANCE, disagreements
+from benchmarks.record import RESULTS, save, setting, spread
+from benchmarks.sides import OURS, Bench, Result, Row, opened
+from benchmarks.workloads import Workload
+from preflexor_pl.entry import quiet_libraries
+
+BUDGET = 4096  # tokens in a micro-batch
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One more idea, with all those before it."""
+
+    name: str
+    batching: str = "plain"
+    head: str = "full"
+    budget: int = BUDGET
+    reference: str = "live"
+    dtype: str = "float32"
+
+
+def ladder() -> list[Rung]:
+    """The rungs, from the plainest step up."""
+    rungs = [Rung("padded, logits of every position")]
+    for name, change in (
+        ("head on supervised tokens", {"batching": "padded", "head": "own"}),
+        ("one prompt for both responses", {"batching": "packed", "budget": 1}),  # a pair by itself
+        ("pairs packed", {"budget": BUDGET}),
+        ("reference cached", {"reference": "cached"}),
+        ("bfloat16", {"dtype": "bfloat16"}),
+    ):
+        rungs.append(replace(rungs[-1], name=name, **change))  # type: ignore[arg-type]
+    return rungs
+
+
+def measure(bench: Bench, row: Row, rung: Rung, attention: str, steps: int) -> Result:
+    """Steps on one rung."""
+    how = OURS | {
+        "attention": attention,
+        "batching": rung.batching,
+        "head": rung.head,
+        "reference": rung.reference,
+        "budget": rung.budget,
+    }
+    return bench.run("ours", replace(row, dtype=rung.dtype), how, steps)
+
+
+def sweeps(
+    bench: Bench, row: Row, attention: str, steps: int, repeats: int
+) -> list[dict[str, Result]]:
+    """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
+    rungs = ladder()
+    made: list[dict[str, Result]] = []
+    for repeat in range(repeats):
+        order = rungs if repeat % 2 == 0 else rungs[::-1]
+        found: dict[str, Result] = {}
+        for rung in order:
+            found[rung.name] = measure(bench, row, rung, attention, steps)
+            print(
+                f"{repeat + 1}/{repeats} {rung.name}: {found[rung.name]['seconds']} s", flush=True
+            )
+        require_same(row, found)
+        made.append({rung.name: found[rung.name] for rung in rungs})
+    return made
+
+
+def require_same(row: Row, found: dict[str, Result]) -> None:
+    """Refuse rungs whose first step differs from the plainest one's.
+
+    Raises:
+        SystemExit: names the rung.
+    """
+    plain, *others = ladder()
+    for rung in others:
+        two = {name: {r.name: found[r.name][name] for r in (plain, rung)} for name in SEEN}
+        wrong = disagreements(row.loss, two, TOLERANCE[rung.dtype])
+        if wrong:
+            raise SystemExit(f"error: no time counts, {' and '.join(wrong)}: {two}")
+
+
+def table(made: list[dict[str, Result]]) -> list[dict[str, Any]]:
+    """What each rung gains, over the one before and over the first."""
+    names = list(made[0])
+    lines: list[dict[str, Any]] = []
+    for before, name in zip([names[0], *names], names, strict=False):
+        seconds = [{n: sum(sweep[n]["seconds"]) for n in names} for sweep in made]
+        lines.append(
+            {
+                "rung": name,
+                "gain": spread([s[before] / s[name] for s in seconds]),
+                "gain over the first": spread([s[names[0]] / s[name] for s in seconds]),
+                "peak MB": spread([sweep[name]["peak MB"] for sweep in made]),
+                "padding": spread([sweep[name]["padding"] for sweep in made]),
+            }
+        )
+    return lines
+
+
+def main() -> None:
+    """Climb the ladder, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workload", default="W2/2")
+    parser.add_argument("--loss", default="dpo", choices=["dpo", "exo", "orpo"])
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--pairs_per_step", type=int, default=4)
+    parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
+    parser.add_argument("--steps", type=int, default=2, help="timed, after three that are not")
+    parser.add_argument("--repeats", type=int, default=3, help="sweeps")
+    parser.add_argument("--model", help="a folder or hub id; the packaged one by default")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    quiet_libraries()
+    workload = Workload.named(options.workload)
+    row = Row(workload, options.loss, "float32", options.rank, options.pairs_per_step)
+    with opened(options.model) as bench:
+        made = sweeps(bench, row, options.attention, options.steps, options.repeats)
+    lines = table(made)
+    result = setting("torch", "transformers", "peft", "lightning") | {
+        "row": row.name,
+        "pairs a step": row.pairs_per_step,
+        "attention": options.attention,
+        "rungs": lines,
+        "sweeps": made,
+    }
+    save(f"ablation-{row.slug}", result, options.out)
+    for line in lines:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

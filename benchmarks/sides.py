@@ -1,0 +1,157 @@
+"""Runs the two sides of the training benchmarks, each in a process of its own, on the same files.
+
+A benchmark asks a ``Bench`` for steps of one side; what comes back is what the side printed, with
+pairs and useful tokens a second.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from benchmarks.stepping import SHOWN, Task
+from benchmarks.workloads import Workload, useful_tokens, write
+from preflexor_pl.batches.collate import Batching
+from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.policy.language_model import load_language_model
+
+ROOT = Path(__file__).parents[1]
+PEER_PYTHON = ROOT / ".venv-peers/bin/python"
+OURS = {"head": "own", "reference": "cached", "masked": 0.0, "rows": False}
+"""Of ``how`` on our side, what a comparison with the peer leaves alone."""
+
+BATCHINGS = get_args(Batching)
+
+Result = dict[str, Any]
+How = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: what is stepped over, and what trains.
+
+    Attributes:
+        workload: of the pairs.
+        loss: dpo, exo or orpo.
+        dtype: float32 or bfloat16.
+        rank: of the adapters; 0 trains every weight.
+        pairs_per_step: pairs in one optimiser step.
+    """
+
+    workload: Workload
+    loss: str
+    dtype: str
+    rank: int
+    pairs_per_step: int
+
+    @property
+    def name(self) -> str:
+        """As it is printed."""
+        trained = "lora" if self.rank else "full"
+        return f"{self.workload.name} {self.loss} {self.dtype} {trained}"
+
+    @property
+    def slug(self) -> str:
+        """As a file is called."""
+        return re.sub(r"[^\w.-]+", "-", self.name)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the sides find what they need.
+
+    Attributes:
+        model: a folder that both load, markers registered.
+        vocabulary: ids below it are drawn.
+        folder: for files of pairs.
+        peer_python: of an environment with TRL; None where our side is measured alone.
+    """
+
+    model: Path
+    vocabulary: int
+    folder: Path
+    peer_python: Path | None
+
+    def run(
+        self, side: str, row: Row, how: How, steps: int, warm_up: int = 3, bare: bool = False
+    ) -> Result:
+        """Steps of one side in a fresh process.
+
+        Args:
+            side: ours or trl.
+            row: what is stepped over.
+            how: of the side, as its script has it.
+            steps: that are timed.
+            warm_up: steps before them.
+            bare: prompts of one token.
+
+        Raises:
+            SystemExit: the process failed.
+        """
+        drawn = row.workload.draw(warm_up + steps, row.pairs_per_step, self.vocabulary)
+        if bare:
+            drawn = [pair | {"prompt_ids": pair["prompt_ids"][-1:]} for pair in drawn]
+        path = self.folder / "pairs.jsonl"
+        write(path, drawn)
+        task = Task(
+            model=str(self.model),
+            pairs=str(path),
+            loss=row.loss,
+            dtype=row.dtype,
+            rank=row.rank,
+            pairs_per_step=row.pairs_per_step,
+            warm_up=warm_up,
+            steps=steps,
+            how=how,
+        )
+        result = self._process(side, task)
+        seconds = sum(result["seconds"])
+        timed = drawn[warm_up * row.pairs_per_step :]
+        result["pairs/s"] = round(len(timed) / seconds, 4)
+        result["useful tokens/s"] = round(useful_tokens(timed) / seconds, 1)
+        return result
+
+    def _process(self, side: str, task: Task) -> Result:
+        python = self.peer_python if side == "trl" else sys.executable
+        done = subprocess.run(
+            [str(python), str(ROOT / f"benchmarks/stepping_{side}.py"), json.dumps(asdict(task))],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith(SHOWN)]
+        if done.returncode or not lines:
+            raise SystemExit(f"error: {side} failed on {task.how}:\n{done.stderr[-3000:]}")
+        result: Result = json.loads(lines[-1].removeprefix(SHOWN))
+        return result
+
+
+@contextmanager
+def opened(model: str | None, peer_python: Path | None = None) -> Iterator[Bench]:
+    """A bench on a model by its name, the packaged one by default.
+
+    Args:
+        model: its name.
+        peer_python: of an environment with TRL; None where our side is measured alone.
+
+    Raises:
+        SystemExit: there is no such Python.
+    """
+    if peer_python and not peer_python.exists():
+        raise SystemExit(f"error: {peer_python} is not there: run `make venv-peers`, or name one")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        loaded = load_language_model(model or PolicySettings().model_name, "--model", "float32")
+        loaded.model.save_pretrained(folder / "model")
+        loaded.tokenizer.save_pretrained(folder / "model")
+        vocabulary = min(loaded.marker_ids)  # the markers come last
+        del loaded
+        yield Bench(folder / "model", vocabulary, folder, peer_python)

@@ -1,0 +1,110 @@
+"""The pairs of ids that the training benchmarks step over: lengths from a seed, ids at random.
+
+Lengths are lognormal around the workload's three numbers, which are medians. Ids are uniform: what
+a step costs does not depend on them.
+"""
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+SIGMA = 0.5  # of the logarithm of a length
+
+BASES = {
+    "W1": (96, 700, 450),  # as the rounds here are: a question, thinking and an answer, an answer
+    "W2": (768, 256, 192),  # with retrieved context in the prompt
+    "W3": (128, 256, 256),  # like chat
+}
+AS_MEASURED = {"W2/2": (384, 128, 112)}  # the lengths that the project's target was set on
+
+Pair = dict[str, list[int]]  # prompt_ids, chosen_ids, rejected_ids: TRL's names of its columns
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What pairs are like.
+
+    Attributes:
+        name: ``NAME``, ``NAME/DIVISOR`` or ``PROMPT+CHOSEN+REJECTED``, the last of equal lengths.
+        medians: tokens of the prompt, the chosen and the rejected response.
+        sigma: spread of the lengths' logarithms; 0 makes all pairs alike.
+    """
+
+    name: str
+    medians: tuple[int, int, int]
+    sigma: float = SIGMA
+
+    @classmethod
+    def named(cls, name: str) -> "Workload":
+        """A workload by its name.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name in AS_MEASURED:
+            return cls(name, AS_MEASURED[name])
+        base, _, divisor = name.partition("/")
+        if base in BASES and (not divisor or (divisor.isdecimal() and int(divisor) > 0)):
+            prompt, chosen, rejected = (max(1, n // int(divisor or 1)) for n in BASES[base])
+            return cls(name, (prompt, chosen, rejected))
+        parts = name.split("+")
+        if len(parts) == 3 and all(part.isdecimal() and int(part) > 0 for part in parts):
+            prompt, chosen, rejected = map(int, parts)
+            return cls(name, (prompt, chosen, rejected), sigma=0.0)
+        known = ", ".join(BASES)
+        raise ValueError(f"workload {name!r}: must be one of {known}, like W1/4, or 384+128+112")
+
+    def lengths(self, pairs: int) -> list[tuple[int, int, int]]:
+        """Tokens of prompt, chosen and rejected of each pair; the same ones in every call."""
+        rng = random.Random(self.name)
+        return [self._three(rng) for _ in range(pairs)]
+
+    def _three(self, rng: random.Random) -> tuple[int, int, int]:
+        prompt, chosen, rejected = (
+            max(1, round(median * math.exp(self.sigma * rng.gauss(0, 1))))
+            for median in self.medians
+        )
+        return prompt, chosen, rejected
+
+    def draw(self, steps: int, pairs_per_step: int, vocabulary: int) -> list[Pair]:
+        """Pairs in the order of the steps, the longest of each step first.
+
+        That order is for a peer that makes its micro-batches of neighbours: it pads least so. The
+        pairs of a step, and so its gradient, stay the same.
+        """
+        rng = random.Random(f"{self.name} ids")
+        drawn: list[Pair] = []
+        lengths = self.lengths(steps * pairs_per_step)
+        for start in range(0, len(lengths), pairs_per_step):
+            step = sorted(lengths[start : start + pairs_per_step], key=longest, reverse=True)
+            drawn += [
+                {
+                    f"{part}_ids": [rng.randrange(vocabulary) for _ in range(length)]
+                    for part, length in zip(("prompt", "chosen", "rejected"), pair, strict=True)
+                }
+                for pair in step
+            ]
+        return drawn
+
+
+def longest(lengths: tuple[int, int, int]) -> int:
+    """Tokens of a pair's longer side, prompt included."""
+    prompt, chosen, rejected = lengths
+    return prompt + max(chosen, rejected)
+
+
+def useful_tokens(pairs: list[Pair]) -> int:
+    """Tokens that no layout can spare: each prompt once, and both responses."""
+    return sum(len(ids) for pair in pairs for ids in pair.values())
+
+
+def write(path: Path, pairs: list[Pair]) -> None:
+    """One pair a line."""
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+
+
+def read(path: str) -> list[Pair]:
+    """What ``write`` wrote."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
