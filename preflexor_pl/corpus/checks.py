@@ -28,14 +28,16 @@ def checked_vectors(vectors: ArrayLike, dim: int, space: str) -> NDArray[np.floa
         raise ValueError(f"vectors must be numbers, [N, {dim}]") from error
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ValueError(f"vectors must be [N, {dim}], not {list(rows.shape)}")
-    bad = np.flatnonzero(~usable_rows(rows))
-    if len(bad):
+    scale = np.abs(rows).max(axis=1, keepdims=True)  # [N, 1], NaN where a row has one
+    usable = np.isfinite(scale) & (scale > 0)  # as usable_rows has it, in fewer passes
+    if not usable.all():
+        bad = np.flatnonzero(~usable)
         raise ValueError(f"vector {bad[0]} is not finite or all zeros ({len(bad)} such rows)")
     # Scaled first: the squares of very large and very small numbers leave float64's range.
-    scale = np.abs(rows).max(axis=1, keepdims=True)  # [N, 1]
-    norms = np.linalg.norm(rows / scale, axis=1, keepdims=True)  # [N, 1], in units of scale
+    scaled = rows / scale
+    norms = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))  # [N, 1], in units of scale
     if space == "cosine":
-        rows = rows / scale / norms
+        rows = scaled / norms
     elif len(rows) and (scale * norms).max() > MAX_NORM:
         raise ValueError(f"vector {(scale * norms).argmax()} is longer than {MAX_NORM:g}")
     return np.ascontiguousarray(rows, dtype=np.float32)
