@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 SPACES = ("cosine", "ip", "l2")
 MAX_NORM = 1e18  # above, squared distances overflow float32
+FAR = 1e200  # squared lengths beyond this, or below 1 / FAR, may have left float64's range
 
 
 def usable_rows(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -28,19 +29,24 @@ def checked_vectors(vectors: ArrayLike, dim: int, space: str) -> NDArray[np.floa
         raise ValueError(f"vectors must be numbers, [N, {dim}]") from error
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ValueError(f"vectors must be [N, {dim}], not {list(rows.shape)}")
-    scale = np.abs(rows).max(axis=1, keepdims=True)  # [N, 1], NaN where a row has one
-    usable = np.isfinite(scale) & (scale > 0)  # as usable_rows has it, in fewer passes
-    if not usable.all():
-        bad = np.flatnonzero(~usable)
-        raise ValueError(f"vector {bad[0]} is not finite or all zeros ({len(bad)} such rows)")
-    # Scaled first: the squares of very large and very small numbers leave float64's range.
-    scaled = rows / scale
-    norms = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))  # [N, 1], in units of scale
+    squares = _squares(rows)
+    if len(rows) and not (squares.min() > 1 / FAR and squares.max() < FAR):  # NaN fails both
+        bad = np.flatnonzero(~usable_rows(rows))
+        if len(bad):
+            raise ValueError(f"vector {bad[0]} is not finite or all zeros ({len(bad)} such rows)")
+        if space == "cosine":
+            rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+            squares = _squares(rows)
     if space == "cosine":
-        rows = scaled / norms
-    elif len(rows) and (scale * norms).max() > MAX_NORM:
-        raise ValueError(f"vector {(scale * norms).argmax()} is longer than {MAX_NORM:g}")
+        rows = rows / np.sqrt(squares)
+    elif len(rows) and squares.max() > MAX_NORM**2:
+        raise ValueError(f"vector {squares.argmax()} is longer than {MAX_NORM:g}")
     return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, 1] squared lengths, without an array as large as the rows."""
+    return np.asarray(np.einsum("nd,nd->n", rows, rows)[:, None])
 
 
 def node_keys(rows: NDArray[np.float32], space: str) -> list[bytes]:

@@ -245,20 +245,25 @@ class CorpusGraph:
         found = [self._named(row, k, choice) for row in rows]
         return [ids for ids, _ in found], [similarities for _, similarities in found]
 
-    def _named(self, near: Ranking, k: int, choice: Choice | None) -> tuple[list[str], list[float]]:
+    def _named(
+        self, ranking: Ranking, k: int, choice: Choice | None
+    ) -> tuple[list[str], list[float]]:
         """The first k ids of nodes, and their similarities."""
         pairs = [
-            (id, self._similarity(distance))
-            for distance, node in near
+            (id, distance)
+            for distance, node in ranking
             for id in self._ids[node]
             if choice is None or id in choice.ids
         ][:k]
-        return [id for id, _ in pairs], [similarity for _, similarity in pairs]
+        return [id for id, _ in pairs], [self._similarity(distance) for _, distance in pairs]
 
     def _similarity(self, distance: float) -> float:
         if self.space == "l2":
             return -distance
-        return max(-1.0, min(1.0, 1.0 - distance)) if self.space == "cosine" else 1.0 - distance
+        similarity = 1.0 - distance
+        if self.space == "cosine" and not -1.0 <= similarity <= 1.0:  # by the last bits
+            return 1.0 if similarity > 0 else -1.0
+        return similarity
 
     def _chosen(self, within: Collection[str] | None) -> Choice | None:
         if within is None:

@@ -6,6 +6,7 @@ import pytest
 
 from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
+from preflexor_pl.corpus.checks import checked_vectors
 from preflexor_pl.corpus.choice import Choice
 from preflexor_pl.corpus.nodes import NodeIndex
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
@@ -265,6 +266,12 @@ def test_bad_input_is_a_value_error_and_changes_nothing(square, call, message):
 def test_huge_and_tiny_vectors_have_a_direction():
     graph = CorpusGraph.build(["a", "b"], np.array([[1e300, 0], [0, 1e-300]]))
     assert graph.search([[1, 0]], 1) == ([["a"]], [[1.0]])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1.0, 1e160, 1e300])
+def test_a_length_whose_square_no_number_holds_is_no_error(scale):
+    rows = checked_vectors(np.array([[3 * scale, 4 * scale], [1.0, 0.0]]), 2, "cosine")
+    assert rows == pytest.approx(np.array([[0.6, 0.8], [1.0, 0.0]]))
 
 
 def test_every_truncation_and_flip_is_refused(tmp_path, square):
