@@ -1,5 +1,6 @@
 """Input of the graph, checked: hnswlib takes NaN, zeros and a wrong dimension in silence."""
 
+import hashlib
 import operator
 from collections.abc import Iterable
 
@@ -50,13 +51,14 @@ def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def node_keys(rows: NDArray[np.float32], space: str) -> list[bytes]:
-    """A key for each row of [N, D], the same for equal vectors.
+    """A key of 16 bytes for each row of [N, D], the same for equal vectors.
 
     For cosine, equal to 6 decimals: the same direction scaled by 3 differs in the last bits. (Some
     such pairs still fall to either side of a rounding limit, and then are two near nodes.)
     """
     rounded = rows.round(6) if space == "cosine" else rows
-    return [row.tobytes() for row in rounded + np.float32(0)]  # + 0: there is also a -0.0
+    rounded = rounded + np.float32(0)  # there is also a -0.0
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rounded]
 
 
 def checked_ids(ids: Iterable[str]) -> list[str]:
