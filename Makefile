@@ -8,12 +8,15 @@ PEERS_READY := $(PEERS)/.ready
 CONFIG ?= configs/orpo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fit phases test check fix bench bench-train bench-rounds bench-retrieval clean
+.PHONY: help venv venv-peers fit phases test check fix clean
+.PHONY: bench bench-train bench-rounds bench-retrieval bench-table
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 venv: $(READY)  ## make .venv with everything pinned in constraints.txt
+
+venv-peers: $(PEERS_READY)  ## make .venv-peers: what benchmarks are timed against
 
 fit: $(READY)  ## train: make fit ARGS="--trainer.max_epochs 2"
 	$(BIN)/python -m preflexor_pl.fit --config $(CONFIG) $(ARGS)
@@ -37,20 +40,23 @@ fix: $(READY)  ## repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-train bench-rounds bench-retrieval  ## every benchmark of speed, and the tables of their results
+bench: bench-train bench-rounds bench-retrieval  ## every benchmark of speed, and the tables
 
-bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's
-	PYTHONPATH=. $(BIN)/python benchmarks/training.py
-	PYTHONPATH=. $(BIN)/python benchmarks/table.py
+bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's; first: ARGS=--tune
+	PYTHONPATH=. $(BIN)/python benchmarks/training.py $(ARGS)
+	$(MAKE) bench-table
 
 bench-rounds: $(READY)  ## a round against one call at a time, and behind a server
 	PYTHONPATH=. $(BIN)/python benchmarks/making_rounds.py
 	PYTHONPATH=. $(BIN)/python benchmarks/server_teacher.py
-	PYTHONPATH=. $(BIN)/python benchmarks/table.py
+	$(MAKE) bench-table
 
-bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib, faiss and exact search; start-up
+bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib and faiss; start-up
 	PYTHONPATH=. $(BIN)/python benchmarks/retrieval.py
 	PYTHONPATH=. $(BIN)/python benchmarks/startup.py
+	$(MAKE) bench-table
+
+bench-table: $(READY)  ## write the tables of benchmarks/README.md from benchmarks/results
 	PYTHONPATH=. $(BIN)/python benchmarks/table.py
 
 clean:  ## remove caches and build files; runs/ and the environments stay

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if not PEERS.exists():
-        raise SystemExit(f"error: no {PEERS}: `make bench-retrieval` installs what is in it")
+        raise SystemExit(f"error: no {PEERS}: `make venv-peers` makes it")
     quiet_libraries()
     rows, name = sentence_vectors(VECTORS + QUERIES)
     order = [*SIDES, *reversed(SIDES)] * options.repeats
