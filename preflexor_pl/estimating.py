@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
 from preflexor_pl.pairs.journal import is_complete, round_folder
 from preflexor_pl.pairs.maker import Order
@@ -18,7 +17,9 @@ from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.recorded import Habit, habits_of
 from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.rounds import HELD_OUT, PREVIEW, held_out_settings
+
+if TYPE_CHECKING:
+    from preflexor_pl.datamodule import PreferenceDataModule
 
 TEACHER, POLICY, JUDGE = "teacher", "policy", "judge"
 
@@ -89,6 +90,8 @@ def known_habits(run: Path, like: Path | None) -> tuple[dict[str, Habit], str]:
         ConfigError: that one has neither.
         CorpusError: a journal cannot be read.
     """
+    from preflexor_pl.rounds import PREVIEW
+
     folder = like or run
     complete = complete_folders(folder)
     if not complete and is_complete(folder / PREVIEW):
@@ -108,7 +111,7 @@ def complete_folders(run: Path) -> list[Path]:
 
 
 def rehearse(
-    data: PreferenceDataModule, known: Any, habits: Mapping[str, Habit], rounds: int
+    data: "PreferenceDataModule", known: Any, habits: Mapping[str, Habit], rounds: int
 ) -> Estimate:
     """Rehearse the held-out pairs and a round.
 
@@ -121,6 +124,8 @@ def rehearse(
     Raises:
         CorpusError: with such habits not one pair would come out.
     """
+    from preflexor_pl.rounds import HELD_OUT, held_out_settings
+
     settings, (train, held) = data.pair_settings, data.split
     wanted = data.held_out_questions
     parts = (
@@ -135,7 +140,7 @@ def rehearse(
 
 
 def _rehearsed(
-    data: PreferenceDataModule,
+    data: "PreferenceDataModule",
     known: Any,
     journal: Rehearsal,
     settings: PairSettings,
@@ -164,7 +169,7 @@ def _rehearsed(
     return Rehearsed(dict(journal.costs), len(pairs), order.wanted)
 
 
-def servers_of(data: PreferenceDataModule) -> dict[str, tuple[str, ServerSettings]]:
+def servers_of(data: "PreferenceDataModule") -> dict[str, tuple[str, ServerSettings]]:
     """Who of those that are asked is a server: the key of its settings, and these."""
     found = {
         TEACHER: ("data.teacher.server", data.pair_settings.teacher.server),

@@ -1,14 +1,19 @@
-"""What the verbs share that take fit's configs and overrides beside flags of their own."""
+"""What the verbs share that take fit's configs and overrides beside flags of their own.
+
+Lightning is imported once these flags are parsed: ``--help`` and a wrong flag need not wait for it.
+"""
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from preflexor_pl.cli import PreferenceCLI, default_run
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.entry import Parser
-from preflexor_pl.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from preflexor_pl.cli import PreferenceCLI
+    from preflexor_pl.policy.policy import Policy
 
 
 class OwnFlags(Parser):
@@ -63,7 +68,7 @@ def at_least_one(text: str) -> int:
 
 def cli_of(
     rest: Sequence[str], refused: Sequence[str] = (), check: Callable[[Any], None] | None = None
-) -> PreferenceCLI:
+) -> "PreferenceCLI":
     """Module, data and trainer of the config.
 
     Args:
@@ -74,6 +79,7 @@ def cli_of(
     Raises:
         ConfigError: a key or value is wrong, or refused.
     """
+    from preflexor_pl.cli import PreferenceCLI, default_run
 
     def before(cli: PreferenceCLI) -> None:
         for key in refused:
@@ -85,7 +91,7 @@ def cli_of(
     return PreferenceCLI(rest, default_run(rest), before)
 
 
-def policy_at_start(cli: PreferenceCLI) -> Policy:
+def policy_at_start(cli: "PreferenceCLI") -> "Policy":
     """The policy that a run of this config begins with, where fit would have it."""
     cli.model.configure_model()
     cli.model.to(cli.trainer.strategy.root_device)

@@ -10,22 +10,27 @@ it have trained, and trains on these instead.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.prompt_files import files_of
-from preflexor_pl.preflight import preflight
-from preflexor_pl.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from preflexor_pl.cli import PreferenceCLI
+    from preflexor_pl.run_folder import RunFolder
 
 
 def main(args: Sequence[str]) -> int:
     """Make what is missing and return the exit code."""
     quiet_libraries()
     own, rest = _own_flags().split(args)
+    from preflexor_pl.preflight import preflight
+    from preflexor_pl.run_folder import RunFolder
+
     cli = cli_of(rest, refused=["ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(cli.config["fresh"])
@@ -49,7 +54,7 @@ def _own_flags() -> OwnFlags:
     return flags
 
 
-def _generate(cli: PreferenceCLI, folder: RunFolder, count: int) -> None:
+def _generate(cli: "PreferenceCLI", folder: "RunFolder", count: int) -> None:
     folder.require_same(cli.kept)
     data, run = cli.datamodule, folder.path
     missing = [path for path in _folders(run, count) if not is_complete(path)]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -24,16 +25,16 @@ from preflexor_pl.batches.show import (
     show,
     summarise,
 )
-from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, cli_of, count, policy_at_start
 from preflexor_pl.pairs.journal import complete_rounds, read_manifest, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
-from preflexor_pl.policy.adapters import load_adapter
-from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.tokenizer import tokenizer_of
+
+if TYPE_CHECKING:
+    from preflexor_pl.cli import PreferenceCLI
+    from preflexor_pl.datamodule import PreferenceDataModule
+    from preflexor_pl.policy.policy import Policy
 
 EXCERPT = 160  # letters of an answer that differs
 
@@ -46,6 +47,8 @@ def main(args: Sequence[str]) -> int:
     console = plain_text_console()
     if own.replay is not None:
         return _replay(cli, own.replay, console)
+    from preflexor_pl.policy.tokenizer import tokenizer_of
+
     data: PreferenceDataModule = cli.datamodule
     path, pairs, draw = _asked_for(data, own)
     collator = data.collator_of(tokenizer_of(cli.model.settings))
@@ -75,7 +78,7 @@ def _own_flags() -> OwnFlags:
 
 
 def _asked_for(
-    data: PreferenceDataModule, own: argparse.Namespace
+    data: "PreferenceDataModule", own: argparse.Namespace
 ) -> tuple[Path, list[PreferencePair], tuple[int, int]]:
     """The file, its pairs, and the round and the epoch of the masks they are shown with."""
     index, epochs = own.round, data.epochs_per_round
@@ -109,7 +112,7 @@ def _read(path: Path) -> list[PreferencePair]:
 # Replaying a round
 
 
-def _replay(cli: PreferenceCLI, index: int, console: Console) -> int:
+def _replay(cli: "PreferenceCLI", index: int, console: Console) -> int:
     data = cli.datamodule
     _round(data.run, index)
     if not cli.model.settings.lora:
@@ -124,7 +127,9 @@ def _replay(cli: PreferenceCLI, index: int, console: Console) -> int:
     return 1 if differing else 0
 
 
-def replay(data: PreferenceDataModule, policy: Policy, index: int) -> dict[str, tuple[str, str]]:
+def replay(
+    data: "PreferenceDataModule", policy: "Policy", index: int
+) -> dict[str, tuple[str, str]]:
     """Rejected answers of a round as they are on disk, and as its policy writes them now.
 
     Args:
@@ -138,6 +143,8 @@ def replay(data: PreferenceDataModule, policy: Policy, index: int) -> dict[str, 
     Raises:
         ConfigError: the round's weights cannot be had, or the run was made with other settings.
     """
+    from preflexor_pl.policy.adapters import load_adapter
+
     folder = round_folder(data.run, index)
     load_adapter(policy.model, folder / "policy")
     known = read_manifest(folder)

@@ -9,21 +9,21 @@ see them: a later fit begins as if there were none.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from preflexor_pl.batches.show import inert, plain_text_console
-from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.responses import parse_response
-from preflexor_pl.corpus.library import Library
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair, question
-from preflexor_pl.preflight import preflight
-from preflexor_pl.rounds import PREVIEW
-from preflexor_pl.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from preflexor_pl.cli import PreferenceCLI
+    from preflexor_pl.corpus.library import Library
 
 EXCERPT = 240  # letters of a source
 
@@ -32,6 +32,9 @@ def main(args: Sequence[str]) -> int:
     """Make the pairs, show them, and return the exit code."""
     quiet_libraries()
     own, rest = _own_flags().split(args)
+    from preflexor_pl.preflight import preflight
+    from preflexor_pl.run_folder import RunFolder
+
     cli = cli_of(rest, refused=["fresh", "ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(fresh=False)
@@ -50,7 +53,9 @@ def _own_flags() -> OwnFlags:
     return flags
 
 
-def _preview(cli: PreferenceCLI, count: int) -> None:
+def _preview(cli: "PreferenceCLI", count: int) -> None:
+    from preflexor_pl.rounds import PREVIEW
+
     data = cli.datamodule
     data.setup("fit")
     rounds = data.rounds_of(policy_at_start(cli))
@@ -68,7 +73,7 @@ def _preview(cli: PreferenceCLI, count: int) -> None:
     say(f"{len(pairs)} pairs{short}, in {journal.folder}; fit does not use them")
 
 
-def show(console: Console, library: Library, pair: PreferencePair) -> None:
+def show(console: Console, library: "Library", pair: PreferencePair) -> None:
     """Print a pair: sources, question, both sides, and who wrote each."""
     console.rule(inert(pair.id), style="none")
     for chunk_id in pair.chunk_ids:

@@ -23,6 +23,7 @@ from preflexor_pl.cli import PreferenceCLI
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.policy.tokenizer import tokenizer_of
 from tests.scripted import Scripted
 from tests.tiny import HEAD, PAIR, refused
 from tests.verbs import prepare
@@ -80,7 +81,7 @@ def write(path, *pairs):
 def masked(model_folder, fraction):
     """A collator that masks a share of the thinking."""
     data = PreferenceDataModule("corpus", masking=MaskThinking(fraction))
-    return data.collator_of(inspect.tokenizer_of(PolicySettings(str(model_folder))))
+    return data.collator_of(tokenizer_of(PolicySettings(str(model_folder))))
 
 
 def unspaced(line):
@@ -206,7 +207,7 @@ def test_no_color_keeps_the_brackets(model_folder, monkeypatch):
 
 
 def test_a_letter_of_two_tokens_is_not_torn(model_folder):
-    tokenizer = inspect.tokenizer_of(PolicySettings(str(model_folder))).tokenizer
+    tokenizer = tokenizer_of(PolicySettings(str(model_folder))).tokenizer
     ids = tokenizer("aéb")["input_ids"]
     assert len(ids) == 4
     read = show._reader(tokenizer, ids)

@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.pairs.pair import PreferencePair
+
+if TYPE_CHECKING:
+    from preflexor_pl.batches.collate import PairCollator
 
 SIDES = "chosen", "rejected"
 STYLES = {"prompt": "dim", "masked": "yellow", "supervised": "green"}
@@ -45,7 +47,7 @@ class Seen:
     sides: dict[str, Side]
 
 
-def look(collator: PairCollator, pair: PreferencePair, draw: tuple[int, int]) -> Seen:
+def look(collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]) -> Seen:
     """A pair with the masks of ``draw``, (round, epoch). Where its prompt is too long, uncut."""
     unlimited = copy.copy(collator)
     unlimited.max_length = unlimited.max_prompt_length = UNLIMITED
@@ -61,7 +63,7 @@ def look(collator: PairCollator, pair: PreferencePair, draw: tuple[int, int]) ->
     return Seen(pair, collator.problem_of(fitted), made.prompt, sides)
 
 
-def show(console: Console, collator: PairCollator, seen: Seen) -> None:
+def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
     """Print a pair, coloured by what each token is, with its counts."""
     pair, plain = seen.pair, is_plain(console)
     prompt = len(seen.prompt)
@@ -81,7 +83,7 @@ def show(console: Console, collator: PairCollator, seen: Seen) -> None:
     console.print()
 
 
-def _painted(collator: PairCollator, ids: list[int], kinds: list[str], plain: bool) -> Text:
+def _painted(collator: "PairCollator", ids: list[int], kinds: list[str], plain: bool) -> Text:
     """Tokens as text in the styles of their kinds; in brackets where there is no colour."""
     text, markers = Text(), astuple(collator.markers)
     read = _reader(collator.tokenizer, ids)

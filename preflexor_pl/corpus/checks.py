@@ -1,5 +1,6 @@
 """Input of the graph, checked: hnswlib takes NaN, zeros and a wrong dimension in silence."""
 
+import hashlib
 import operator
 from collections.abc import Iterable
 
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 SPACES = ("cosine", "ip", "l2")
 MAX_NORM = 1e18  # above, squared distances overflow float32
+FAR = 1e200  # squared lengths beyond this, or below 1 / FAR, may have left float64's range
 
 
 def usable_rows(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -28,27 +30,35 @@ def checked_vectors(vectors: ArrayLike, dim: int, space: str) -> NDArray[np.floa
         raise ValueError(f"vectors must be numbers, [N, {dim}]") from error
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise ValueError(f"vectors must be [N, {dim}], not {list(rows.shape)}")
-    bad = np.flatnonzero(~usable_rows(rows))
-    if len(bad):
-        raise ValueError(f"vector {bad[0]} is not finite or all zeros ({len(bad)} such rows)")
-    # Scaled first: the squares of very large and very small numbers leave float64's range.
-    scale = np.abs(rows).max(axis=1, keepdims=True)  # [N, 1]
-    norms = np.linalg.norm(rows / scale, axis=1, keepdims=True)  # [N, 1], in units of scale
+    squares = _squares(rows)
+    if len(rows) and not (squares.min() > 1 / FAR and squares.max() < FAR):  # NaN fails both
+        bad = np.flatnonzero(~usable_rows(rows))
+        if len(bad):
+            raise ValueError(f"vector {bad[0]} is not finite or all zeros ({len(bad)} such rows)")
+        if space == "cosine":
+            rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+            squares = _squares(rows)
     if space == "cosine":
-        rows = rows / scale / norms
-    elif len(rows) and (scale * norms).max() > MAX_NORM:
-        raise ValueError(f"vector {(scale * norms).argmax()} is longer than {MAX_NORM:g}")
+        rows = rows / np.sqrt(squares)
+    elif len(rows) and squares.max() > MAX_NORM**2:
+        raise ValueError(f"vector {squares.argmax()} is longer than {MAX_NORM:g}")
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, 1] squared lengths, without an array as large as the rows."""
+    return np.asarray(np.einsum("nd,nd->n", rows, rows)[:, None])
+
+
 def node_keys(rows: NDArray[np.float32], space: str) -> list[bytes]:
-    """A key for each row of [N, D], the same for equal vectors.
+    """A key of 16 bytes for each row of [N, D], the same for equal vectors.
 
     For cosine, equal to 6 decimals: the same direction scaled by 3 differs in the last bits. (Some
     such pairs still fall to either side of a rounding limit, and then are two near nodes.)
     """
     rounded = rows.round(6) if space == "cosine" else rows
-    return [row.tobytes() for row in rounded + np.float32(0)]  # + 0: there is also a -0.0
+    rounded = rounded + np.float32(0)  # there is also a -0.0
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rounded]
 
 
 def checked_ids(ids: Iterable[str]) -> list[str]:

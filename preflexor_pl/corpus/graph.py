@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 
 from preflexor_pl.corpus import sidecar
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
-from preflexor_pl.corpus.nodes import NodeIndex, Vectors
+from preflexor_pl.corpus.choice import Choice
+from preflexor_pl.corpus.nodes import NodeIndex, Ranking, Vectors
 
 NEAR = 1e-6  # of a vector to itself, in float32
 
@@ -44,6 +45,7 @@ class CorpusGraph:
         self._ids: list[list[str]] = []  # by node; empty where all were removed
         self._node_of: dict[str, int] = {}
         self._node_by_key: dict[bytes, int] = {}
+        self._choice: Choice | None = None  # of the last frozenset that a search was given
 
     @classmethod
     def build(
@@ -89,6 +91,7 @@ class CorpusGraph:
         known = [id for id in ids if id in self._node_of]
         if known:
             raise ValueError(f"id {known[0]!r} is in the graph already; remove it first")
+        self._choice = None
         fresh: list[int] = []  # rows of vectors that are new to the index
         for row, (id, key) in enumerate(zip(ids, node_keys(rows, self.space), strict=True)):
             node = self._node_by_key.setdefault(key, len(self._ids))
@@ -109,6 +112,7 @@ class CorpusGraph:
         """
         ids = checked_ids(ids)
         self._check_known(ids)
+        self._choice = None
         for id in ids:
             node = self._node_of.pop(id)
             self._ids[node].remove(id)
@@ -121,7 +125,8 @@ class CorpusGraph:
         Args:
             vectors: [Q, D] queries, under the same conditions as those of ``build``.
             k: how many, >= 1.
-            within: only these ids; None for all.
+            within: only these ids; None for all. A frozenset is prepared once, and so is the best
+                for many searches.
 
         Returns:
             (ids, similarities): Q lists each, of min(k, ids to choose from) entries, most similar
@@ -132,10 +137,7 @@ class CorpusGraph:
             ValueError: k < 1, a wrong dimension, a non-finite or zero query, an unknown id.
         """
         queries = checked_vectors(vectors, self.dim, self.space)
-        k = checked_k(k)
-        chosen = self._chosen(within)
-        found = [self._nearest(query, k, chosen) for query in queries]
-        return [ids for ids, _ in found], [similarities for _, similarities in found]
+        return self._nearest(queries, checked_k(k), self._chosen(within))
 
     def neighbours(
         self, id: str, k: int, within: Collection[str] | None = None
@@ -148,9 +150,8 @@ class CorpusGraph:
         Raises:
             ValueError: k < 1, an unknown id.
         """
-        query = self.vectors([id])[0]
         k = checked_k(k)
-        ids, similarities = self._nearest(query, k + 1, self._chosen(within))
+        [ids], [similarities] = self._nearest(self.vectors([id]), k + 1, self._chosen(within))
         pairs = [pair for pair in zip(ids, similarities, strict=True) if pair[0] != id][:k]
         return [other for other, _ in pairs], [similarity for _, similarity in pairs]
 
@@ -167,7 +168,7 @@ class CorpusGraph:
         missed = []
         for id in ids:
             same = len(self._ids[self._node_of[id]])
-            found, near = self._nearest(self.vectors([id])[0], same, None)
+            [found], [near] = self._nearest(self.vectors([id]), same, None)
             if id not in found and not (near and near[-1] > own):  # else others are equally near
                 missed.append(id)
         return missed
@@ -191,7 +192,8 @@ class CorpusGraph:
             ValueError: k < 1, an unknown id.
         """
         k = checked_k(k)
-        pool = self.ids if within is None else sorted(self._chosen(within) or ())
+        choice = self._chosen(within)
+        pool = self.ids if choice is None else choice.ordered
         if not pool:
             return []
         first = random.Random(seed).choice(pool)
@@ -237,29 +239,43 @@ class CorpusGraph:
         graph._node_by_key = {key: node for node, key in enumerate(keys)}
         return graph
 
-    def _nearest(
-        self, query: Vectors, k: int, chosen: set[str] | None
+    def _nearest(self, queries: Vectors, k: int, choice: Choice | None) -> Found:
+        """At most k ids and similarities for each of the checked queries [Q, D]."""
+        rows = self._nodes.nearest(queries, k, None if choice is None else choice.nodes)
+        found = [self._named(row, k, choice) for row in rows]
+        return [ids for ids, _ in found], [similarities for _, similarities in found]
+
+    def _named(
+        self, ranking: Ranking, k: int, choice: Choice | None
     ) -> tuple[list[str], list[float]]:
-        """At most k (ids, similarities) for one checked query [D]."""
-        within = None if chosen is None else {self._node_of[id] for id in chosen}
+        """The first k ids of nodes, and their similarities."""
         pairs = [
-            (id, self._similarity(distance))
-            for distance, node in self._nodes.nearest(query, k, within)
+            (id, distance)
+            for distance, node in ranking
             for id in self._ids[node]
-            if chosen is None or id in chosen
+            if choice is None or id in choice.ids
         ][:k]
-        return [id for id, _ in pairs], [similarity for _, similarity in pairs]
+        return [id for id, _ in pairs], [self._similarity(distance) for _, distance in pairs]
 
     def _similarity(self, distance: float) -> float:
         if self.space == "l2":
             return -distance
-        return max(-1.0, min(1.0, 1.0 - distance)) if self.space == "cosine" else 1.0 - distance
+        similarity = 1.0 - distance
+        if self.space == "cosine" and not -1.0 <= similarity <= 1.0:  # by the last bits
+            return 1.0 if similarity > 0 else -1.0
+        return similarity
 
-    def _chosen(self, within: Collection[str] | None) -> set[str] | None:
+    def _chosen(self, within: Collection[str] | None) -> Choice | None:
         if within is None:
             return None
+        choice = self._choice
+        if choice is not None and choice.ids is within:  # no other collection stays as it is
+            return choice
         self._check_known(within)
-        return set(within)
+        choice = Choice(within, self._node_of)
+        if choice.ids is within:
+            self._choice = choice
+        return choice
 
     def _check_known(self, ids: Iterable[str]) -> None:
         unknown = next((id for id in ids if id not in self._node_of), None)

@@ -23,6 +23,9 @@ MIN_EF = 200
 EXACT_NODES = 5000
 
 Vectors = NDArray[np.float32]
+Ranking = list[
+    tuple[float, int]
+]  # (distance, node), sorted: 1 - inner product, or squared distance
 
 
 class NodeIndex:
@@ -112,53 +115,59 @@ class NodeIndex:
         self._index.unmark_deleted(node)
         self.removed.discard(node)
 
-    def nearest(
-        self, query: Vectors, k: int, within: Set[int] | None = None
-    ) -> list[tuple[float, int]]:
-        """The nodes nearest to a query.
+    def nearest(self, queries: Vectors, k: int, within: Set[int] | None = None) -> list[Ranking]:
+        """The nodes nearest to each query.
 
         Args:
-            query: [D].
+            queries: [Q, D].
             k: how many, >= 0.
             within: choose from these, none of them removed; None: from all.
 
         Returns:
-            At most k (distance, node), sorted: 1 - inner product, or the squared distance. Of
-            equally near nodes those of lower number.
+            Q lists of at most k. Of equally near nodes those of lower number.
         """
         there = self.count - len(self.removed) if within is None else len(within)
         wanted = min(k, there)
-        if wanted < 1:
-            return []  # hnswlib raises
+        if wanted < 1 or not len(queries):
+            return [[] for _ in queries]  # hnswlib raises
         asked = min(wanted + 1, there)
-        while True:  # until the last one is farther than the k-th: no equal one is left out
-            found = sorted(self._in_reach(query, asked, within))
-            if asked == there or len(found) < asked or found[-1][0] > found[wanted - 1][0]:
-                return found[:wanted]
-            asked = min(2 * asked, there)
-
-    def _in_reach(self, query: Vectors, k: int, within: Set[int] | None) -> list[tuple[float, int]]:
-        """The k nearest, or as many as a search can reach."""
-        ef = self.count if self.count <= EXACT_NODES else max(MIN_EF, 4 * k)
-        found = self._ask(query, k, ef, within) or self._ask(query, k, self.count, within)
-        low, high = (k, k) if found else (0, k)
-        while high - low > 1:  # halves the interval for the number that is in reach
-            middle = (low + high) // 2
-            answer = self._ask(query, middle, self.count, within)
-            low, high, found = (middle, high, answer) if answer else (low, middle, found)
+        found = self._ask(queries, asked, self._ef(asked), within)
+        found = found or [self._in_reach(query, asked, within) for query in queries]
+        for place, near in enumerate(found):
+            # Until the last one is farther than the k-th: no equal one is left out.
+            more = asked
+            while more < there and len(near) == more and near[-1][0] <= near[wanted - 1][0]:
+                more = min(2 * more, there)
+                near = self._in_reach(queries[place], more, within)
+            found[place] = near[:wanted]
         return found
 
-    def _ask(
-        self, query: Vectors, k: int, ef: int, within: Set[int] | None
-    ) -> list[tuple[float, int]]:
-        """Exactly k answers, or none where the search met fewer."""
+    def _in_reach(self, query: Vectors, k: int, within: Set[int] | None) -> Ranking:
+        """The k nearest to a query [D], or as many as a search can reach."""
+        for ef in (self._ef(k), self.count):
+            if answer := self._ask(query[None], k, ef, within):
+                return answer[0]
+        found: Ranking = []
+        low, high = 0, k
+        while high - low > 1:  # halves the interval for the number that is in reach
+            middle = (low + high) // 2
+            answer = self._ask(query[None], middle, self.count, within)
+            low, high, found = (middle, high, answer[0]) if answer else (low, middle, found)
+        return found
+
+    def _ef(self, k: int) -> int:
+        return self.count if self.count <= EXACT_NODES else max(MIN_EF, 4 * k)
+
+    def _ask(self, queries: Vectors, k: int, ef: int, within: Set[int] | None) -> list[Ranking]:
+        """Exactly k for each query; no list at all where a search met fewer."""
         self._index.set_ef(max(ef, k))  # every time: it is back at 10 after a load
         chosen = None if within is None else within.__contains__
         try:
-            nodes, distances = self._index.knn_query(query[None], k, num_threads=1, filter=chosen)
+            nodes, distances = self._index.knn_query(queries, k, num_threads=1, filter=chosen)
         except RuntimeError:
             return []
-        return list(zip(distances[0].tolist(), nodes[0].tolist(), strict=True))
+        rows = zip(distances.tolist(), nodes.tolist(), strict=True)  # [Q, k] each
+        return [sorted(zip(*row, strict=True)) for row in rows]
 
     def save(self, path: Path) -> None:
         """Writes the index.

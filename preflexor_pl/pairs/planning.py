@@ -5,6 +5,7 @@
 over the graph.
 """
 
+import heapq
 import random
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -58,7 +59,8 @@ def plan(
     topics = settings.topics
     draws = [""] * topics if isinstance(topics, int) else topics
     walk, k = settings.contexts == "walk", settings.chunks_per_context
-    uses, pool = Counter(past.uses), frozenset(within)
+    uses = Counter(past.uses)
+    pool = frozenset(within)  # one object for all draws: the graph prepares its searches once
     beginnings: dict[str, Iterator[str | None]] = {
         "random": repeat(None),  # leaves it to the draw's own seed
         "coverage": _least_used(pool, uses, derive_seed(seed, round_index, "starts")),
@@ -69,11 +71,11 @@ def plan(
     items: list[dict[str, Any]] = []
     for draw, topic in enumerate(draws):
         if topic and not walk:
-            chunks = library.search(topic, k, within)
+            chunks = library.search(topic, k, pool)
         else:
-            start = library.search(topic, 1, within)[0].id if topic else next(starts, None)
+            start = library.search(topic, 1, pool)[0].id if topic else next(starts, None)
             own = derive_seed(seed, round_index, draw, "context")
-            chunks = library.context(k, own, within, start, walk)
+            chunks = library.context(k, own, pool, start, walk)
         ids = [chunk.id for chunk in chunks]
         uses.update(ids)
         for _ in range(settings.questions_per_topic):
@@ -82,11 +84,19 @@ def plan(
 
 
 def _least_used(within: frozenset[str], uses: Counter[str], seed: int) -> Iterator[str]:
-    """Each time the chunk of the fewest uses, as they are counted by then; lots break ties."""
+    """Each time the chunk of the fewest uses, as they are counted by then; lots break ties.
+
+    Uses may only grow: so what was least before is at most the least now.
+    """
     rng = random.Random(seed)
-    lots = {id: rng.random() for id in sorted(within)}
-    while True:
-        yield min(lots, key=lambda id: (uses[id], lots[id]))
+    heap = [(uses[id], rng.random(), id) for id in sorted(within)]  # uses as they were once
+    heapq.heapify(heap)
+    while heap:
+        known, lot, id = heap[0]
+        if known == uses[id]:
+            yield id
+        else:
+            heapq.heapreplace(heap, (uses[id], lot, id))
 
 
 def _around_doubts(library: Library, within: frozenset[str], past: Past) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Stages:
         self.teacher: TeacherSettings = settings.teacher
         self.library = library
         self.asker = asker
-        self.within = within
+        self.within = frozenset(within)  # of which the graph prepares a search but once
         self.meanings = meanings
         self.asked = Asked(past.questions, self.meanings)
         self.count_tokens = count_tokens

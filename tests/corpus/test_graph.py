@@ -6,6 +6,8 @@ import pytest
 
 from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
+from preflexor_pl.corpus.checks import checked_vectors
+from preflexor_pl.corpus.choice import Choice
 from preflexor_pl.corpus.nodes import NodeIndex
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
@@ -121,6 +123,56 @@ def test_within_and_fewer_than_k(square):
     assert square.search(np.zeros((0, 2)), 1) == ([], [])
 
 
+def test_a_frozenset_is_prepared_once_until_the_graph_changes(square, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "preflexor_pl.corpus.graph.Choice", lambda *given: made.append(given) or Choice(*given)
+    )
+    within = frozenset(["west", "north"])
+    for _ in range(3):
+        assert square.search([[1, 0]], 9, within)[0] == [["north", "west"]]
+        assert square.neighbours("east", 1, within)[0] == ["north"]
+        assert square.sample_context(1, 0, within)[0] in within
+    assert len(made) == 1
+
+    square.remove(["north"])
+    with pytest.raises(ValueError, match="'north' is not in the graph"):
+        square.search([[1, 0]], 9, within)
+    square.add(["north"], [[3, 4]])  # another node than before
+    assert square.search([[1, 0]], 9, within) == ([["north", "west"]], [pytest.approx([0.6, -1])])
+
+
+def test_a_set_of_ids_may_change_between_searches(square):
+    within = {"west"}
+    assert square.search([[1, 0]], 9, within)[0] == [["west"]]
+    within.add("north")
+    assert square.search([[1, 0]], 9, within)[0] == [["north", "west"]]
+
+
+@pytest.mark.parametrize("nodes", [300, 6000])
+def test_queries_together_find_what_they_find_alone(nodes):
+    vectors = clustered(nodes, 8, 3, 1e-4)
+    vectors[1::4] = vectors[::4]  # of equals the last may be cut off
+    graph = CorpusGraph.build(names(nodes), vectors)
+    queries = vectors[:: nodes // 20]
+    for within in (None, frozenset(names(nodes)[nodes // 2 :])):
+        ids, similarities = graph.search(queries, 7, within)
+        for query, mine, near in zip(queries, ids, similarities, strict=True):
+            assert graph.search(query[None], 7, within) == ([mine], [near])
+
+
+def test_one_query_that_reaches_fewer_leaves_the_others_whole(monkeypatch):
+    graph = CorpusGraph.build(names(4), SQUARE)
+    whole = NodeIndex._ask
+
+    def ask(nodes, queries, k, *given):
+        stuck = (queries[:, 0] < -0.9).any() and k > 2  # a search from the west meets but two
+        return [] if stuck else whole(nodes, queries, k, *given)
+
+    monkeypatch.setattr(NodeIndex, "_ask", ask)
+    assert graph.search([[1, 0], [-1, 0]], 3)[0] == [["n0", "n3", "n1"], ["n2", "n1"]]
+
+
 def test_sample_context(square):
     drawn = {square.sample_context(2, seed)[0] for seed in range(40)}
     assert drawn == set(square.ids)
@@ -216,6 +268,12 @@ def test_huge_and_tiny_vectors_have_a_direction():
     assert graph.search([[1, 0]], 1) == ([["a"]], [[1.0]])
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1.0, 1e160, 1e300])
+def test_a_length_whose_square_no_number_holds_is_no_error(scale):
+    rows = checked_vectors(np.array([[3 * scale, 4 * scale], [1.0, 0.0]]), 2, "cosine")
+    assert rows == pytest.approx(np.array([[0.6, 0.8], [1.0, 0.0]]))
+
+
 def test_every_truncation_and_flip_is_refused(tmp_path, square):
     square.save(tmp_path)
     for name in (INDEX, META):
@@ -295,7 +353,7 @@ def test_a_node_out_of_reach_is_lost(space, monkeypatch):
     monkeypatch.setattr(
         NodeIndex,
         "nearest",
-        lambda *given: [p for p in whole(*given) if p[1] != graph._node_of["d"]],
+        lambda *given: [[p for p in near if p[1] != graph._node_of["d"]] for near in whole(*given)],
     )
     assert graph.lost(graph.ids) == ["d", "e"]
     assert graph.lost(["a"]) == []

@@ -1,11 +1,12 @@
 """What a round asks about, on a line of six chunks whose neighbours are those beside them."""
 
+import random
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 
-from preflexor_pl.pairs.planning import Past, plan
+from preflexor_pl.pairs.planning import Past, _least_used, plan
 from tests.scripted import scripted_settings
 
 LINE = "abcdef"
@@ -20,10 +21,11 @@ class Line:
     """``context`` gives the start and then what lies nearest on the line, left before right."""
 
     def __init__(self):
-        self.walks = []
+        self.walks, self.withins = [], []
 
     def context(self, k, seed, within, start, walk=False):
         self.walks.append(walk)
+        self.withins.append(within)
         start = start or "drawn"
         if start == "drawn":
             return [Named("drawn")]
@@ -31,6 +33,7 @@ class Line:
         return [Named(id) for id in near[:k]]
 
     def search(self, text, k, within):
+        self.withins.append(within)
         return [Named(text[0])] * k
 
 
@@ -50,6 +53,25 @@ def test_coverage_takes_what_was_used_least_and_counts_its_own_draws():
     # four have one use: they come first, once each; then all have two
     assert set(drawn[:4]) == set("bdef")
     assert drawn[4] != drawn[5]
+
+
+def test_the_least_used_is_the_least_of_all_after_every_use():
+    rng, uses = random.Random(1), Counter(a=2, d=1)
+    lots = {id: rng.random() for id in LINE}
+    least, drawn = _least_used(frozenset(LINE), uses, 1), random.Random(2)
+    for _ in range(50):
+        assert next(least) == min(LINE, key=lambda id: (uses[id], lots[id]))
+        uses.update(drawn.choices(LINE, k=drawn.randrange(4)))
+
+
+@pytest.mark.parametrize("contexts", ["neighbours", "walk"])
+@pytest.mark.parametrize("topics", [3, ["a", "b"]])
+def test_every_draw_gives_the_graph_the_same_frozenset(topics, contexts):
+    line = Line()
+    starts(within=list(LINE), library=line, topics=topics, contexts=contexts, chunks_per_context=2)
+    assert {id(within) for within in line.withins} == {id(line.withins[0])}
+    assert line.withins[0] == frozenset(LINE)
+    assert type(line.withins[0]) is frozenset
 
 
 def test_coverage_counts_the_neighbours_of_a_draw_as_used():

@@ -1,0 +1,129 @@
+"""How long ``--help`` and config errors take, against the bare import of LightningCLI.
+
+``make bench-retrieval`` or ``PYTHONPATH=. python benchmarks/startup.py``, about 10 minutes.
+
+Fit's help and its errors are those of Lightning's CLI, so its import is the least they can take: a
+process that does nothing else is timed beside them. Every time is that of a fresh process, from
+its start to its end. The order is that of the commands, then backwards; a ratio is that of two
+times of one pass. The first pass warms the disk's cache and does not count. Beside the times: which
+modules of the policy and the embedder were imported, of which there should be none.
+
+Writes ``benchmarks/results/startup.json``.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.record import RESULTS, save, setting, spread
+from preflexor_pl.core.progress import stage
+
+ROOT = Path(__file__).parents[1]
+BARE = "import of LightningCLI"
+FIT = ("-m", "preflexor_pl.fit")
+CONFIG = (*FIT, "--config", "configs/orpo.yaml")
+COMMANDS: dict[str, tuple[str, ...]] = {  # the exit code of --help is 0, of an error 2
+    BARE: ("-c", "from lightning.pytorch.cli import LightningCLI"),
+    "fit --help": (*FIT, "--help"),
+    "fit, an unknown key": (*CONFIG, "--trainer.max_epoch", "2"),
+    "fit, a value of the wrong type": (*CONFIG, "--model.loss.beta", "x"),
+    "fit, a value that a loss refuses": (*CONFIG, "--model.loss.beta", "-1"),
+    "fit, no such corpus": (*CONFIG, "--data.corpus", "nowhere/"),
+}
+VERBS = (
+    "index",
+    "doctor",
+    "preview",
+    "estimate",
+    "generate",
+    "inspect",
+    "dataset",
+    "export",
+    "phases",
+    "reason",
+    "evaluate",
+)
+HELP = {f"{verb} --help": ("-m", f"preflexor_pl.{verb}", "--help") for verb in VERBS}
+TARGET = 1.3
+HEAVY = re.compile(
+    r"peft|sentence_transformers|bitsandbytes"
+    r"|transformers\.(modeling_utils|models\.(?!auto\.)\w+\.modeling_\w+)"
+)
+
+
+def run(command: Sequence[str], *options: str) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """Seconds of a fresh process, and what came of it.
+
+    Raises:
+        SystemExit: it ended otherwise than it should.
+    """
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *options, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    seconds = time.monotonic() - started
+    wanted = 2 if command[: len(CONFIG)] == CONFIG else 0
+    if done.returncode != wanted:
+        told = done.stderr.strip().splitlines()[-1:]
+        raise SystemExit(f"error: {' '.join(command)} exited {done.returncode}: {told}")
+    return seconds, done
+
+
+def imported(command: Sequence[str]) -> list[str]:
+    """Every module that it imports, in order."""
+    _, done = run(command, "-X", "importtime")
+    return re.findall(r"^import time: .*\| +(\S+)$", done.stderr, re.MULTILINE)
+
+
+def heavy(modules: Sequence[str]) -> list[str]:
+    """Those of ``modules`` that belong to the policy or the embedder."""
+    return [name for name in modules if HEAVY.fullmatch(name)]
+
+
+def timed(commands: dict[str, tuple[str, ...]], passes: int) -> list[dict[str, float]]:
+    """Seconds of every command, a dict for each pass."""
+    order, made = list(commands), []
+    with stage("passes", passes + 1) as progress:
+        for _ in range(passes + 1):
+            made.append({name: round(run(commands[name])[0], 3) for name in order})
+            order.reverse()
+            progress.advance()
+    return made[1:]
+
+
+def main() -> None:
+    """Measure, check, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--passes", type=int, default=6)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    commands = COMMANDS | HELP
+    passes = timed(commands, options.passes)
+    modules = {name: imported(command) for name, command in commands.items()}
+    result = setting("lightning", "jsonargparse", "torch", "transformers") | {
+        "target": TARGET,
+        "seconds": {name: median(one[name] for one in passes) for name in commands},
+        f"seconds / {BARE}": {
+            name: spread([one[name] / one[BARE] for one in passes])
+            for name in COMMANDS
+            if name != BARE
+        },
+        "modules imported": {name: len(found) for name, found in modules.items()},
+        "modules of the policy and the embedder": {
+            name: heavy(found) for name, found in modules.items()
+        },
+        "passes": passes,
+    }
+    save("startup", result, options.out)
+    del result["passes"]
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
