@@ -62,7 +62,8 @@ def train(run: Path, way: str) -> None:
     if way == "plain":
         collator = collator.relaid("plain")
     folder, budget = run / "rounds/round-0000", data.tokens_per_micro_batch
-    pairs = [made for pair in read_pairs(folder / "pairs.jsonl") if (made := collator.tokenize(pair))]
+    tokenized = map(collator.tokenize, read_pairs(folder / "pairs.jsonl"))
+    pairs = [pair for pair in tokenized if pair]
     if module.loss.needs_reference:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "reference.safetensors"
