@@ -71,6 +71,10 @@ def _ablation(result: Result) -> Rows:
         yield (result["row"], rung["rung"], *gains, *sizes)
 
 
+def _shipped(result: Result) -> Rows:
+    yield (f"`configs/{result['run']}.yaml`", _spread(result["speed"]))
+
+
 def _growth(result: Result) -> Rows:
     for side, curves in result["curves"].items():
         for over in ("length", "pairs in a step"):
@@ -167,6 +171,13 @@ KINDS = (
         "PYTHONPATH=. python benchmarks/ablation.py",
         ["what", "rung", "gain over the one before", "over the first", "peak MB", "padding"],
         _ablation,
+    ),
+    Kind(
+        "shipped-*",
+        "The training part of a run: the plain way's time / that of now",
+        "PYTHONPATH=. python benchmarks/shipped.py runs/orpo",
+        ["config", "ratio"],
+        _shipped,
     ),
     Kind(
         "scaling-*",

