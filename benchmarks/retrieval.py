@@ -64,10 +64,10 @@ def at_ef(made: dict[str, Any]) -> dict[str, float]:
 
 
 def ratios(passes: Sequence[dict[str, dict[str, Any]]], other: str) -> dict[str, Any]:
-    """Ours / another's, of each pass: speeds (above 1: ours is quicker), build time, memory."""
+    """Ours / another's, of each pass: speeds (above 1: ours is quicker), time to build an HNSW."""
     pairs = [(made[OURS], made[other]) for made in passes]
     speeds = {s: spread([at_ef(a)[s] / at_ef(b)[s] for a, b in pairs]) for s in SPEEDS}
-    built = [a["build seconds"] / b["build seconds"] for a, b in pairs if other != "numpy"]
+    built = [a["build seconds"] / b["build seconds"] for a, b in pairs if at_ef(b)["ef"]]
     return speeds | ({"build seconds": spread(built)} if built else {})
 
 

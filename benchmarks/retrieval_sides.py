@@ -8,6 +8,7 @@ ones also the same links and the same breadth of construction.
 Recall counts a neighbour that is as similar as the exact tenth: of equal ones any will do.
 """
 
+import ctypes
 import json
 import sys
 import time
@@ -189,6 +190,7 @@ def search(
 
 def memory(key: str) -> float:
     """MB of this process: VmRSS, now; VmHWM, at most so far."""
+    ctypes.CDLL(None).malloc_trim(0)  # freed, but kept for later by the C library
     [line] = [s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith(key)]
     return int(line.split()[1]) / 1024
 
