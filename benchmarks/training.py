@@ -116,16 +116,18 @@ def measure(bench: Bench, row: Row, options: argparse.Namespace) -> None:
     passed = gate(bench, row, hows)
     print(f"{row.name}: the first step agrees: {passed}", flush=True)
     repeats = compare(bench, row, hows, options.steps, options.repeats)
+    changed = [f"masked {options.masked}"] * bool(options.masked) + ["rows"] * options.rows
     result = setting("torch", "transformers", "peft", "lightning") | {
-        "row": row.name,
+        "row": ", ".join([row.name, options.ours, *changed]),
         "pairs a step": row.pairs_per_step,
         "how": hows,
         "gate": passed,
         **summary(repeats),
         "repeats": repeats,
     }
-    changed = (f"-masked-{options.masked}" if options.masked else "") + "-rows" * options.rows
-    save(f"training-{row.slug}-{options.ours}{changed}", result, options.out)
+    result["versions"]["trl"] = repeats[0]["trl"]["versions"]["trl"]
+    name = "-".join(["training", row.slug, options.ours, *changed]).replace(" ", "-")
+    save(name, result, options.out)
     print({name: result[name] for name in ("TRL's time / ours", "our memory / TRL's")}, flush=True)
 
 
