@@ -27,8 +27,9 @@ phases: $(READY)  ## the three phases in a row (about 40 minutes), then one tabl
 	$(BIN)/python -m preflexor_pl.fit --config configs/reflect.yaml
 	$(BIN)/python -m preflexor_pl.phases runs/orpo runs/exo runs/reflect
 
+# Two processes of one thread each: two threads in each of them would wait for one another.
 test: $(READY)  ## run the tests: make test ARGS='-m "not slow"'
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 check: $(READY)  ## lint, format, types, import layers: changes nothing
 	$(BIN)/ruff check .
