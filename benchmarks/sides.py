@@ -120,12 +120,13 @@ class Bench:
 
     def _process(self, side: str, task: Task) -> Result:
         python = self.peer_python if side == "trl" else sys.executable
+        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         done = subprocess.run(
             [str(python), str(ROOT / f"benchmarks/stepping_{side}.py"), json.dumps(asdict(task))],
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "HF_HUB_OFFLINE": "1"},
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith(SHOWN)]
         if done.returncode or not lines:

@@ -197,8 +197,8 @@ def main() -> None:
         enable_model_summary=False,
         callbacks=[stamp],
     )
+    module.to(trainer.strategy.root_device)  # before memory counts, as the peer does
     if module.loss.needs_reference and task.how["reference"] == "cached":
-        module.to(trainer.strategy.root_device)
         steps = [known(module, collator, step, budget) for step in steps]
     watch.begin(module)
     trainer.fit(module, _Steps(steps, collator, budget, watch))
