@@ -9,7 +9,7 @@ CONFIG ?= configs/orpo.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-peers fit phases test check fix clean
-.PHONY: bench bench-train bench-rounds bench-retrieval bench-table
+.PHONY: bench bench-train bench-rounds bench-retrieval bench-gpu bench-table
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -55,6 +55,10 @@ bench-rounds: $(READY)  ## a round against one call at a time, and behind a serv
 bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib and faiss; start-up
 	PYTHONPATH=. $(BIN)/python benchmarks/retrieval.py
 	PYTHONPATH=. $(BIN)/python benchmarks/startup.py
+	$(MAKE) bench-table
+
+bench-gpu: $(READY)  ## on an NVIDIA card (20 minutes), against TRL where .venv-peers is there
+	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py $(ARGS)
 	$(MAKE) bench-table
 
 bench-table: $(READY)  ## write the tables of benchmarks/README.md from benchmarks/results

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.gate import TOLERANCE, apart
 from benchmarks.gpu_job import RANK, Job, collator_of, device, tokenized
+from benchmarks.random_model import config_of
 from benchmarks.workloads import Workload
 from losses import ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
@@ -40,15 +41,16 @@ class Learned(NamedTuple):
 
 def measure(job: Job) -> None:
     """Compare, and leave whether all of it agrees."""
-    policy_pairs = tokenized(Workload.named(job.sizes.equality).draw(1, PAIRS, 256))
+    workload, vocabulary = Workload.named(job.sizes.equality), config_of(job.shape).vocab_size
+    pairs = tokenized(workload.draw(1, PAIRS, vocabulary))
     wrong = []
     for window in WINDOWS:
         name = f"attention, window {window}"
-        found = attention(policy_pairs, window)
+        found = attention(pairs, window)
         job.keep("equality", name, found)
         wrong += [f"{name}: {way}" for way in found if not found[way] <= TOLERANCE["bfloat16"]]
     for rank in (0, RANK):
-        for name, found in by_layout(job.model, policy_pairs, rank).items():
+        for name, found in by_layout(job.model, pairs, rank).items():
             job.keep("equality", name, found)
             wrong += [f"{name}: {what}" for what in disagreements(found)]
     job.keep("equality", "wrong", wrong)
@@ -128,8 +130,10 @@ def _policy(model: str, dtype: str, rank: int) -> Policy:
     lora = LoRASettings(rank, 2 * rank) if rank else None
     held: Any = dtype if rank else "float32"
     policy = Policy(PolicySettings(model, held, lora=lora)).to(device())
-    if not rank:  # weights that train are float32 in a run: this is for the comparison alone
-        return policy.to(getattr(torch, dtype))
+    if not rank:  # in a run they stay float32: this is for the comparison alone
+        for weight in policy.parameters():  # and not the buffers: angles of far positions need them
+            weight.data = weight.data.to(getattr(torch, dtype))
+        return policy
     generator = torch.Generator(device()).manual_seed(0)
     for name, weight in policy.named_parameters():
         if ".lora_B." in name:  # from 0 an adapter's other half gets no gradient

@@ -149,6 +149,11 @@ def _startup(result: Result) -> Rows:
         yield (name, _number(seconds), ratio, ", ".join(heavy) or "none")
 
 
+def _gpu(result: Result) -> Rows:
+    for name, one in result["targets"].items():
+        yield (name, _number(one["measured"]), one["target"], "met" if one["met"] else "missed")
+
+
 NO_ROWS = {"training-tuned"}
 KINDS = (
     Kind(
@@ -235,5 +240,13 @@ KINDS = (
         "make bench-retrieval",
         ["command", "seconds", "ratio", "imports of policy and embedder"],
         _startup,
+    ),
+    Kind(
+        "gpu",
+        "On a GPU, a model of 1B: what was aimed at",
+        "make bench-gpu",
+        ["what", "measured", "target", ""],
+        _gpu,
+        lambda result: f"Card: {result['card']}.",
     ),
 )

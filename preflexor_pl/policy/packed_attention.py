@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from preflexor_pl.batches.layout import Spans
 
 NAME = "preflexor_packed"
-TOLD_OF_SHARED_HEADS = torch.__version__ >= (2, 12)  # before that, varlen_attn saw it by itself
+TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
 
 
 def packed_attention(
@@ -130,6 +130,7 @@ def _varlen(
 
     k, v = (x[0].transpose(0, 1).index_select(0, spans.keys) for x in (key, value))  # [M, K, D]
     shared = query.shape[1] != key.shape[1]
+    told: Any = {"enable_gqa": shared} if TOLD_OF_SHARED_HEADS else {}
     mixed: Any = varlen_attn(
         query[0].transpose(0, 1),
         k,
@@ -140,7 +141,7 @@ def _varlen(
         spans.longest[1],
         scale=scale,
         window_size=(-1 if window is None else window - 1, 0),
-        **({"enable_gqa": shared} if TOLD_OF_SHARED_HEADS else {}),
+        **told,
     )
     return mixed[None]  # type: ignore[no-any-return]
 
