@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from preflexor_pl.batches.layout import Spans
 
 NAME = "preflexor_packed"
+FEW = 2**20  # scores of one attention
 TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
 
 
@@ -87,8 +88,12 @@ def _attend(
     width, seen = query.shape[2], key.shape[2]
     narrow = window is not None and window < seen
     mask = _sees(width, seen, window if narrow else None, query.device)
-    # torch's own kernel is slow in bfloat16 on a CPU, and knows no cap.
-    if softcap is not None or (query.dtype == torch.bfloat16 and not query.is_cuda):
+    # torch's own kernel knows no cap. In bfloat16 on a CPU it is the slower one on few scores; on
+    # many it is as fast, and keeps none of them for backward.
+    few = (
+        query.dtype == torch.bfloat16 and not query.is_cuda and query.shape[1] * mask.numel() < FEW
+    )
+    if softcap is not None or few:
         return _by_products(query, key, value, scale, softcap, mask)
     causal = width == seen and not narrow
     return scaled_dot_product_attention(
