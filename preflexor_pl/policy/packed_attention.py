@@ -89,14 +89,15 @@ def _attend(
     narrow = window is not None and window < seen
     mask = _sees(width, seen, window if narrow else None, query.device)
     # torch's own kernel knows no cap. In bfloat16 on a CPU it is the slower one on few scores; on
-    # many it is as fast, and keeps none of them for backward.
-    few = (
-        query.dtype == torch.bfloat16 and not query.is_cuda and query.shape[1] * mask.numel() < FEW
-    )
-    if softcap is not None or few:
+    # many it is as fast in float32, as exact as products, and keeps none of them for backward.
+    half_on_cpu = query.dtype == torch.bfloat16 and not query.is_cuda
+    if softcap is not None or (half_on_cpu and query.shape[1] * mask.numel() < FEW):
         return _by_products(query, key, value, scale, softcap, mask)
     causal = width == seen and not narrow
-    return scaled_dot_product_attention(
+    dtype = query.dtype
+    if half_on_cpu:
+        query, key, value = query.float(), key.float(), value.float()
+    mixed = scaled_dot_product_attention(
         query,
         key,
         value,
@@ -105,6 +106,7 @@ def _attend(
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+    return mixed.to(dtype)
 
 
 @lru_cache(maxsize=64)  # the same for every layer
