@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,12 +44,14 @@ def measure(job: Job) -> None:
     pairs = job.sizes.pairs_per_step
     rows = [Row(Workload.named(name), loss, "bfloat16", RANK, pairs) for name, loss in names]
     ways: dict[str, Ways] = {}
+    failed: list[str] = []
     made: dict[str, list[dict[str, Result]]] = {row.name: [] for row in rows}
     with _bench(job) as bench:
-        while rows and min(len(made[row.name]) for row in rows) < job.sizes.repeats:
+        while any(len(made[row.name]) < job.sizes.repeats for row in rows):
             for row in list(rows):
                 if time.monotonic() > until:
-                    return
+                    rows.clear()
+                    break
                 try:
                     if row.name not in ways:
                         ways[row.name] = tuned(bench, row, job, next(iter(ways.values()), None))
@@ -58,8 +61,11 @@ def measure(job: Job) -> None:
                 except SystemExit as error:  # the gate, or a side that failed
                     job.keep("peer", row.name, {"failed": str(error)})
                     rows.remove(row)
+                    failed.append(row.name)
                     continue
                 job.keep("peer", row.name, told(row, ways[row.name], made[row.name], job))
+    if failed:
+        raise SystemExit(f"error: {', '.join(failed)}: see there")
 
 
 def _missing(python: Path) -> str:
@@ -92,18 +98,6 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
         job: which micro-batches and budgets are tried.
         before: what was found for another row, from which budget and autocast are taken.
     """
-
-    def seconds(side: str, way: How) -> float:
-        how = OURS | way if side == "ours" else way
-        try:
-            took = round(sum(bench.run(side, row, how, steps=2, warm_up=1)["seconds"]), 3)
-        except SystemExit as error:
-            if "out of memory" not in str(error).lower():
-                raise
-            took = math.inf
-        print(f"{row.name} {side} {way}: {took} s", flush=True)
-        return took
-
     autocast = [before["how"]["trl"]["autocast"]] if before else [False, True]
     free: dict[str, dict[str, list[Any]]] = {
         "trl": {"attention": ["sdpa"], "micro": [*job.sizes.micros], "autocast": autocast},
@@ -115,7 +109,7 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
         budgets = [*job.sizes.budgets]
         free["ours"] = {"attention": ["sdpa"], "budget": budgets, "batching": ["packed"]}
     for side, choices in free.items():
-        best, tried = fastest(lambda way, side=side: seconds(side, way), choices)
+        best, tried = fastest(partial(_seconds, bench, row, side), choices)
         if not any(math.isfinite(one["seconds"]) for one in tried):
             raise SystemExit(f"error: {side}: out of memory in every way that was tried")
         found["how"][side] = OURS | best if side == "ours" else best
@@ -124,6 +118,19 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
             for one in tried
         ]
     return found
+
+
+def _seconds(bench: Bench, row: Row, side: str, way: How) -> float:
+    """Of two steps; infinite where they do not fit."""
+    took = math.inf
+    try:
+        how = OURS | way if side == "ours" else way
+        took = round(sum(bench.run(side, row, how, steps=2, warm_up=1)["seconds"]), 3)
+    except SystemExit as error:
+        if "out of memory" not in str(error).lower():
+            raise
+    print(f"{row.name} {side} {way}: {took} s", flush=True)
+    return took
 
 
 def told(row: Row, ways: Ways, made: list[dict[str, Result]], job: Job) -> Result:

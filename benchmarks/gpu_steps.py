@@ -182,7 +182,7 @@ def stepped(side: Side, workload: str, budget: int, job: Job) -> Result:
         torch.cuda.reset_peak_memory_stats()
     took, reference = [], []
     for _ in range(sizes.repeats):
-        took.append(seconds(lambda: [step(side, optimizer, one) for one in known]))
+        took.append(seconds(lambda: steps(side, optimizer, known)))
         reference.append(seconds(lambda: referenced(side, batches)))
     flops = useful_flops(Shape.of(side.model.config), lengths, side.rank)
     shares = [utilisation(flops, each, card()) for each in took]
@@ -218,6 +218,12 @@ def referenced(side: Side, batches: Batches) -> Batches:
         [replace(one, reference=side.reference(one.to(device())).cpu()) for one in step]
         for step in batches
     ]
+
+
+def steps(side: Side, optimizer: Any, batches: Batches) -> None:
+    """One after the other."""
+    for one in batches:
+        step(side, optimizer, one)
 
 
 def step(side: Side, optimizer: Any, batches: list[FlatBatch]) -> None:
