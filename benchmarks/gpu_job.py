@@ -70,7 +70,7 @@ SIZES = {
         batch_sizes=(32, 64, 128),
     ),
     "tiny": Sizes(
-        equality="W2/64",
+        equality="W2/16",
         workloads=("W2/32", "W1/32"),
         pairs_per_step=4,
         steps=1,

@@ -83,7 +83,7 @@ def test_attention_that_sees_other_keys_does_not_pass(model, monkeypatch):
     monkeypatch.setattr(packed_attention, "_forked", shifted)
     found = wrong(model, 0)
     assert found["float32"] == ["logps", "gradient norm", "gradient"]
-    assert {"logps from float32", "gradient from float32"} <= set(found["bfloat16"])
+    assert "logps from float32" in found["bfloat16"]
 
 
 def test_a_gradient_that_is_not_a_number_does_not_pass():
