@@ -7,7 +7,6 @@ in the order ours, TRL, TRL, ours, and all rows again while there is time.
 """
 
 import math
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from benchmarks.gate import gate
 from benchmarks.gpu_job import RANK, Job
 from benchmarks.random_model import config_of
 from benchmarks.record import spread
-from benchmarks.sides import OURS, ROOT, Bench, How, Result, Row
+from benchmarks.sides import OURS, Bench, How, Result, Row, environment
 from benchmarks.training import compare, summary
 from benchmarks.tuning import fastest
 from benchmarks.workloads import Workload
@@ -72,12 +71,11 @@ def _missing(python: Path) -> str:
     """Why there is no peer; "" where there is one."""
     if not python.exists():
         return f"{python} is not there: make its environment, or name one with --peer_python"
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     tried = subprocess.run(
         [str(python), "-c", "import trl"],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
     )
     return f"{python}: {tried.stderr.strip()[-300:]}" if tried.returncode else ""
 

@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
 
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import ROOT
+from benchmarks.stepping import SHOWN
+from benchmarks.stepping_ours import one_epoch
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.fit_keys import cli_of
@@ -32,7 +35,6 @@ from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.reference import with_reference
 
 WAYS = "now", "plain"
-SHOWN = "result: "
 AGREE = 1e-3  # relative; bfloat16 rounds otherwise in other layouts
 
 
@@ -82,17 +84,7 @@ def train(run: Path, way: str) -> None:
         )
     ]
     times = _Times()
-    trainer = Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[times],
-    )
-    trainer.fit(module, steps)
+    one_epoch(times).fit(module, DataLoader(steps, batch_size=None))  # a list would be many loaders
     seconds = [b - a for a, b in zip(times.ends[1:-1], times.ends[2:], strict=True)]
     print(SHOWN + json.dumps({"way": way, "losses": times.losses, "seconds": seconds}), flush=True)
 

@@ -120,19 +120,24 @@ class Bench:
 
     def _process(self, side: str, task: Task) -> Result:
         python = self.peer_python if side == "trl" else sys.executable
-        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         done = subprocess.run(
             [str(python), str(ROOT / f"benchmarks/stepping_{side}.py"), json.dumps(asdict(task))],
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "HF_HUB_OFFLINE": "1"},
+            env=environment() | {"HF_HUB_OFFLINE": "1"},
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith(SHOWN)]
         if done.returncode or not lines:
             raise SystemExit(f"error: {side} failed on {task.how}:\n{done.stderr[-3000:]}")
         result: Result = json.loads(lines[-1].removeprefix(SHOWN))
         return result
+
+
+def environment() -> dict[str, str]:
+    """Of a process that imports from here, and from where this one does."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 @contextmanager

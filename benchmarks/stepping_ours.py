@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from benchmarks.gpu_job import tokenized
 from benchmarks.stepping import (
     BETA,
     EXO_SMOOTHING,
@@ -157,10 +158,7 @@ def prepare(task: Task) -> tuple[PreferenceModule, PairCollator]:
 
 def steps_of(task: Task) -> list[list[TokenizedPair]]:
     """The pairs of each step."""
-    pairs = [
-        TokenizedPair(str(place), pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])
-        for place, pair in enumerate(read(task.pairs))
-    ]
+    pairs = tokenized(read(task.pairs))
     size = task.pairs_per_step
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
@@ -179,6 +177,20 @@ def known(
         return with_reference(policy, collator, step, budget, path, "a step")
 
 
+def one_epoch(watching: Callback) -> Trainer:
+    """Lightning's trainer with nothing beside the steps but ``watching``."""
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watching],
+    )
+
+
 def main() -> None:
     """Make the steps of the task on the command line."""
     task = Task.given()
@@ -187,16 +199,7 @@ def main() -> None:
     stamp = _Stamp(watch)
     module, collator = prepare(task)
     steps, budget = steps_of(task), task.how["budget"]
-    trainer = Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[stamp],
-    )
+    trainer = one_epoch(stamp)
     module.to(trainer.strategy.root_device)  # before memory counts, as the peer does
     if module.loss.needs_reference and task.how["reference"] == "cached":
         steps = [known(module, collator, step, budget) for step in steps]
