@@ -66,7 +66,7 @@ class Head:
                 f"{tuple(labels.shape)}"
             )
         if not torch.is_grad_enabled():
-            return torch.cat([self._logps(*tile) for tile in self._tiles(hidden, labels)])
+            return torch.cat([_logps(self._logits(h), y) for h, y in self._tiles(hidden, labels)])
         if not self.weight.requires_grad:
             return _Frozen.apply(hidden, self.values, labels, self)  # type: ignore[no-any-return, no-untyped-call]
         if self.values is not None:
@@ -90,28 +90,47 @@ class Head:
             logits = self.softcap * torch.tanh(at_least_float32(logits) / self.softcap)
         return logits
 
-    def _logps(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        logps = _log_softmax(self._logits(hidden))
-        return logps.gather(1, labels[:, None]).squeeze(1)
+    def _weighted(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a tile: log-probs, and their gradient by W h: (onehot(y) - p) * dz.
+
+        Returns:
+            [n] log-probs; [n, V] p * dz of all ids but the labels, in the dtype of ``hidden``; [n]
+            (1 - p[y]) * dz[y], at least float32: near p[y] = 1 fewer bits would round it to 0.
+        """
+        logits = self._logits(hidden)
+        found = _logps(logits, labels)
+        weights = logits.softmax(1)
+        own = -torch.expm1(found) * self.scale
+        if self.softcap is not None:
+            slopes = 1 - (logits / self.softcap) ** 2
+            weights *= slopes
+            own *= _of_labels(slopes, labels)
+        if self.scale != 1:
+            weights *= self.scale
+        weights = weights.to(hidden.dtype)
+        weights[_places(labels)] = 0.0
+        return found, weights, own
 
     def _coefficients(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a tile: [n] log-probs, and [n, V] their gradient by W h, at least float32."""
-        logits = self._logits(hidden)
-        logps = _log_softmax(logits)
-        label = labels[:, None]
-        found = logps.gather(1, label).squeeze(1)
-        coefficients = logps.exp_().neg_()
-        coefficients.scatter_add_(1, label, coefficients.new_ones(label.shape))
-        if self.softcap is not None:
-            coefficients *= 1 - (logits / self.softcap) ** 2
-        if self.scale != 1:
-            coefficients *= self.scale
-        return found, coefficients
+        """Of a tile: [n] log-probs, and [n, V] their gradient by W h in the dtype of ``hidden``."""
+        found, weights, own = self._weighted(hidden, labels)
+        weights.neg_()[_places(labels)] = own.to(hidden.dtype)
+        return found, weights
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
-    """At least float32 without a copy of the logits in it."""
-    return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+def _logps(logits: Tensor, labels: Tensor) -> Tensor:
+    """[n] log-probs, at least float32, without a copy of the logits in it."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    return _of_labels(logits.log_softmax(1, dtype=dtype), labels)
+
+
+def _of_labels(x: Tensor, labels: Tensor) -> Tensor:
+    return x.gather(1, labels[:, None]).squeeze(1)
+
+
+def _places(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the labels in [n, V]."""
+    return torch.arange(len(labels), device=labels.device), labels
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -132,20 +151,25 @@ class _Frozen(torch.autograd.Function):
     ) -> Tensor:
         found, jacobians, columns = [], [], []
         for tile, label in head._tiles(hidden, labels):
-            logps, coefficients = head._coefficients(tile, label)
+            logps, weights, own = head._weighted(tile, label)
             found.append(logps)
-            jacobian: Any = 0
+            own = own[:, None]
+            labels_part = own * head.weight[label]  # [n, H]
             if values is not None and head.rows is not None:
-                ours = coefficients.index_select(1, head.rows)  # [n, K]
-                coefficients.index_fill_(1, head.rows, 0.0)
-                jacobian = ours.to(tile.dtype) @ values.to(tile.dtype)
+                here = label[:, None] == head.rows  # [n, K]
+                ours = own * here - weights.index_select(1, head.rows)
+                weights.index_fill_(1, head.rows, 0.0)
+                labels_part.masked_fill_(here.any(1, keepdim=True), 0.0)
+                labels_part += ours @ values.to(ours.dtype)
                 columns.append(ours)
             if hidden.requires_grad:
-                jacobians.append(coefficients.to(tile.dtype) @ head.weight + jacobian)
+                labels_part = labels_part.to(tile.dtype)
+                jacobians.append(torch.addmm(labels_part, weights, head.weight, alpha=-1))
         trains = values is not None and values.requires_grad
-        kept = torch.cat(jacobians) if jacobians else None  # [N, H]
         ctx.save_for_backward(
-            kept, torch.cat(columns) if trains else None, hidden if trains else None
+            torch.cat(jacobians) if jacobians else None,  # [N, H]
+            torch.cat(columns) if trains else None,
+            hidden if trains else None,
         )
         ctx.values_dtype = values.dtype if values is not None else None
         return torch.cat(found)
@@ -172,7 +196,6 @@ class _Trained(torch.autograd.Function):
         for tile, label in head._tiles(hidden, labels):
             logps, coefficients = head._coefficients(tile, label)
             found.append(logps)
-            coefficients = coefficients.to(tile.dtype)
             room -= coefficients.nbytes
             kept.append(coefficients if room >= 0 else None)
         ctx.save_for_backward(hidden, weight, labels, *kept)
@@ -189,7 +212,7 @@ class _Trained(torch.autograd.Function):
         by_weight = torch.zeros_like(weight, dtype=at_least_float32(weight[:0]).dtype)
         for (tile, label), (scale, _), coefficients in zip(tiles, gradients, kept, strict=True):
             if coefficients is None:
-                coefficients = ctx.head._coefficients(tile, label)[1].to(tile.dtype)
+                coefficients = ctx.head._coefficients(tile, label)[1]
             scaled = (scale[:, None] * coefficients).to(tile.dtype)
             by_hidden.append(scaled @ weight)
             _add_product(by_weight, scaled.T, tile)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.gpu_job import RANK, SIZES, Job, read, tokenized
 from benchmarks.random_model import END, config_of, save_random_model, tokenizer_of
 from benchmarks.workloads import Workload
 from preflexor_pl.core.markers import MARKERS
-from preflexor_pl.policy import packed_attention
+from preflexor_pl.policy import block_attention, packed_attention
 
 # q is 4x4, k and v 4x2, o 4x4, gate and up 4x3, down 3x4: 16 + 8 + 8 + 16 + 12 + 12 + 12 = 84.
 ONE_LAYER = Shape(layers=1, hidden=4, heads=2, shared=1, size=2, inner=3, vocabulary=5)
@@ -77,10 +78,15 @@ def test_packed_batches_pass_the_gate(model, rank):
 
 
 def test_attention_that_sees_other_keys_does_not_pass(model, monkeypatch):
-    def shifted(x, start, fork, end, stop):  # the chosen response's keys, not the rejected one's
-        return torch.cat([x[:, :, start:fork], x[:, :, end - (stop - end) : end]], 2)
+    right = block_attention.runs_of
 
-    monkeypatch.setattr(packed_attention, "_forked", shifted)
+    def blind(pairs):  # the rejected response does not see its prompt's first token
+        return [
+            replace(run, prompt=(min(run.prompt[0] + 1, run.prompt[1]), run.prompt[1]))
+            for run in right(pairs)
+        ]
+
+    monkeypatch.setattr(block_attention, "runs_of", blind)
     found = wrong(model, 0)
     assert found["float32"] == ["logps", "gradient norm", "gradient"]
     assert "logps from float32" in found["bfloat16"]

@@ -19,6 +19,7 @@ import torch
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading, require_model
+from preflexor_pl.core.memory import keep_freed_memory
 from preflexor_pl.core.packages import PackageFile, is_package_name, locate, verify
 from preflexor_pl.core.progress import say
 
@@ -154,6 +155,7 @@ def load_base(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    keep_freed_memory()
     try:
         with quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(source.location)

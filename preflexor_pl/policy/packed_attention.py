@@ -1,20 +1,18 @@
 """Attention over a packed row: each pair by itself, its rejected response blind to the chosen one.
 
-On a GPU in half precision one call of variable-length attention serves all pairs; elsewhere two
-small attentions a pair. A sliding window is counted in the positions of the response's own text.
+On a GPU in half precision one call of variable-length attention serves all pairs, elsewhere blocks
+of products. A sliding window is counted in the positions of the response's own text.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from preflexor_pl.batches.layout import Spans
+from preflexor_pl.policy.block_attention import Scoring, block_attention
 
 NAME = "preflexor_packed"
-FEW = 2**20  # scores of one attention
 TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
 
 
@@ -58,76 +56,8 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
-    parts = []
-    for pair in spans.pairs:
-        start, fork = pair.start, pair.start + pair.prompt
-        end = fork + pair.chosen
-        stop = end + pair.rejected
-        runs = [
-            (query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]),
-            (query[:, :, end:stop], *(_forked(x, start, fork, end, stop) for x in (key, value))),
-        ]
-        parts += [_attend(q, k, v, scale, softcap, sliding_window) for q, k, v in runs]
-    return torch.cat(parts, 2).transpose(1, 2), None
-
-
-def _forked(x: Tensor, start: int, fork: int, end: int, stop: int) -> Tensor:
-    """Of a pair's keys or values those of its prompt and its rejected response."""
-    return torch.cat([x[:, :, start:fork], x[:, :, end:stop]], 2)
-
-
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
-) -> Tensor:
-    """Causal attention [1, H, T, D] of the last T of S positions."""
-    width, seen = query.shape[2], key.shape[2]
-    narrow = window is not None and window < seen
-    mask = _sees(width, seen, window if narrow else None, query.device)
-    # torch's own kernel knows no cap. In bfloat16 on a CPU it is the slower one on few scores; on
-    # many it is as fast in float32, as exact as products, and keeps none of them for backward.
-    half_on_cpu = query.dtype == torch.bfloat16 and not query.is_cuda
-    if softcap is not None or (half_on_cpu and query.shape[1] * mask.numel() < FEW):
-        return _by_products(query, key, value, scale, softcap, mask)
-    causal = width == seen and not narrow
-    dtype = query.dtype
-    if half_on_cpu:
-        query, key, value = query.float(), key.float(), value.float()
-    mixed = scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=None if causal else mask,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    return mixed.to(dtype)
-
-
-@lru_cache(maxsize=64)  # the same for every layer
-def _sees(width: int, seen: int, window: int | None, device: torch.device) -> Tensor:
-    """[T, S] which keys each of the last T positions sees."""
-    mask = torch.ones(width, seen, dtype=torch.bool, device=device).tril(seen - width)
-    return mask if window is None else mask.triu(seen - width - window + 1)
-
-
-def _by_products(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None, mask: Tensor
-) -> Tensor:
-    _, heads, width, size = query.shape
-    shared = key.shape[1]
-    grouped = query.reshape(1, shared, -1, size)  # [1, K, H/K*T, D]
-    scores = (grouped @ key.transpose(2, 3)).view(1, shared, heads // shared, width, -1) * scale
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.masked_fill(~mask, float("-inf"))
-    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-    return (weights.view(1, shared, -1, key.shape[2]) @ value).view(1, heads, width, size)
+    scoring = Scoring(scale, softcap, sliding_window)
+    return block_attention(query[0], key[0], value[0], spans.pairs, scoring)[None], None
 
 
 def _varlen(
