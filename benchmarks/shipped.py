@@ -4,9 +4,10 @@
 
 The pairs of the run's first round, under its own config, for as many epochs as a round has. Now:
 pairs laid out as ``data.batching`` says, the head on supervised tokens alone, adapters computed in
-the base's dtype. Plain: every response with its prompt and its padding, all logits from the first
-target on, peft's own layers. Each measurement is a process of its own, in the order now, plain,
-plain, now; the first step of each is left out. Losses of the first step must agree to 1e-3.
+the base's dtype, freed memory kept. Plain: every response with its prompt and its padding, all
+logits from the first target on, peft's own layers, the C library as it comes. Each measurement is a
+process of its own, in the order now, plain, plain, now; the first step of each is left out. Losses
+of the first step must agree to 1e-3.
 
 Writes ``benchmarks/results/shipped-<name of the run>.json``.
 """
@@ -54,9 +55,11 @@ def train(run: Path, way: str) -> None:
     if way == "plain":
         from peft.tuners.lora.layer import Linear
 
+        from preflexor_pl.policy import load
         from preflexor_pl.policy.low_rank import LowRankLinear
 
         LowRankLinear.forward = Linear.forward  # type: ignore[method-assign]
+        load.keep_freed_memory = lambda: False
     cli = cli_of(["--config", str(run / "config.yaml"), "--run", str(run)])
     module, data = cli.model, cli.datamodule
     module.configure_model()

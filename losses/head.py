@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 from losses.base import at_least_float32
 
 TILE_CPU, TILE_GPU = 256, 2048  # tokens: their logits are a tile's memory
+ROWS_CPU = 16  # of them, for what is made in float32 and used once
 KEEP_BYTES = 256 * 2**20
 
 
@@ -119,9 +120,11 @@ class Head:
 
 
 def _logps(logits: Tensor, labels: Tensor) -> Tensor:
-    """[n] log-probs, at least float32, without a copy of the logits in it."""
+    """[n] log-probs, at least float32: on a CPU a few rows at a time, which stay in its cache."""
+    size = len(labels) if logits.is_cuda else ROWS_CPU
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    return _of_labels(logits.log_softmax(1, dtype=dtype), labels)
+    parts = zip(torch.split(logits, size), torch.split(labels, size), strict=True)
+    return torch.cat([_of_labels(z.log_softmax(1, dtype=dtype), y) for z, y in parts])
 
 
 def _of_labels(x: Tensor, labels: Tensor) -> Tensor:
