@@ -103,16 +103,18 @@ class _Blocks(torch.autograd.Function):
     ) -> Tensor:
         mixed = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
         kept: list[Tensor | None] = []
-        room = KEEP_BYTES if any(ctx.needs_input_grad) else 0
+        # A capped score's slope is not to be had from its weight.
+        keep = any(ctx.needs_input_grad) and scoring.softcap is None
+        room = KEEP_BYTES if keep else 0
         for run in runs:
             keys, values = run.seen(key), run.seen(value)
             for at, seen in run.blocks(scoring.window):
                 rows = _rows(query[:, at], len(key))
-                weights = _weights(rows, keys[:, seen], at.stop - at.start, scoring)
+                scores = _scores(rows, keys[:, seen], scoring)
+                weights = _softmax(scores, at.stop - at.start, scoring.window)
                 mixed[at] = _heads(torch.bmm(weights, values[:, seen]), len(query)).transpose(0, 1)
-                # A capped score's slope is not to be had from its weight.
                 room -= weights.nbytes
-                kept.append(weights if room >= 0 and scoring.softcap is None else None)
+                kept.append(weights if room >= 0 else None)
         ctx.save_for_backward(query, key, value, *kept)
         ctx.runs, ctx.scoring = runs, scoring
         return mixed
@@ -124,10 +126,10 @@ class _Blocks(torch.autograd.Function):
         scoring: Scoring = ctx.scoring
         weights_of = iter(kept)
         by_query = torch.empty_like(query)
-        by_key, by_value = (at_least_float32(torch.zeros_like(x)) for x in (key, value))
+        by_key, by_value = map(_sums_of, (key, value))
         for run in ctx.runs:
             keys, values = run.seen(key), run.seen(value)
-            by_keys, by_values = (at_least_float32(torch.zeros_like(x)) for x in (keys, values))
+            by_keys, by_values = map(_sums_of, (keys, values))
             for at, seen in run.blocks(scoring.window):
                 rows = _rows(query[:, at], len(key))
                 onto = _rows(gradient[at].transpose(0, 1), len(key))
@@ -147,6 +149,11 @@ class _Blocks(torch.autograd.Function):
         by_query *= scoring.scale
         by_key *= scoring.scale
         return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None
+
+
+def _sums_of(x: Tensor) -> Tensor:
+    """Zeros of its shape, at least float32."""
+    return torch.zeros(x.shape, dtype=at_least_float32(x[:0]).dtype, device=x.device)
 
 
 def _rows(x: Tensor, shared: int) -> Tensor:
@@ -175,10 +182,6 @@ def _softmax(scores: Tensor, width: int, window: int | None) -> Tensor:
     hidden = _hidden(width, reach, window, scores.device)
     scores.view(shared, -1, width, seen)[..., seen - reach :].masked_fill_(hidden, float("-inf"))
     return scores.softmax(-1)
-
-
-def _weights(rows: Tensor, keys: Tensor, width: int, scoring: Scoring) -> Tensor:
-    return _softmax(_scores(rows, keys, scoring), width, scoring.window)
 
 
 def _again(

@@ -59,6 +59,16 @@ def test_in_bfloat16_it_keeps_the_dtype_and_float32_gradients():
         torch.testing.assert_close(gradient, theirs[2][name], rtol=0.02, atol=0.05)
 
 
+def test_under_autocast_it_is_near_pefts_too():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = learned(adapted(2)), learned(adapted(2, ours=False))
+    assert ours[0].dtype == theirs[0].dtype == torch.bfloat16
+    assert ours[1].dtype == torch.float32
+    for name, gradient in ours[2].items():
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient, theirs[2][name], rtol=0.02, atol=0.05)
+
+
 def test_switched_off_it_is_the_base():
     layer = adapted(2)
     x = torch.ones(1, 1, 6)
