@@ -45,7 +45,6 @@ def _adapted(
 ) -> tuple[Tensor, list[Tensor]]:
     """[N, out] of [N, in], and x A' of each adapter."""
     out = linear(rows, weight, bias)
-    rows = rows.to(out.dtype)  # autocast may have changed it
     downs = []
     # One by one: a fresh adapter, which is zero, changes nothing to the bit.
     for down, up, scale in zip(sides[::2], sides[1::2], scales, strict=True):
