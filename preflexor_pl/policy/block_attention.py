@@ -101,7 +101,8 @@ class _Blocks(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, runs: list[_Run], scoring: Scoring
     ) -> Tensor:
-        mixed = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
+        rows, shared = _rows(query, len(key)), len(query) // len(key)
+        mixed = torch.empty_like(rows)
         kept: list[Tensor | None] = []
         # A capped score's slope is not to be had from its weight.
         keep = any(ctx.needs_input_grad) and scoring.softcap is None
@@ -109,45 +110,46 @@ class _Blocks(torch.autograd.Function):
         for run in runs:
             keys, values = run.seen(key), run.seen(value)
             for at, seen in run.blocks(scoring.window):
-                rows = _rows(query[:, at], len(key))
-                scores = _scores(rows, keys[:, seen], scoring)
+                own = slice(at.start * shared, at.stop * shared)
+                scores = _scores(rows[:, own], keys[:, seen], scoring)
                 weights = _softmax(scores, at.stop - at.start, scoring.window)
-                mixed[at] = _heads(torch.bmm(weights, values[:, seen]), len(query)).transpose(0, 1)
+                torch.bmm(weights, values[:, seen], out=mixed[:, own])
                 room -= weights.nbytes
                 kept.append(weights if room >= 0 else None)
-        ctx.save_for_backward(query, key, value, *kept)
-        ctx.runs, ctx.scoring = runs, scoring
-        return mixed
+        ctx.save_for_backward(rows, key, value, *kept)
+        ctx.runs, ctx.scoring, ctx.shared = runs, scoring, shared
+        return _heads(mixed, shared)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *kept = ctx.saved_tensors
+        rows, key, value, *kept = ctx.saved_tensors
         scoring: Scoring = ctx.scoring
         weights_of = iter(kept)
-        by_query = torch.empty_like(query)
+        onto = _rows(gradient.transpose(0, 1), len(key))
+        by_rows = torch.empty_like(rows)
         by_key, by_value = map(_sums_of, (key, value))
         for run in ctx.runs:
             keys, values = run.seen(key), run.seen(value)
             by_keys, by_values = map(_sums_of, (keys, values))
             for at, seen in run.blocks(scoring.window):
-                rows = _rows(query[:, at], len(key))
-                onto = _rows(gradient[at].transpose(0, 1), len(key))
+                own = slice(at.start * ctx.shared, at.stop * ctx.shared)
                 weights, slope = next(weights_of), None
                 if weights is None:
-                    weights, slope = _again(rows, keys[:, seen], at.stop - at.start, scoring)
-                by_values[:, seen] += torch.bmm(weights.transpose(1, 2), onto)
-                by_weights = torch.bmm(onto, values[:, seen].transpose(1, 2))
+                    width = at.stop - at.start
+                    weights, slope = _again(rows[:, own], keys[:, seen], width, scoring)
+                by_values[:, seen] += torch.bmm(weights.transpose(1, 2), onto[:, own])
+                by_weights = torch.bmm(onto[:, own], values[:, seen].transpose(1, 2))
                 by_scores = torch._softmax_backward_data(by_weights, weights, -1, weights.dtype)
                 if slope is not None:
                     by_scores *= slope
-                product = torch.bmm(by_scores, keys[:, seen])
-                by_query[:, at] = _heads(product, len(query))
-                by_keys[:, seen] += torch.bmm(by_scores.transpose(1, 2), rows)
+                torch.bmm(by_scores, keys[:, seen], out=by_rows[:, own])
+                by_keys[:, seen] += torch.bmm(by_scores.transpose(1, 2), rows[:, own])
             run.add_seen(by_key, by_keys)
             run.add_seen(by_value, by_values)
-        by_query *= scoring.scale
+        by_rows *= scoring.scale
         by_key *= scoring.scale
+        by_query = _heads(by_rows, ctx.shared).transpose(0, 1)
         return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None
 
 
@@ -156,18 +158,18 @@ def _sums_of(x: Tensor) -> Tensor:
     return torch.zeros(x.shape, dtype=at_least_float32(x[:0]).dtype, device=x.device)
 
 
-def _rows(x: Tensor, shared: int) -> Tensor:
-    """[K, H/K * n, D] of [H, n, D]: the queries that share a head of keys are rows of it."""
-    return x.reshape(shared, -1, x.shape[-1])
+def _rows(x: Tensor, keys: int) -> Tensor:
+    """[K, T * H/K, D] of [H, T, D]: of each token the heads that share a head of keys."""
+    return x.unflatten(0, (keys, -1)).transpose(1, 2).flatten(1, 2).contiguous()
 
 
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """[H, n, D] of [K, H/K * n, D]."""
-    return x.view(heads, -1, x.shape[-1])
+def _heads(x: Tensor, shared: int) -> Tensor:
+    """[T, H, D] of [K, T * H/K, D]."""
+    return x.unflatten(1, (-1, shared)).transpose(0, 1).flatten(1, 2)
 
 
 def _scores(rows: Tensor, keys: Tensor, scoring: Scoring) -> Tensor:
-    """[K, H/K * n, m] before causality."""
+    """[K, n * H/K, m] before causality."""
     unused = rows.new_empty(())
     scores = torch.baddbmm(unused, rows, keys.transpose(1, 2), beta=0, alpha=scoring.scale)
     if scoring.softcap is not None:
@@ -177,10 +179,10 @@ def _scores(rows: Tensor, keys: Tensor, scoring: Scoring) -> Tensor:
 
 def _softmax(scores: Tensor, width: int, window: int | None) -> Tensor:
     """Weights of the last ``width`` queries of the keys that ``scores`` are of; overwrites them."""
-    shared, _, seen = scores.shape
+    seen = scores.shape[2]
     reach = width if window is None else seen  # older keys all see
-    hidden = _hidden(width, reach, window, scores.device)
-    scores.view(shared, -1, width, seen)[..., seen - reach :].masked_fill_(hidden, float("-inf"))
+    hidden = _hidden(width, reach, window, scores.device)[:, None]
+    scores.unflatten(1, (width, -1))[..., seen - reach :].masked_fill_(hidden, float("-inf"))
     return scores.softmax(-1)
 
 

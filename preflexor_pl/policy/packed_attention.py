@@ -57,7 +57,9 @@ def packed_attention(
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
     scoring = Scoring(scale, softcap, sliding_window)
-    return block_attention(query[0], key[0], value[0], spans.pairs, scoring)[None], None
+    # Not x[0], whose backward fills and copies a whole batch.
+    query, key, value = (x.squeeze(0) for x in (query, key, value))
+    return block_attention(query, key, value, spans.pairs, scoring)[None], None
 
 
 def _varlen(
