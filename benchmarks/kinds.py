@@ -76,17 +76,44 @@ def _shipped(result: Result) -> Rows:
 
 
 def _growth(result: Result) -> Rows:
+    for side, over, curve in _curves(result):
+        for point in curve["points"]:
+            speeds = (_number(point[name]) for name in ("pairs/s", "peak MB"))
+            yield (side, over, str(point["size"]), *speeds)
+
+
+def _growth_exponents(result: Result) -> str:
+    return " ".join(
+        f"Exponents of {side} over {over}: {_grown(curve['exponents'])}."
+        for side, over, curve in _curves(result)
+        if curve["exponents"]
+    )
+
+
+def _curves(result: Result) -> Iterator[tuple[str, str, Result]]:
     for side, curves in result["curves"].items():
         for over in ("length", "pairs in a step"):
-            grows = curves[over]["exponents"]
-            if grows:
-                yield (side, over, *(_number(grows[n]) for n in ("seconds a step", "peak MB")))
+            yield side, over, curves[over]
+
+
+def _grown(exponents: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_number(e)}" for name, e in exponents.items())
 
 
 def _rounds(result: Result) -> Rows:
     other = result["batches of one"]
     yield ("`generate`, one call at a time", _spread(result["generate / rounds"]))
     yield ("our own generator, batches of one", f"**{_number(other['ratio'])}**")
+
+
+def _rounds_growth(result: Result) -> Rows:
+    for size in result["sizes"]:
+        counts = (f"{size[name]:,}" for name in ("pairs", "texts", "tokens"))
+        yield (*counts, _number(size["seconds"]))
+
+
+def _exponents(result: Result) -> str:
+    return f"Exponents: {_grown(result['exponents'])}." if result["exponents"] else ""
 
 
 def _server(result: Result) -> Rows:
@@ -137,7 +164,7 @@ def _retrieval_growth(result: Result) -> Rows:
 
 
 def _retrieval_exponents(result: Result) -> str:
-    told = ", ".join(f"{name} {_number(e)}" for name, e in result["exponents"].items())
+    told = _grown(result["exponents"])
     return f"Exponents over the sizes above 5,000: {told}." if told else ""
 
 
@@ -186,10 +213,11 @@ KINDS = (
     ),
     Kind(
         "scaling-*",
-        "How a step grows: exponents of time and memory",
+        "How a step grows",
         "PYTHONPATH=. python benchmarks/scaling.py",
-        ["side", "over", "seconds a step", "peak MB"],
+        ["side", "over", "of it", "pairs/s", "peak MB"],
         _growth,
+        _growth_exponents,
     ),
     Kind(
         "making_rounds",
@@ -197,6 +225,14 @@ KINDS = (
         "make bench-rounds",
         ["other", "ratio"],
         _rounds,
+    ),
+    Kind(
+        "rounds-scaling",
+        "How making a round grows",
+        "PYTHONPATH=. python benchmarks/rounds_scaling.py",
+        ["pairs", "texts", "tokens", "seconds"],
+        _rounds_growth,
+        _exponents,
     ),
     Kind(
         "server_teacher",

@@ -105,7 +105,23 @@ def test_exponents_and_ratios_stand_with_their_tables(tmp_path):
         "seconds / bare": {"fit --help": spread([1.1])},
         "modules of the policy and the embedder": {"bare": [], "fit --help": ["peft"]},
     }
-    told = made_of(tmp_path, retrieval_at_scaling=growth, startup=started)
+    points = [{"size": n, "pairs/s": 1 / n, "peak MB": 100.0 * n} for n in (2, 4)]
+    one = {"exponents": {"seconds a step": 1.0, "peak MB": 1.0}, "points": points}
+    steps = {"curves": {"ours": {"length": one, "pairs in a step": one | {"exponents": {}}}}}
+    round_ = {"pairs": 2, "texts": 12, "tokens": 400, "seconds": 20.5}
+    rounds = {"exponents": {"seconds": 0.75}, "sizes": [round_]}
+    told = made_of(
+        tmp_path,
+        retrieval_at_scaling=growth,
+        startup=started,
+        scaling_at_dpo=steps,
+        rounds_at_scaling=rounds,
+    )
+    assert "| ours | length | 4 | 0.25 | 400 |" in told
+    assert told.count("Exponents of ours over length: seconds a step 1.00, peak MB 1.00.") == 1
+    assert "over pairs in a step:" not in told
+    assert "| 2 | 12 | 400 | 20.5 |" in told
+    assert "Exponents: seconds 0.75." in told
     assert "| 20,000 | 1.0000 | 1.00 | 1.00 | 1.00 | 1.00 |" in told
     assert "Exponents over the sizes above 5,000: MB 1.00." in told
     assert "| bare | 2.00 |  | none |" in told
