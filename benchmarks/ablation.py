@@ -2,8 +2,10 @@
 
 ``PYTHONPATH=. python benchmarks/ablation.py``, float32 at first, one fresh process a measurement.
 A sweep runs all rungs, the next one backwards, so a machine that gets slower favours none; a gain
-is over the rung before in the same sweep. Loss and gradient norm of the first step must be the same
-on all rungs, or nothing counts. Writes ``benchmarks/results/ablation-<row>.json``.
+is over the rung before in the same sweep. Loss and gradient norm of the first step must be those of
+the plainest rung in the same dtype, or nothing counts.
+
+Writes ``benchmarks/results/ablation-<row>.json``.
 """
 
 import argparse
@@ -63,6 +65,10 @@ def sweeps(
 ) -> list[dict[str, Result]]:
     """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
     rungs = ladder()
+    plain = {
+        dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, 1)
+        for dtype in dict.fromkeys(rung.dtype for rung in rungs)
+    }
     made: list[dict[str, Result]] = []
     for repeat in range(repeats):
         order = rungs if repeat % 2 == 0 else rungs[::-1]
@@ -72,20 +78,25 @@ def sweeps(
             print(
                 f"{repeat + 1}/{repeats} {rung.name}: {found[rung.name]['seconds']} s", flush=True
             )
-        require_same(row, found)
+        require_same(row, plain, found)
         made.append({rung.name: found[rung.name] for rung in rungs})
     return made
 
 
-def require_same(row: Row, found: dict[str, Result]) -> None:
+def require_same(row: Row, plain: dict[str, Result], found: dict[str, Result]) -> None:
     """Refuse rungs whose first step differs from the plainest one's.
+
+    Args:
+        row: what is stepped over.
+        plain: the plainest one, by dtype.
+        found: by rung.
 
     Raises:
         SystemExit: names the rung.
     """
-    plain, *others = ladder()
-    for rung in others:
-        two = {name: {r.name: found[r.name][name] for r in (plain, rung)} for name in SEEN}
+    for rung in ladder():
+        both = {"plain": plain[rung.dtype], rung.name: found[rung.name]}
+        two = {name: {side: seen[name] for side, seen in both.items()} for name in SEEN}
         wrong = disagreements(row.loss, two, TOLERANCE[rung.dtype])
         if wrong:
             raise SystemExit(f"error: no time counts, {' and '.join(wrong)}: {two}")
