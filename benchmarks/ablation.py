@@ -48,7 +48,9 @@ def ladder() -> list[Rung]:
     return rungs
 
 
-def measure(bench: Bench, row: Row, rung: Rung, attention: str, steps: int) -> Result:
+def measure(
+    bench: Bench, row: Row, rung: Rung, attention: str, steps: int, warm_up: int = 3
+) -> Result:
     """Steps on one rung."""
     how = OURS | {
         "attention": attention,
@@ -57,7 +59,7 @@ def measure(bench: Bench, row: Row, rung: Rung, attention: str, steps: int) -> R
         "reference": rung.reference,
         "budget": rung.budget,
     }
-    return bench.run("ours", replace(row, dtype=rung.dtype), how, steps)
+    return bench.run("ours", replace(row, dtype=rung.dtype), how, steps, warm_up)
 
 
 def sweeps(
@@ -66,7 +68,7 @@ def sweeps(
     """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
     rungs = ladder()
     plain = {
-        dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, 1)
+        dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, 1, 0)
         for dtype in dict.fromkeys(rung.dtype for rung in rungs)
     }
     made: list[dict[str, Result]] = []
