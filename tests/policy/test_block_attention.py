@@ -5,6 +5,7 @@ from math import inf
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from preflexor_pl.batches.layout import Span
 from preflexor_pl.policy import block_attention
@@ -86,3 +87,30 @@ def test_without_gradients_the_same(monkeypatch):
     mixed = block_attention.block_attention(*inputs, PAIRS, Scoring(0.3))
     with torch.no_grad():
         assert mixed.equal(block_attention.block_attention(*inputs, PAIRS, Scoring(0.3)))
+
+
+def by_kernel(query, key, value, scoring):
+    shared = len(query) // len(key)
+    key, value = (x.repeat_interleave(shared, 0) for x in (key, value))
+    batch = (x[None] for x in (query, key, value))
+    mixed = scaled_dot_product_attention(*batch, attn_mask=sees(inf), scale=scoring.scale)
+    return mixed[0].transpose(0, 1)
+
+
+def test_bfloat16_is_about_as_exact_as_torchs_kernel():
+    scoring = Scoring(1.5)  # weights far from even
+    rounded = [x.detach().bfloat16() for x in drawn(torch.float32)]
+    onto = torch.randn(TOKENS, 6, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
+
+    def learned(attend, dtype, *others):
+        inputs = [x.to(dtype).requires_grad_() for x in rounded]
+        mixed = attend(*inputs, *others)
+        found = mixed, *torch.autograd.grad(mixed, inputs, onto.to(dtype))
+        return [x.detach().double() for x in found]
+
+    exact = learned(expected, torch.float64, scoring)
+    ours = learned(block_attention.block_attention, torch.bfloat16, PAIRS, scoring)
+    kernels = learned(by_kernel, torch.bfloat16, scoring)
+    for right, our, kernel in zip(exact, ours, kernels, strict=True):
+        assert (our - right).norm() < 2.5 * (kernel - right).norm()
+        assert (our - right).norm() < 0.01 * right.norm()
