@@ -41,7 +41,7 @@ fix: $(READY)  ## repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-train bench-rounds bench-retrieval  ## every benchmark of speed, and the tables
+bench: bench-train bench-rounds bench-retrieval  ## the benchmarks against others, and the tables
 
 bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's; first: ARGS=--tune
 	PYTHONPATH=. $(BIN)/python benchmarks/training.py $(ARGS)

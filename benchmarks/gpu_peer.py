@@ -134,7 +134,7 @@ def _seconds(bench: Bench, row: Row, side: str, way: How) -> float:
 def told(row: Row, ways: Ways, made: list[dict[str, Result]], job: Job) -> Result:
     """Ratios, what each side did, and our share of the card's peak."""
     pairs, steps = row.pairs_per_step, job.sizes.steps
-    lengths = row.workload.lengths((WARM_UP + steps) * pairs)[WARM_UP * pairs :]
+    lengths = row.workload.lengths(steps * pairs)
     flops = useful_flops(Shape.of(config_of(job.shape)), lengths, row.rank)
     shares = [
         utilisation(flops, sum(one["ours"]["seconds"]), one["ours"]["device"]) for one in made

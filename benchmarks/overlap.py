@@ -1,6 +1,6 @@
 """How much of a server's time is hidden behind training, in a real run.
 
-``PYTHONPATH=. python benchmarks/overlap.py``, about 8 minutes.
+``PYTHONPATH=. python benchmarks/overlap.py``, about 15 minutes.
 
 ``configs/orpo.yaml`` with a teacher on loopback that takes two seconds a call, asked four at a
 time, for two rounds of 16 pairs: once with ``data.overlap``, once without. The pairs must be the

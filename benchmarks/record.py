@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def setting(*packages: str) -> dict[str, Any]:
-    """The machine, what of it this process may use, and the versions of ``packages``."""
+    """The machine, what of it this process may use, versions of ``packages``, the command line."""
     import torch
 
     cpus = Path("/proc/cpuinfo")
@@ -28,6 +29,7 @@ def setting(*packages: str) -> dict[str, Any]:
             "load over the last minute": round(os.getloadavg()[0], 1),  # others' work slows ours
         },
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "arguments": sys.argv[1:],
     }
 
 

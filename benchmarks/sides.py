@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from benchmarks.stepping import SHOWN, Task
-from benchmarks.workloads import Workload, useful_tokens, write
+from benchmarks.workloads import Workload, useful_tokens, warmed, write
 from preflexor_pl.batches.collate import Batching
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.language_model import load_language_model
@@ -89,17 +89,17 @@ class Bench:
             row: what is stepped over.
             how: of the side, as its script has it.
             steps: that are timed.
-            warm_up: steps before them.
+            warm_up: steps before them, over the same pairs.
             bare: prompts of one token.
 
         Raises:
             SystemExit: the process failed.
         """
-        drawn = row.workload.draw(warm_up + steps, row.pairs_per_step, self.vocabulary)
+        drawn = row.workload.draw(steps, row.pairs_per_step, self.vocabulary)
         if bare:
             drawn = [pair | {"prompt_ids": pair["prompt_ids"][-1:]} for pair in drawn]
         path = self.folder / "pairs.jsonl"
-        write(path, drawn)
+        write(path, warmed(drawn, warm_up * row.pairs_per_step))
         task = Task(
             model=str(self.model),
             pairs=str(path),
@@ -113,9 +113,8 @@ class Bench:
         )
         result = self._process(side, task)
         seconds = sum(result["seconds"])
-        timed = drawn[warm_up * row.pairs_per_step :]
-        result["pairs/s"] = round(len(timed) / seconds, 4)
-        result["useful tokens/s"] = round(useful_tokens(timed) / seconds, 1)
+        result["pairs/s"] = round(len(drawn) / seconds, 4)
+        result["useful tokens/s"] = round(useful_tokens(drawn) / seconds, 1)
         return result
 
     def _process(self, side: str, task: Task) -> Result:

@@ -15,6 +15,7 @@ from typing import Any
 import datasets
 import torch
 from peft import LoraConfig
+from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer
@@ -40,10 +41,11 @@ class _Watched:
     first_norm: float | None = None
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        masks = ("attention_mask", "chosen_attention_mask", "rejected_attention_mask")
-        for name in masks:
-            if name in inputs:
-                self.watch.saw(inputs[name])
+        names = ("attention_mask", "chosen_attention_mask", "rejected_attention_mask")
+        masks = [inputs[name] for name in names if name in inputs]
+        width = max(mask.shape[1] for mask in masks)  # ORPO's two are put together after this
+        for mask in masks:
+            self.watch.saw(pad(mask, (0, width - mask.shape[1])))
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         if self.first_norm is None:
             self.first_loss += float(loss)  # its share of the step's mean

@@ -60,13 +60,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _origin(result: Result) -> str:
-    """Machine and versions, as ``record.setting`` has them."""
+    """Machine, versions and arguments, as ``record.setting`` has them."""
     machine = dict(result["machine"])
     named = machine.pop("processor", "") or machine.pop("architecture", "")
     machine.pop("architecture", None)
     told = [named, *(f"{name}: {value}" for name, value in machine.items())]
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    return f"Machine: {', '.join(told)}. Versions: {versions}."
+    arguments = " ".join(result.get("arguments", []))
+    told_of = f" Arguments: `{arguments}`." if arguments else ""
+    return f"Machine: {', '.join(told)}. Versions: {versions}.{told_of}"
 
 
 def main() -> None:

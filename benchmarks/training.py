@@ -8,10 +8,11 @@ about 15 more, once. TRL is 1.16.0, in an environment of its own (``--peer_pytho
 Both sides load one folder of weights and one file of ids, train the same weights (adapters on every
 linear layer but the head, without dropout, or all of them) from the same values in the same dtype
 with the same AdamW, and step over the same pairs in the same order. Each measurement is a process
-of its own; the order is ours, TRL, TRL, ours, ...; a ratio is of two neighbours. Step times run
-from end to end, loops and collating included; those of the first three steps are left out. The
+of its own; the order is ours, TRL, TRL, ours, ...; a ratio is of two neighbours. Step times run from
+end to end, loops and collating included; three steps over the same pairs come before. The
 reference's log-probs are there before on both sides, so a step is that of the policy. Both run with
-what ``--tune`` found fastest for them.
+what ``--tune`` found fastest for them. Ours keeps the memory that a step frees for the next one, as
+a run does (``core/memory.py``), which TRL leaves to the C library.
 
 Nothing counts unless loss and gradient norm of a first step agree: the relative difference is at
 most 1e-5 in float32 and 2e-2 in bfloat16, and DPO starts at ln 2 (``benchmarks/gate.py``, also for
@@ -120,6 +121,7 @@ def measure(bench: Bench, row: Row, options: argparse.Namespace) -> None:
     result = setting("torch", "transformers", "peft", "lightning") | {
         "row": ", ".join([row.name, options.ours, *changed]),
         "pairs a step": row.pairs_per_step,
+        "tokens of each pair": row.workload.lengths(options.steps * row.pairs_per_step),
         "how": hows,
         "gate": passed,
         **summary(repeats),

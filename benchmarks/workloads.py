@@ -1,14 +1,17 @@
 """The pairs of ids that the training benchmarks step over: lengths from a seed, ids at random.
 
-Lengths are lognormal around the workload's three numbers, which are medians. Ids are uniform: what
-a step costs does not depend on them.
+Lengths are lognormal around the workload's three numbers, which are medians: of a few pairs too,
+because they are taken evenly over the quantiles. Ids are uniform: what a step costs does not depend
+on them.
 """
 
 import json
 import math
 import random
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
+from statistics import NormalDist
 
 SIGMA = 0.5  # of the logarithm of a length
 
@@ -57,16 +60,19 @@ class Workload:
         raise ValueError(f"workload {name!r}: must be one of {known}, like W1/4, or 384+128+112")
 
     def lengths(self, pairs: int) -> list[tuple[int, int, int]]:
-        """Tokens of prompt, chosen and rejected of each pair; the same ones in every call."""
-        rng = random.Random(self.name)
-        return [self._three(rng) for _ in range(pairs)]
+        """Tokens of prompt, chosen and rejected of each pair; the same ones in every call.
 
-    def _three(self, rng: random.Random) -> tuple[int, int, int]:
-        prompt, chosen, rejected = (
-            max(1, round(median * math.exp(self.sigma * rng.gauss(0, 1))))
-            for median in self.medians
-        )
-        return prompt, chosen, rejected
+        Each of the three has one value in each of as many equally likely parts, in an order of its
+        own.
+        """
+        rng = random.Random(self.name)
+        logs = [self.sigma * NormalDist().inv_cdf((i + 0.5) / pairs) for i in range(pairs)]
+        columns = []
+        for median in self.medians:
+            rng.shuffle(logs)
+            columns.append([max(1, round(median * math.exp(log))) for log in logs])
+        prompts, chosen, rejected = columns
+        return list(zip(prompts, chosen, rejected, strict=True))
 
     def draw(self, steps: int, pairs_per_step: int, vocabulary: int) -> list[Pair]:
         """Pairs in the order of the steps, the longest of each step first.
@@ -87,6 +93,11 @@ class Workload:
                 for pair in step
             ]
         return drawn
+
+
+def warmed(pairs: list[Pair], before: int) -> list[Pair]:
+    """The pairs, and ``before`` of them once more in front of them: to warm up with."""
+    return [*islice(cycle(pairs), before), *pairs]
 
 
 def longest(lengths: tuple[int, int, int]) -> int:

@@ -51,7 +51,7 @@ class Head:
         """Log-prob of each label.
 
         Args:
-            hidden: [N, H] in the dtype of ``weight``.
+            hidden: [N, H] in the dtype of ``weight``; N is at least 1.
             labels: [N] int64, each in 0..V-1.
 
         Returns:

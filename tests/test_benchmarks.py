@@ -8,7 +8,7 @@ from benchmarks.scaling import exponent
 from benchmarks.stepping_ours import Beginning
 from benchmarks.training import ratios, summary
 from benchmarks.tuning import fastest
-from benchmarks.workloads import Workload, useful_tokens
+from benchmarks.workloads import Workload, useful_tokens, warmed
 
 
 def test_a_workload_is_named_by_its_base_and_a_divisor_or_by_its_three_lengths():
@@ -24,11 +24,22 @@ def test_a_workload_is_named_by_its_base_and_a_divisor_or_by_its_three_lengths()
 def test_lengths_come_from_the_name_and_spread_by_sigma_around_their_medians():
     lengths = Workload.named("W3").lengths(2000)
     assert lengths == Workload.named("W3").lengths(2000)
-    assert lengths[:5] == Workload.named("W3").lengths(5)
     for part, median in zip(zip(*lengths, strict=True), (128, 256, 256), strict=True):
         logs = [math.log(length) for length in part]
         assert math.exp(statistics.mean(logs)) == pytest.approx(median, rel=0.05)
         assert statistics.stdev(logs) == pytest.approx(0.5, abs=0.03)
+
+
+def test_few_pairs_have_the_medians_too():
+    parts = zip(*Workload.named("W2/2").lengths(4), strict=True)
+    for part, median in zip(parts, (384, 128, 112), strict=True):
+        # quantiles 1/8, 3/8, 5/8, 7/8 of a normal distribution: -1.15, -0.319, 0.319, 1.15
+        factors = [math.exp(0.5 * z) for z in (-1.15, -0.319, 0.319, 1.15)]
+        assert sorted(part) == [pytest.approx(median * f, abs=1) for f in factors]
+
+
+def test_warming_up_goes_over_the_pairs_that_follow():
+    assert warmed([{"a": [1]}, {"a": [2]}], 3) == [{"a": [n]} for n in (1, 2, 1, 1, 2)]
 
 
 def test_a_step_keeps_its_pairs_and_has_the_longest_first():

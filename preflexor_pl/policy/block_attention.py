@@ -180,6 +180,8 @@ def _scores(rows: Tensor, keys: Tensor, scoring: Scoring) -> Tensor:
 def _softmax(scores: Tensor, width: int, window: int | None) -> Tensor:
     """Weights of the last ``width`` queries of the keys that ``scores`` are of; overwrites them."""
     seen = scores.shape[2]
+    if window is not None and window >= seen:
+        window = None
     reach = width if window is None else seen  # older keys all see
     hidden = _hidden(width, reach, window, scores.device)[:, None]
     scores.unflatten(1, (width, -1))[..., seen - reach :].masked_fill_(hidden, float("-inf"))

@@ -48,7 +48,7 @@ def drawn(dtype):
     ]
 
 
-@pytest.mark.parametrize("window", [None, 1, 4])
+@pytest.mark.parametrize("window", [None, 1, 4, 40])
 @pytest.mark.parametrize("softcap", [None, 0.7])
 @pytest.mark.parametrize(("block", "keep"), [(128, 2**20), (2, 2**20), (3, 0), (3, 200)])
 def test_blocks_are_attention_with_a_mask(monkeypatch, block, keep, softcap, window):
