@@ -8,8 +8,8 @@ about 15 more, once. TRL is 1.16.0, in an environment of its own (``--peer_pytho
 Both sides load one folder of weights and one file of ids, train the same weights (adapters on every
 linear layer but the head, without dropout, or all of them) from the same values in the same dtype
 with the same AdamW, and step over the same pairs in the same order. Each measurement is a process
-of its own; the order is ours, TRL, TRL, ours, ...; a ratio is of two neighbours. Step times run from
-end to end, loops and collating included; three steps over the same pairs come before. The
+of its own; the order is ours, TRL, TRL, ours, ...; a ratio is of two neighbours. Step times run
+from end to end, loops and collating included; three steps over the same pairs come before. The
 reference's log-probs are there before on both sides, so a step is that of the policy. Both run with
 what ``--tune`` found fastest for them. Ours keeps the memory that a step frees for the next one, as
 a run does (``core/memory.py``), which TRL leaves to the C library.
