@@ -57,6 +57,8 @@ def measure(job: Job) -> None:
     job.keep("generation", "tokens/s by our batch size", by_size)
     compared: list[tuple[float, float]] = []
     for repeat in range(sizes.repeats):
+        if repeat and job.over():
+            break
         ways: list[Callable[[], float]] = [lambda: ours(best), alone]
         made = [way() for way in (ways if repeat % 2 == 0 else ways[::-1])]
         first, second = made if repeat % 2 == 0 else made[::-1]

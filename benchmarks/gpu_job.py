@@ -20,6 +20,7 @@ from preflexor_pl.batches.thinking import NoMasking
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.policy.language_model import LanguageModel
 
+STARTED = time.monotonic()  # this process, which is a section's
 UNLIMITED = 10**9
 RANK = 16  # of the adapters, on both sides
 
@@ -63,7 +64,7 @@ SIZES = {
         steps=4,
         repeats=5,
         budgets=(8192, 16384),
-        micros=(4, 8, 16),
+        micros=(4, 2, 8, 16),
         texts=128,
         alone=4,
         new_tokens=128,
@@ -107,6 +108,10 @@ class Job:
     def sizes(self) -> Sizes:
         """How much is done."""
         return SIZES[self.shape]
+
+    def over(self) -> bool:
+        """Whether the section's time is used up."""
+        return time.monotonic() - STARTED > self.seconds
 
     def keep(self, section: str, name: str, value: Any) -> None:
         """Add a number, or a table of numbers, to the file, and show it."""

@@ -8,7 +8,6 @@ in the order ours, TRL, TRL, ours, and all rows again while there is time.
 
 import math
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,7 +37,6 @@ def measure(job: Job) -> None:
     if missing:
         job.keep("peer", "skipped", missing)
         return
-    until = time.monotonic() + job.seconds
     names = [(name, "dpo") for name in job.sizes.workloads] + [(job.sizes.workloads[0], "orpo")]
     pairs = job.sizes.pairs_per_step
     rows = [Row(Workload.named(name), loss, "bfloat16", RANK, pairs) for name, loss in names]
@@ -48,7 +46,7 @@ def measure(job: Job) -> None:
     with _bench(job) as bench:
         while any(len(made[row.name]) < job.sizes.repeats for row in rows):
             for row in list(rows):
-                if time.monotonic() > until:
+                if job.over():
                     rows.clear()
                     break
                 try:
@@ -58,7 +56,9 @@ def measure(job: Job) -> None:
                     how = ways[row.name]["how"]
                     made[row.name] += compare(bench, row, how, job.sizes.steps, AT_ONCE)
                 except SystemExit as error:  # the gate, or a side that failed
-                    job.keep("peer", row.name, {"failed": str(error)})
+                    before = made[row.name]
+                    known = told(row, ways[row.name], before, job) if before else {}
+                    job.keep("peer", row.name, known | {"failed": str(error)})
                     rows.remove(row)
                     failed.append(row.name)
                     continue
@@ -107,7 +107,7 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
         budgets = [*job.sizes.budgets]
         free["ours"] = {"attention": ["sdpa"], "budget": budgets, "batching": ["packed"]}
     for side, choices in free.items():
-        best, tried = fastest(partial(_seconds, bench, row, side), choices)
+        best, tried = fastest(partial(_seconds, bench, row, job.sizes.steps, side), choices)
         if not any(math.isfinite(one["seconds"]) for one in tried):
             raise SystemExit(f"error: {side}: out of memory in every way that was tried")
         found["how"][side] = OURS | best if side == "ours" else best
@@ -118,12 +118,12 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
     return found
 
 
-def _seconds(bench: Bench, row: Row, side: str, way: How) -> float:
-    """Of two steps; infinite where they do not fit."""
+def _seconds(bench: Bench, row: Row, steps: int, side: str, way: How) -> float:
+    """Of the steps that will count: what does not fit is known now. Infinite where they do not."""
     took = math.inf
     try:
         how = OURS | way if side == "ours" else way
-        took = round(sum(bench.run(side, row, how, steps=2, warm_up=1)["seconds"]), 3)
+        took = round(sum(bench.run(side, row, how, steps, warm_up=1)["seconds"]), 3)
     except SystemExit as error:
         if "out of memory" not in str(error).lower():
             raise

@@ -150,10 +150,12 @@ def _room_for(size: int) -> Iterator[None]:
 
 
 def fastest(side: Side, workload: str, job: Job) -> Result:
-    """Steps with the best of the budgets; one that does not fit is left out, and said."""
+    """Steps with the best of the budgets that there was time for; what does not fit is said."""
     found: list[Result] = []
     too_much = []
     for budget in job.sizes.budgets:
+        if job.over():
+            break
         try:
             found.append(stepped(side, workload, budget, job))
         except torch.OutOfMemoryError:
@@ -161,7 +163,8 @@ def fastest(side: Side, workload: str, job: Job) -> Result:
         side.model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
     if not found:
-        return {"failed": f"out of memory with every one of {too_much} tokens a micro-batch"}
+        memory = f"out of memory with every one of {too_much} tokens a micro-batch"
+        return {"failed": memory if too_much else "no time was left for it"}
     best = min(found, key=lambda one: one["seconds"]["median"])
     others = {one["budget"]: one["seconds"]["median"] for one in found}
     return best | {"seconds by budget": others, "too large": too_much}
@@ -181,7 +184,9 @@ def stepped(side: Side, workload: str, budget: int, job: Job) -> Result:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     took, reference = [], []
-    for _ in range(sizes.repeats):
+    for repeat in range(sizes.repeats):
+        if repeat and job.over():
+            break
         took.append(seconds(lambda: steps(side, optimizer, known)))
         reference.append(seconds(lambda: referenced(side, batches)))
     flops = useful_flops(Shape.of(side.model.config), lengths, side.rank)

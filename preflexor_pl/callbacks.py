@@ -16,9 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from preflexor_pl.core.device import Later
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.seeds import derive_seed
@@ -147,7 +149,7 @@ class StepsCSV(Callback):
     """Appends one row an optimiser step to ``steps.csv``; a resumed run goes on from its step."""
 
     def __init__(self) -> None:
-        self._waiting: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._waiting: tuple[dict[str, Any], list[str], Later] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows after the checkpoint that training goes on from: they are made again."""
@@ -161,12 +163,15 @@ class StepsCSV(Callback):
             self._append(row)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Write the step before this one, whose numbers the device has by now."""
+        """Write the step before this one; this one's numbers are still to come."""
         self._flush()
-        values = {k: v for k, v in trainer.logged_metrics.items() if k.startswith("train/")}
+        logged: dict[str, Any] = dict(trainer.logged_metrics)
+        names = [name for name in logged if name.startswith("train/")]
         data = _data(trainer)
         row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "round": data.round}
-        self._waiting = (row, values) if values else None
+        if names:
+            values = torch.stack([logged[name].float() for name in names])
+            self._waiting = row, names, Later(values)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's last step."""
@@ -179,8 +184,9 @@ class StepsCSV(Callback):
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting:
-            row, values = waiting
-            self._append(row | {name: f"{float(value):.6g}" for name, value in values.items()})
+            row, names, values = waiting
+            said = (f"{value:.6g}" for value in values.get().tolist())
+            self._append(row | dict(zip(names, said, strict=True)))
 
     def _append(self, row: dict[str, Any]) -> None:
         new = not self._path.exists()

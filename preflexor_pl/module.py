@@ -14,6 +14,7 @@ from losses import LossOutput, ORPOLoss, PairLogps, PreferenceLoss
 from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import Step
+from preflexor_pl.core.device import Later
 from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.settings import PolicySettings, require
 from preflexor_pl.evaluation.per_pair import per_pair
@@ -56,7 +57,7 @@ class PreferenceModule(LightningModule):
         self.reflection = reflection
         self.policy: Policy | None = None
         self._skips = torch.tensor(0)  # steps in a row, up to the last one, that were skipped
-        self._unseen: Tensor | None = None  # the same, until it is looked at
+        self._unseen: Later | None = None  # the same, until it is looked at
         self.automatic_optimization = False
         self.strict_loading = (
             False  # checkpoints hold what trains; on_load_checkpoint checks the names
@@ -89,7 +90,7 @@ class PreferenceModule(LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.log_dict(
             {f"train/{name}": value.mean() for name, value in per_pair(outputs).items()}
-            | {"train/grad_norm": grad_norm, "train/lr": self.lr},
+            | {"train/grad_norm": grad_norm, "train/lr": torch.full_like(grad_norm, self.lr)},
             batch_size=pairs,
         )
 
@@ -110,11 +111,12 @@ class PreferenceModule(LightningModule):
         optimizer.optimizer.found_inf = skipped.float()  # a fused optimiser skips by itself
         optimizer.step()
         self._look_back()
-        self._skips = self._unseen = (self._skips.to(skipped.device) + 1) * skipped
+        self._skips = (self._skips.to(skipped.device) + 1) * skipped
+        self._unseen = Later(self._skips)
 
     def _look_back(self) -> None:
         """Tell of a skipped step; raises NumericalError where too many were."""
-        skips, self._unseen = int(0 if self._unseen is None else self._unseen), None
+        skips, self._unseen = int(self._unseen.get()) if self._unseen else 0, None
         if skips >= MAX_SKIPPED:
             raise NumericalError(
                 f"the gradient was not finite in {MAX_SKIPPED} steps in a row: lower model.lr "

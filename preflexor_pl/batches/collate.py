@@ -15,6 +15,7 @@ from preflexor_pl.batches.layout import FlatBatch, flat_batch, packed, padded
 from preflexor_pl.batches.thinking import Markers, NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.device import on_device
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import require
 from preflexor_pl.pairs.pair import PreferencePair
@@ -50,10 +51,10 @@ class PairBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: Any, non_blocking: bool = False) -> "PairBatch":
-        """The same batch on ``device``."""
+    def to(self, device: Any) -> "PairBatch":
+        """The same batch on ``device``; from the host to a card without a wait."""
         moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            name: on_device(getattr(self, name), device)
             for name in ("input_ids", "attention_mask", "labels", "reference")
             if getattr(self, name) is not None
         }

@@ -20,6 +20,7 @@ from torch import Tensor
 from losses import PairLogps
 from losses.base import at_least_float32
 from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.core.device import on_device
 
 Moved = TypeVar("Moved")
 
@@ -55,9 +56,9 @@ class Spans:
     key_ends: Tensor
     longest: tuple[int, int]
 
-    def to(self, device: Any, non_blocking: bool = False) -> "Spans":
+    def to(self, device: Any) -> "Spans":
         """The same on ``device``."""
-        return _moved(self, device, non_blocking)
+        return _moved(self, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +80,9 @@ class Rows:
     spans: Spans | None
     places: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
 
-    def to(self, device: Any, non_blocking: bool = False) -> "Rows":
+    def to(self, device: Any) -> "Rows":
         """The same on ``device``."""
-        return _moved(self, device, non_blocking)
+        return _moved(self, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +110,9 @@ class FlatBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: Any, non_blocking: bool = False) -> "FlatBatch":
-        """The same batch on ``device``."""
-        return _moved(self, device, non_blocking)
+    def to(self, device: Any) -> "FlatBatch":
+        """The same batch on ``device``; from the host to a card without a wait."""
+        return _moved(self, device)
 
     def sums(self, logps: Tensor) -> PairLogps:
         """Log-probs [N] of the targets, summed by response."""
@@ -206,11 +207,11 @@ def flat_batch(
     )
 
 
-def _moved(what: Moved, device: Any, non_blocking: bool) -> Moved:
+def _moved(what: Moved, device: Any) -> Moved:
     """A dataclass with all in it that can be on a device on ``device``."""
     values = {field.name: getattr(what, field.name) for field in fields(what)}  # type: ignore[arg-type]
     there = {
-        name: value.to(device, non_blocking=non_blocking)
+        name: on_device(value, device) if isinstance(value, Tensor) else value.to(device)
         for name, value in values.items()
         if hasattr(value, "to")
     }
