@@ -14,9 +14,9 @@ reference's log-probs are there before on both sides, so a step is that of the p
 what ``--tune`` found fastest for them. Ours keeps the memory that a step frees for the next one, as
 a run does (``core/memory.py``), which TRL leaves to the C library.
 
-Nothing counts unless loss and gradient norm of a first step agree: the relative difference is at
-most 1e-5 in float32 and 2e-2 in bfloat16, and DPO starts at ln 2 (``benchmarks/gate.py``, also for
-how the two definitions of ORPO's NLL are compared).
+Nothing counts unless loss and gradient norm of a first step agree: in float32, for bfloat16 too,
+the relative difference is at most 1e-5, and DPO starts at ln 2 (``benchmarks/gate.py``, also for
+what bfloat16 may round and for how the two definitions of ORPO's NLL are compared).
 
 ``--masked`` hides a share of the responses from our loss; TRL has no such thing, steps over the
 same pairs, and the gate is without it. Writes ``benchmarks/results/training-<row>.json``.

@@ -53,7 +53,7 @@ class PairBatch:
 
     def to(self, device: Any) -> "PairBatch":
         """The same batch on ``device``; from the host to a card without a wait."""
-        moved = {
+        moved: dict[str, Any] = {
             name: on_device(getattr(self, name), device)
             for name in ("input_ids", "attention_mask", "labels", "reference")
             if getattr(self, name) is not None
