@@ -1,9 +1,9 @@
 """What each side of the training benchmark is fastest with: found once by ``training.py --tune``.
 
 Kept in ``benchmarks/results/training-tuned.json``, every trial beside it. One choice after the
-other is varied, the best so far held until another is clearly faster: first the attention kernel,
-then the size of a micro-batch, then, for TRL in bfloat16, autocast, which takes the adapters'
-products in bfloat16 too.
+other is varied, the best so far held until another is clearly faster: for TRL in bfloat16 first
+autocast, which takes the adapters' products in bfloat16 too; then the attention kernel, then the
+size of a micro-batch.
 """
 
 import json
@@ -27,7 +27,7 @@ def choices(side: str, row: Row, batching: str) -> dict[str, list[Any]]:
         return {"attention": kernels, "budget": [*BUDGETS], "batching": [batching]}
     sizes = [n for n in range(1, row.pairs_per_step + 1) if row.pairs_per_step % n == 0]
     autocast = [False, True] if row.dtype == "bfloat16" and row.rank else [False]
-    return {"attention": [*ATTENTIONS], "micro": sizes, "autocast": autocast}
+    return {"autocast": autocast, "attention": [*ATTENTIONS], "micro": sizes}
 
 
 def fastest(
