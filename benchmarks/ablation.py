@@ -68,8 +68,8 @@ def sweeps(
 ) -> list[dict[str, Result]]:
     """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
     rungs = ladder()
-    plain = {
-        dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, 1, 0)
+    plain = {  # over as many steps: the pairs hang on how many there are
+        dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, steps, 0)
         for dtype in dict.fromkeys(rung.dtype for rung in rungs)
     }
     made: list[dict[str, Result]] = []

@@ -56,9 +56,7 @@ def measure(job: Job) -> None:
     best = max(by_size, key=lambda size: by_size[size])
     job.keep("generation", "tokens/s by our batch size", by_size)
     compared: list[tuple[float, float]] = []
-    for repeat in range(sizes.repeats):
-        if repeat and job.over():
-            break
+    for repeat in job.repeats():
         ways: list[Callable[[], float]] = [lambda: ours(best), alone]
         made = [way() for way in (ways if repeat % 2 == 0 else ways[::-1])]
         first, second = made if repeat % 2 == 0 else made[::-1]

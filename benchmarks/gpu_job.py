@@ -7,7 +7,7 @@ card when the next one begins. It adds to one JSON file whatever it has as soon 
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,13 @@ class Job:
     def over(self) -> bool:
         """Whether the section's time is used up."""
         return time.monotonic() - STARTED > self.seconds
+
+    def repeats(self) -> Iterator[int]:
+        """The repeats of what is timed: the first, and as many more as there is time for."""
+        for repeat in range(self.sizes.repeats):
+            if repeat and self.over():
+                return
+            yield repeat
 
     def keep(self, section: str, name: str, value: Any) -> None:
         """Add a number, or a table of numbers, to the file, and show it."""

@@ -184,9 +184,7 @@ def stepped(side: Side, workload: str, budget: int, job: Job) -> Result:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     took, reference = [], []
-    for repeat in range(sizes.repeats):
-        if repeat and job.over():
-            break
+    for _ in job.repeats():
         took.append(seconds(lambda: steps(side, optimizer, known)))
         reference.append(seconds(lambda: referenced(side, batches)))
     flops = useful_flops(Shape.of(side.model.config), lengths, side.rank)

@@ -66,9 +66,9 @@ def _origin(result: Result) -> str:
     machine.pop("architecture", None)
     told = [named, *(f"{name}: {value}" for name, value in machine.items())]
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    arguments = " ".join(result.get("arguments", []))
-    told_of = f" Arguments: `{arguments}`." if arguments else ""
-    return f"Machine: {', '.join(told)}. Versions: {versions}.{told_of}"
+    given = " ".join(result.get("arguments", []))
+    arguments = f" Arguments: `{given}`." if given else ""
+    return f"Machine: {', '.join(told)}. Versions: {versions}.{arguments}"
 
 
 def main() -> None:

@@ -60,10 +60,10 @@ class Workload:
         raise ValueError(f"workload {name!r}: must be one of {known}, like W1/4, or 384+128+112")
 
     def lengths(self, pairs: int) -> list[tuple[int, int, int]]:
-        """Tokens of prompt, chosen and rejected of each pair; the same ones in every call.
+        """Tokens of prompt, chosen and rejected of each pair; the same in every call for as many.
 
         Each of the three has one value in each of as many equally likely parts, in an order of its
-        own.
+        own: fewer pairs are others, and not the first of these.
         """
         rng = random.Random(self.name)
         logs = [self.sigma * NormalDist().inv_cdf((i + 0.5) / pairs) for i in range(pairs)]

@@ -3,8 +3,10 @@ import statistics
 
 import pytest
 
+from benchmarks.ablation import ladder, sweeps
 from benchmarks.gate import apart, disagreements
 from benchmarks.scaling import exponent
+from benchmarks.sides import Row
 from benchmarks.stepping_ours import Beginning
 from benchmarks.training import ratios, summary
 from benchmarks.tuning import fastest
@@ -40,6 +42,21 @@ def test_few_pairs_have_the_medians_too():
 
 def test_warming_up_goes_over_the_pairs_that_follow():
     assert warmed([{"a": [1]}, {"a": [2]}], 3) == [{"a": [n]} for n in (1, 2, 1, 1, 2)]
+
+
+def test_the_ablation_compares_steps_over_the_same_pairs():
+    class Drawn:
+        """Its norm tells which pairs the first step had."""
+
+        def run(self, side, row, how, steps, warm_up):
+            drawn = row.workload.draw(steps, row.pairs_per_step, 50)
+            pairs = warmed(drawn, warm_up * row.pairs_per_step)
+            first = useful_tokens(pairs[: row.pairs_per_step])
+            return {"loss": math.log(2), "gradient norm": first, "seconds": [1.0] * steps}
+
+    row = Row(Workload.named("W2/2"), "dpo", "float32", rank=16, pairs_per_step=2)
+    [made] = sweeps(Drawn(), row, "sdpa", steps=2, repeats=1)
+    assert list(made) == [rung.name for rung in ladder()]
 
 
 def test_a_step_keeps_its_pairs_and_has_the_longest_first():
