@@ -26,6 +26,7 @@ from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
 from preflexor_pl.policy.card import write_adapter, write_newest, write_whole
 from preflexor_pl.policy.forward import contexts_of, flat_logps
+from preflexor_pl.policy.frugal import keep_less
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
 from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
@@ -93,6 +94,8 @@ class Policy(LanguageModel):
             self._train_whole(reference)
         if settings.gradient_checkpointing:
             self._checkpoint_activations()
+        else:
+            keep_less(self.inner)
 
     def _untrained(self, ids: list[int]) -> list[int]:
         known = self.start.trained_markers if self.start else []
