@@ -29,6 +29,7 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.forward import flat_logps
+from preflexor_pl.policy.frugal import keep_less
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
 
@@ -74,6 +75,7 @@ def every_weight(job: Job) -> Side:
     """The model itself, in bfloat16."""
     speaker = load_language_model(job.model, "--config", "bfloat16").to(device())
     model = speaker.model.requires_grad_(True)
+    keep_less(model)  # as a policy does
 
     def logps(batch: FlatBatch) -> Tensor:
         return flat_logps(model, batch)

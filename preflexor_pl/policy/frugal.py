@@ -6,11 +6,12 @@
   made again from gate and up, which the layer below keeps for nobody else.
 
 Together they are a third of what a Llama's layer keeps. Values stay the same to the bit. A module
-that computes anything else keeps its own way; which one does is tried when the model is loaded.
+whose forward is not word for word Llama's stays as it is. Left out: what peft's own layers around
+4-bit matrices keep, which is a float32 copy of the product.
 """
 
-import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,38 +21,43 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from losses.base import at_least_float32
 
-TRIED = 3  # tokens on which a module is compared with what it is taken for
-
 Activation = Callable[[Tensor], Tensor]
 
 
-def keep_less(model: Any) -> None:
-    """Have the norms and gated layers in ``model`` that we know keep less for backward.
+def keep_less(model: nn.Module) -> None:
+    """Have the norms and gated layers in ``model`` that are as Llama's keep less for backward.
 
     Args:
         model: a transformers model, with adapters or without; not one that checkpoints its layers,
             which keeps less still.
     """
+    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
     for module in list(model.modules()):
-        for kind in (_Norm, _Gated):
-            if kind.serves(module, model.dtype):
-                name = f"Frugal{type(module).__name__}"
-                module.__class__ = type(name, (kind, type(module)), {})
-                break
+        layer: Any = module
+        kind: Any = type(layer)
+        if _computes_as(layer, LlamaRMSNorm):
+            layer.__class__ = _frugal(_Norm, kind)
+        elif _computes_as(layer, LlamaMLP) and not list(layer.act_fn.parameters()):
+            layer.__class__ = _frugal(_Gated, kind)
+
+
+def _computes_as(module: nn.Module, known: type[nn.Module]) -> bool:
+    """Whether its forward is, but for names of variables, that of ``known``."""
+    if "forward" in vars(module):  # of its own, not of its class
+        return False
+    ours, theirs = (getattr(kind.forward, "__code__", None) for kind in (type(module), known))
+    parts = "co_code", "co_consts", "co_names", "co_argcount"
+    return all(getattr(ours, part, None) == getattr(theirs, part) for part in parts)
+
+
+@cache  # one class for all layers: a compiler would take each class for other code
+def _frugal(kind: Any, known: Any) -> Any:
+    return type(f"Frugal{known.__name__}", (kind, known), {})
 
 
 class _Norm(nn.Module):
-    """w * x / rms(x), as Llama's."""
-
-    @staticmethod
-    @torch.no_grad()
-    def serves(module: Any, dtype: torch.dtype) -> bool:
-        """Whether it computes that, tried on inputs of ``dtype``."""
-        weight, eps = getattr(module, "weight", None), getattr(module, "variance_epsilon", None)
-        if not isinstance(weight, Tensor) or not isinstance(eps, float) or not _takes_one(module):
-            return False
-        x = _made_up(len(weight), dtype, weight.device)
-        return torch.equal(module(x), _Normed.apply(x, weight, eps))  # type: ignore[no-untyped-call]
+    """w * x / rms(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -60,19 +66,7 @@ class _Norm(nn.Module):
 
 
 class _Gated(nn.Module):
-    """down(act(gate(x)) * up(x)), as Llama's."""
-
-    @staticmethod
-    @torch.no_grad()
-    def serves(module: Any, dtype: torch.dtype) -> bool:
-        """Whether it computes that, tried on inputs of ``dtype``."""
-        names = "gate_proj", "up_proj", "down_proj", "act_fn"
-        parts: list[Any] = [getattr(module, name, None) for name in names]
-        gate, up, down, act = parts
-        if not all(isinstance(part, nn.Module) for part in parts) or not _takes_one(module):
-            return False
-        x = _made_up(gate.in_features, dtype, next(down.parameters()).device)
-        return torch.equal(module(x), down(act(gate(x)) * up(x)))
+    """down(act(gate(x)) * up(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -81,18 +75,10 @@ class _Gated(nn.Module):
         gate, up = module.gate_proj(x), module.up_proj(x)
         again = _Product(module.act_fn)
         product: Any = _Multiplied.apply(gate, up, again)  # type: ignore[no-untyped-call]
+        if not product.requires_grad:  # then gate and up are kept for nobody
+            return module.down_proj(product)  # type: ignore[no-any-return]
         with again.kept_as_shape(product, gate, up):
             return module.down_proj(product)  # type: ignore[no-any-return]
-
-
-def _made_up(width: int, dtype: torch.dtype, device: Any) -> Tensor:
-    """[1, n, width] numbers between -1 and 1."""
-    values = torch.linspace(-2, 3, TRIED * width, dtype=torch.float64).sin()
-    return values.view(1, TRIED, width).to(device, dtype)
-
-
-def _takes_one(module: nn.Module) -> bool:
-    return len(inspect.signature(module.forward).parameters) == 1
 
 
 class _Normed(torch.autograd.Function):
@@ -136,8 +122,9 @@ class _Product:
         gate, up = gate.detach(), up.detach()
 
         def pack(x: Tensor) -> Tensor | torch.Size:
-            whole = x.data_ptr() == place and x.numel() == size
-            return x.shape if whole and x.dtype == dtype and x.is_contiguous() else x
+            like = x.numel() == size and x.dtype == dtype and x.is_contiguous()
+            # Detached, or a layer that keeps its own output would never be freed.
+            return x.shape if like and x.data_ptr() == place else x.detach()
 
         def unpack(kept: Tensor | torch.Size) -> Tensor:
             if isinstance(kept, Tensor):
