@@ -3,10 +3,10 @@
 - A root-mean-square norm (Zhang and Sennrich, 2019, arXiv:1910.07467) keeps its input as it came
   and one number a token, where autograd keeps a float32 copy of a half-precision input.
 - The product act(gate) * up of a gated layer (Shazeer, 2020, arXiv:2002.05202), and act(gate), are
-  made again from gate and up, which the layer below keeps for nobody else.
+  made again from gate and up.
 
-Together they are a third of what a Llama's layer keeps. Values stay the same to the bit. A module
-whose forward is not word for word Llama's stays as it is. Left out: what peft's own layers around
+Together that is a third of what a Llama's layer keeps. Values stay the same to the bit. A module
+whose forward is not Llama's, word for word, stays as it is. Left out: what peft's own layers around
 4-bit matrices keep, which is a float32 copy of the product.
 """
 

@@ -26,6 +26,17 @@ class Clamped(LlamaMLP):
         return self.down_proj(self.act_fn(gate) * self.up_proj(x))
 
 
+class Fourth(LlamaRMSNorm):
+    """Llama's but for a number."""
+
+    def forward(self, hidden_states):
+        input_dtype = hidden_states.dtype
+        hidden_states = hidden_states.to(torch.float32)
+        variance = hidden_states.pow(4).mean(-1, keepdim=True)
+        hidden_states = hidden_states * torch.rsqrt(variance + self.variance_epsilon)
+        return self.weight * hidden_states.to(input_dtype)
+
+
 class WithAGate(LlamaRMSNorm):
     def forward(self, x, gate=None):
         return super().forward(x if gate is None else x * gate)
@@ -151,7 +162,14 @@ def test_where_nothing_before_it_trains_the_product_alone_is_kept():
 
 @pytest.mark.parametrize(
     "layer",
-    [gated(kind=Clamped), WithAGate(6), GemmaRMSNorm(6), nn.RMSNorm(6), CohereLayerNorm((2, 6))],
+    [
+        gated(kind=Clamped),
+        Fourth(6),
+        WithAGate(6),
+        GemmaRMSNorm(6),
+        nn.RMSNorm(6),
+        CohereLayerNorm((2, 6)),
+    ],
 )
 def test_what_computes_something_else_stays_as_it_is(layer):
     kind = type(layer)
