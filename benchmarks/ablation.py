@@ -1,6 +1,7 @@
 """What each idea gains in our own training step: one is added after the other.
 
-``PYTHONPATH=. python benchmarks/ablation.py``, float32 at first, one fresh process a measurement.
+``PYTHONPATH=. python benchmarks/ablation.py``, float32 at first and, where the processor has it and
+adapters train, bfloat16 at last; one fresh process a measurement.
 A sweep runs all rungs, the next one backwards, so a machine that gets slower favours none; a gain
 is over the rung before in the same sweep. Loss and gradient norm of the first step must be those of
 the plainest rung in the same dtype, or nothing counts.
@@ -13,11 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.gate import SEEN, disagreements
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import OURS, Bench, Result, Row, opened
 from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.policy.load import resolve_dtype
 
 BUDGET = 4096  # tokens in a micro-batch
 EPOCHS = 3  # of each round, over which a cached reference is spread
@@ -35,8 +39,8 @@ class Rung:
     dtype: str = "float32"
 
 
-def ladder() -> list[Rung]:
-    """The rungs, from the plainest step up."""
+def ladder(bfloat16: bool) -> list[Rung]:
+    """The rungs, from the plainest step up; ``bfloat16`` is the last one."""
     rungs = [Rung("padded, logits of every position")]
     for name, change in (
         ("head on supervised tokens", {"batching": "padded", "head": "own"}),
@@ -46,7 +50,7 @@ def ladder() -> list[Rung]:
         ("bfloat16", {"dtype": "bfloat16"}),
     ):
         rungs.append(replace(rungs[-1], name=name, **change))  # type: ignore[arg-type]
-    return rungs
+    return rungs if bfloat16 else rungs[:-1]
 
 
 def measure(
@@ -64,10 +68,9 @@ def measure(
 
 
 def sweeps(
-    bench: Bench, row: Row, attention: str, steps: int, repeats: int
+    bench: Bench, row: Row, rungs: list[Rung], attention: str, steps: int, repeats: int
 ) -> list[dict[str, Result]]:
     """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
-    rungs = ladder()
     plain = {  # over as many steps: the pairs hang on how many there are
         dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, steps, 0)
         for dtype in dict.fromkeys(rung.dtype for rung in rungs)
@@ -130,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workload", default="W2/2")
     parser.add_argument("--loss", default="dpo", choices=["dpo", "exo"])
-    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=16, help="of adapters; 0: all weights train")
     parser.add_argument("--pairs_per_step", type=int, default=4)
     parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
     parser.add_argument("--steps", type=int, default=2, help="timed, after three that are not")
@@ -141,8 +144,9 @@ def main() -> None:
     quiet_libraries()
     workload = Workload.named(options.workload)
     row = Row(workload, options.loss, "float32", options.rank, options.pairs_per_step)
+    rungs = ladder(bool(options.rank) and resolve_dtype("auto") == torch.bfloat16)
     with opened(options.model) as bench:
-        made = sweeps(bench, row, options.attention, options.steps, options.repeats)
+        made = sweeps(bench, row, rungs, options.attention, options.steps, options.repeats)
     lines = table(made)
     result = setting("torch", "transformers", "peft", "lightning") | {
         "row": row.name,

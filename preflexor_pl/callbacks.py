@@ -30,6 +30,7 @@ from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
 from preflexor_pl.pairs.journal import is_complete, read_manifest
 from preflexor_pl.pairs.pair import question
+from preflexor_pl.policy.policy import Policy
 from preflexor_pl.regenerate import RegenerateRounds
 from preflexor_pl.stopping import StopOnSignal
 
@@ -260,6 +261,7 @@ class FinishRun(Callback):
         policy = data.policy
         return {
             "model": policy.source.name,
+            "weights": _held(policy),
             "teacher": data.rounds.teacher.name,
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
@@ -276,6 +278,14 @@ class FinishRun(Callback):
             "versions": {name: version(name) for name in VERSIONS},
             "sample": _before_and_after(data.run / "samples"),
         }
+
+
+def _held(policy: Policy) -> str:
+    """The dtype that ``auto`` stood for, and the device: other ones round otherwise."""
+    device = policy.device
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    kinds = filter(None, (policy.settings.quantization, str(policy.inner.dtype)))
+    return f"{', '.join(kinds).replace('torch.', '')} on {on}"
 
 
 def _before_and_after(folder: Path) -> dict[str, str] | None:

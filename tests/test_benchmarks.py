@@ -55,8 +55,14 @@ def test_the_ablation_compares_steps_over_the_same_pairs():
             return {"loss": math.log(2), "gradient norm": first, "seconds": [1.0] * steps}
 
     row = Row(Workload.named("W2/2"), "dpo", "float32", rank=16, pairs_per_step=2)
-    [made] = sweeps(Drawn(), row, "sdpa", steps=2, repeats=1)
-    assert list(made) == [rung.name for rung in ladder()]
+    rungs = ladder(bfloat16=True)
+    [made] = sweeps(Drawn(), row, rungs, "sdpa", steps=2, repeats=1)
+    assert list(made) == [rung.name for rung in rungs]
+
+
+def test_the_ablation_leaves_bfloat16_out_where_it_is_emulated():
+    dtypes = [[rung.dtype for rung in ladder(bfloat16)] for bfloat16 in (True, False)]
+    assert dtypes == [["float32"] * 5 + ["bfloat16"], ["float32"] * 5]
 
 
 def test_a_step_keeps_its_pairs_and_has_the_longest_first():

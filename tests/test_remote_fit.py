@@ -58,6 +58,8 @@ def test_a_run_with_a_server_from_begin_to_end(served, tmp_path):
         code, out, err = served(server, *small)
     assert (code, err) == (0, ""), err
     assert "teacher m at 127.0.0.1" in out
+    [summary] = tmp_path.rglob("summary.md")
+    assert "- weights: `float32 on cpu`" in summary.read_text()  # what train.ok asks for
     [pairs] = tmp_path.rglob("round-0000/pairs.jsonl")
     made = [json.loads(line) for line in pairs.read_text().splitlines()]
     assert [pair["teacher"] for pair in made] == ["m at 127.0.0.1"] * 2

@@ -4,10 +4,10 @@ What a run has shown and what it has not is said here, once: rates carry their 9
 small model's summary says that it shows form and not truth. The pictures are made in `plots.py`.
 
 The facts of a run, all of them optional; what is not given, or None, is not claimed:
-    model, start (what the phase started from), teacher, loss (str); parameters, rounds, pairs,
-    held_out_questions, seed, epochs (int); minutes (float); drops (reason -> count); versions
-    (package -> version); config (path of the YAML file); artifact (the folder that the run left);
-    sample (dict of question, before, after: three texts).
+    model, weights (their dtype, and the device), start (what the phase started from), teacher, loss
+    (str); parameters, rounds, pairs, held_out_questions, seed, epochs (int); minutes (float); drops
+    (reason -> count); versions (package -> version); config (path of the YAML file); artifact (the
+    folder that the run left); sample (dict of question, before, after: three texts).
 """
 
 import csv
@@ -240,7 +240,7 @@ def _amounts(facts: Mapping[str, Any]) -> str:
 def _trained(facts: Mapping[str, Any]) -> str:
     lines = [
         f"- {name}: {_inline(facts[name])}"
-        for name in ("model", "start", "teacher", "loss")
+        for name in ("model", "weights", "start", "teacher", "loss")
         if name in facts
     ]
     if amounts := _amounts(facts):

