@@ -67,6 +67,13 @@ KINDS = (
         rows.shipped,
     ),
     Kind(
+        "allocator",
+        "A step under `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`, as in `make fit` / without",
+        "PYTHONPATH=. python benchmarks/allocator.py",
+        ["what", "time", "memory", "peak MB with", "without"],
+        rows.allocator,
+    ),
+    Kind(
         "scaling-*",
         "How a step grows",
         "PYTHONPATH=. python benchmarks/scaling.py",

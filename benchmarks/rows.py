@@ -66,6 +66,13 @@ def shipped(result: Result) -> Rows:
     yield (f"`configs/{result['run']}.yaml`", _spread(result["speed"]))
 
 
+def allocator(result: Result) -> Rows:
+    """A row for each kind of step."""
+    for name, found in result["rows"].items():
+        peaks = (_number(found[f"peak MB {way}"]["median"]) for way in ("with", "without"))
+        yield (name, _spread(found["time"]), _spread(found["memory"]), *peaks)
+
+
 def growth(result: Result) -> Rows:
     """A row for each side and size."""
     for side, over, curve in _curves(result):

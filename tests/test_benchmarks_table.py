@@ -1,10 +1,13 @@
 """benchmarks/README.md says what the committed results say."""
 
 import json
+import os
+import subprocess
 
 import pytest
 
 from benchmarks import table
+from benchmarks.allocator import VALUE, compare
 from benchmarks.kinds import KINDS
 from benchmarks.record import RESULTS, spread
 
@@ -71,6 +74,36 @@ def test_a_row_of_training_by_hand(tmp_path):
     )
     assert "Machine: A CPU, cores: 2. Versions: python 3.11.7, torch 2.13.0." in told
     assert "tuned" not in told
+
+
+def test_a_row_of_the_allocator_by_hand(tmp_path):
+    repeats = [
+        {
+            "without": {"seconds": [4.0, 6.0], "peak MB": 2000.0},
+            "with": {"seconds": [5.0, 6.0], "peak MB": 1500.0},
+        }
+    ]
+    told = made_of(tmp_path, allocator={"rows": {"W2/2 dpo": compare(repeats)}})
+    assert (
+        "| W2/2 dpo | **1.10** (1.10 to 1.10) | **0.75** (0.75 to 0.75) | 1,500 | 2,000 |" in told
+    )
+
+
+def test_make_trains_with_what_the_allocator_was_measured_with(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$GLIBC_TUNABLES"\n')
+    python.chmod(0o755)
+
+    def made(target, **own):
+        environment = {"PATH": os.environ["PATH"]} | own
+        command = ["make", "-s", "-C", str(table.README.parents[1]), target]
+        command += ["READY=", "PEERS_READY=", f"BIN={tmp_path}"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        return {line for line in done.stdout.splitlines() if not line.startswith("make")}
+
+    assert made("fit") == made("phases") == {VALUE}
+    assert made("fit", GLIBC_TUNABLES="mine") == {"mine"}
+    assert made("bench-table") == {""}  # a peer gets no less
 
 
 def test_a_row_of_retrieval_by_hand(tmp_path):
