@@ -14,14 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.gate import SEEN, disagreements
 from benchmarks.record import RESULTS, save, setting, spread
-from benchmarks.sides import OURS, Bench, Result, Row, opened
+from benchmarks.sides import OURS, Bench, Result, Row, dtypes_here, opened
 from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.policy.load import resolve_dtype
 
 BUDGET = 4096  # tokens in a micro-batch
 EPOCHS = 3  # of each round, over which a cached reference is spread
@@ -144,7 +141,7 @@ def main() -> None:
     quiet_libraries()
     workload = Workload.named(options.workload)
     row = Row(workload, options.loss, "float32", options.rank, options.pairs_per_step)
-    rungs = ladder(bool(options.rank) and resolve_dtype("auto") == torch.bfloat16)
+    rungs = ladder("bfloat16" in dtypes_here(options.rank))
     with opened(options.model) as bench:
         made = sweeps(bench, row, rungs, options.attention, options.steps, options.repeats)
     lines = table(made)

@@ -37,7 +37,7 @@ def compare(repeats: list[dict[str, Result]]) -> dict[str, dict[str, float]]:
     """Time and peak memory with the variable over those without it; and both peaks."""
     seconds = [sum(both["with"]["seconds"]) / sum(both["without"]["seconds"]) for both in repeats]
     peaks = {way: [both[way]["peak MB"] for both in repeats] for way in WAYS}
-    memory = [ours / usual for ours, usual in zip(peaks["with"], peaks["without"], strict=True)]
+    memory = [less / usual for less, usual in zip(peaks["with"], peaks["without"], strict=True)]
     return {
         "time": spread(seconds),
         "memory": spread(memory),

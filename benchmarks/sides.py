@@ -21,6 +21,7 @@ from benchmarks.workloads import Workload, useful_tokens, warmed, write
 from preflexor_pl.batches.collate import Batching
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.language_model import load_language_model
+from preflexor_pl.policy.load import resolve_dtype
 
 ROOT = Path(__file__).parents[1]
 PEER_PYTHON = ROOT / ".venv-peers/bin/python"
@@ -61,6 +62,12 @@ class Row:
     def slug(self) -> str:
         """As a file is called."""
         return re.sub(r"[^\w.-]+", "-", self.name)
+
+
+def dtypes_here(rank: int) -> list[str]:
+    """float32 and, where the processor has it and adapters of such a rank train, bfloat16."""
+    half = rank and str(resolve_dtype("auto")) == "torch.bfloat16"
+    return ["float32", "bfloat16"] if half else ["float32"]
 
 
 @dataclass(frozen=True)

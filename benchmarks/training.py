@@ -30,11 +30,10 @@ from typing import Any
 
 from benchmarks.gate import TOLERANCE, gate
 from benchmarks.record import RESULTS, save, setting, spread
-from benchmarks.sides import BATCHINGS, PEER_PYTHON, Bench, How, Result, Row, opened
+from benchmarks.sides import BATCHINGS, PEER_PYTHON, Bench, How, Result, Row, dtypes_here, opened
 from benchmarks.tuning import tune, tuned
 from benchmarks.workloads import Workload
 from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.policy.load import resolve_dtype
 
 SIDES = "ours", "trl"
 
@@ -98,9 +97,7 @@ def parsed() -> argparse.Namespace:
 
 def rows_of(options: argparse.Namespace) -> list[Row]:
     """Every combination that was asked for."""
-    dtypes = options.dtype or ["float32"]
-    if not options.dtype and str(resolve_dtype("auto")) == "torch.bfloat16" and options.rank:
-        dtypes.append("bfloat16")
+    dtypes = options.dtype or dtypes_here(options.rank)
     return [
         Row(Workload.named(workload), loss, dtype, options.rank, options.pairs_per_step)
         for workload, loss, dtype in itertools.product(options.workload, options.loss, dtypes)
