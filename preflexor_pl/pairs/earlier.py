@@ -37,6 +37,7 @@ def past_of(run: Path, index: int, grow: bool) -> Past:
         Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
         tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
         notes_of(earlier) if grow else (),
+        Counter(pair.topic for pair in earlier if pair.topic),
     )
 
 

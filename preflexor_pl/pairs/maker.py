@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.markers import THINK_START
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
@@ -24,6 +23,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import Past, plan
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.rejection import Likelihood, Rejection
+from preflexor_pl.pairs.round_facts import facts_of, lines_of
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.stages import Stages
 
@@ -132,16 +132,19 @@ class PairMaker:
             reasons = Counter(drop["reason"] for drop in asker.drops)
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CorpusError(f"{journal.folder}: no pair came out of {tries} tries: {told}")
+        topics = self.settings.topics
         facts: dict[str, Any] = {
             "round": order.index,
             "wanted": order.wanted,
             "policy_step": order.policy_step,
-            "rejected_no_thinking": sum(THINK_START not in pair.rejected for pair in pairs),
             "rejected": dict(rejection.counts),
+            **facts_of(pairs, [] if isinstance(topics, int) else topics),
         }
         if self.settings.needs_ruling:
             facts["examiner"] = self.examiner.name
             say(f"  {order.title}: {rejection.told}")
+        for line in lines_of({"pairs": len(pairs), **facts}):
+            say(f"  {order.title}: {line}")
         journal.finish(pairs, asker.drops, facts)
         return pairs
 

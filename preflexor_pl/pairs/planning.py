@@ -8,8 +8,9 @@ over the graph.
 import heapq
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -30,12 +31,14 @@ class Past:
         uses: how many pairs rest on each chunk or note.
         doubted: a chunk for each pair, that of the smallest margin first.
         notes: earlier pairs that new ones may rest on.
+        topics: how many pairs each topic has.
     """
 
     questions: tuple[str, ...] = ()
     uses: Counter[str] = field(default_factory=Counter)
     doubted: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+    topics: Counter[str] = field(default_factory=Counter)
 
 
 def plan(
@@ -46,7 +49,10 @@ def plan(
     seed: int,
     round_index: int,
 ) -> list[dict[str, Any]]:
-    """The candidates of a round: id, topic and chunk ids of each.
+    """The candidates of a round: id, topic and chunk ids of each, in the order of their use.
+
+    A round seldom needs them all, so they are interleaved: one question to each topic (or draw)
+    before a second one to any.
 
     Args:
         settings: what is asked about, and how many chunks a question rests on.
@@ -56,31 +62,97 @@ def plan(
         seed: of the run.
         round_index: -1 for the held-out set.
     """
-    topics = settings.topics
-    draws = [""] * topics if isinstance(topics, int) else topics
-    walk, k = settings.contexts == "walk", settings.chunks_per_context
-    uses = Counter(past.uses)
     pool = frozenset(within)  # one object for all draws: the graph prepares its searches once
+    own_seed = partial(derive_seed, seed, round_index)
+    if isinstance(settings.topics, int):
+        drawn = _drawn(settings, library, pool, past, own_seed)
+        candidates = [("", ids) for ids in drawn] * settings.questions_per_topic
+    else:
+        candidates = _on_topics(settings.topics, settings, library, pool, past, own_seed)
+    name = f"{round_index:04d}" if round_index >= 0 else "held"
+    return [
+        {"id": f"{name}-{number:04d}", "topic": topic, "chunk_ids": ids}
+        for number, (topic, ids) in enumerate(candidates)
+    ]
+
+
+def _drawn(
+    settings: PairSettings,
+    library: Library,
+    pool: frozenset[str],
+    past: Past,
+    own_seed: Callable[..., int],
+) -> list[list[str]]:
+    """The chunk ids of each draw."""
+    uses = Counter(past.uses)
     beginnings: dict[str, Iterator[str | None]] = {
         "random": repeat(None),  # leaves it to the draw's own seed
-        "coverage": _least_used(pool, uses, derive_seed(seed, round_index, "starts")),
+        "coverage": _least_used(pool, uses, own_seed("starts")),
         "uncertain": _around_doubts(library, pool, past),
     }
     starts = beginnings[settings.ask_about]
-    name = f"{round_index:04d}" if round_index >= 0 else "held"
-    items: list[dict[str, Any]] = []
-    for draw, topic in enumerate(draws):
-        if topic and not walk:
-            chunks = library.search(topic, k, pool)
-        else:
-            start = library.search(topic, 1, pool)[0].id if topic else next(starts, None)
-            own = derive_seed(seed, round_index, draw, "context")
-            chunks = library.context(k, own, pool, start, walk)
-        ids = [chunk.id for chunk in chunks]
+    walk, k = settings.contexts == "walk", settings.chunks_per_context
+    drawn = []
+    for draw in range(int(settings.topics)):  # type: ignore[arg-type]
+        context = library.context(k, own_seed(draw, "context"), pool, next(starts, None), walk)
+        drawn.append([chunk.id for chunk in context])
+        uses.update(drawn[-1])
+    return drawn
+
+
+def _on_topics(
+    topics: list[str],
+    settings: PairSettings,
+    library: Library,
+    pool: frozenset[str],
+    past: Past,
+    own_seed: Callable[..., int],
+) -> list[tuple[str, list[str]]]:
+    """Topics and chunk ids: topics of the fewest pairs first, and for each its least used chunks.
+
+    Among contexts of equal use the one nearest to its topic comes first.
+    """
+    contexts = [
+        _around(topic, number, settings, library, pool, own_seed)
+        for number, topic in enumerate(topics)
+    ]
+    uses = Counter(past.uses)
+    turns = sorted(
+        (past.topics[topic] + turn, number)
+        for number, topic in enumerate(topics)
+        for turn in range(settings.questions_per_topic)
+    )
+    candidates = []
+    for _, number in turns:
+        ids = min(contexts[number], key=lambda ids: sum(uses[id] for id in ids))
         uses.update(ids)
-        for _ in range(settings.questions_per_topic):
-            items.append({"id": f"{name}-{len(items):04d}", "topic": topic, "chunk_ids": ids})
-    return items
+        candidates.append((topics[number], ids))
+    return candidates
+
+
+def _around(
+    topic: str,
+    number: int,
+    settings: PairSettings,
+    library: Library,
+    pool: frozenset[str],
+    own_seed: Callable[..., int],
+) -> list[list[str]]:
+    """Contexts for the questions to a topic, the nearest to it first, no chunk in two of them.
+
+    Walks begin at the nearest chunks, and may meet.
+    """
+    k, wanted = settings.chunks_per_context, settings.questions_per_topic
+    if settings.contexts == "walk":
+        starts = [chunk.id for chunk in library.search(topic, wanted, pool)]
+        walks = [
+            library.context(k, own_seed(number, turn, "context"), pool, start, True)
+            for turn, start in enumerate(starts)
+        ]
+        return [[chunk.id for chunk in chunks] for chunks in walks]
+    near = [chunk.id for chunk in library.search(topic, k * wanted, pool)]
+    whole = range(0, max(1, len(near) - k + 1), k)  # a corpus may end before the last is full
+    return [near[start : start + k] for start in whole]
 
 
 def _least_used(within: frozenset[str], uses: Counter[str], seed: int) -> Iterator[str]:

@@ -34,6 +34,12 @@ def test_questions_and_uses_are_those_of_the_rounds_before(run):
     assert past_of(run, 1, grow=False).questions == QUESTIONS[:2]
 
 
+def test_pairs_are_counted_by_topic(tmp_path):
+    pairs = [replace(SILK, topic="webs"), replace(BONE, topic="webs"), WOOD]
+    Journal(round_folder(tmp_path, 0)).finish(pairs, [], {})
+    assert past_of(tmp_path, 1, grow=False).topics == Counter(webs=2)
+
+
 def test_a_run_that_grows_has_its_pairs_as_notes(run):
     assert past_of(run, 2, grow=True) == Past(QUESTIONS, USES, (), notes_of([SILK, BONE, WOOD]))
 

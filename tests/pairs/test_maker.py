@@ -199,9 +199,22 @@ def test_topics_are_searched_for_and_asked_about(tmp_path):
         f"How does coral {next(with_numbers)} grow?" if kind == "question" else None
     )
     pairs = make_round(maker, tmp_path, wanted=4)
-    assert [pair.topic for pair in pairs] == ["webs", "webs", "glue", "glue"]
+    assert [pair.topic for pair in pairs] == ["webs", "glue", "webs", "glue"]
     assert [pair.chunk_ids for pair in pairs] == [["coral.md#0"]] * 4
     assert "about webs." in maker.teacher.asked[0].prompt
+
+
+def test_the_facts_of_a_round_are_in_its_manifest_and_on_the_screen(tmp_path, capsys):
+    thought = "<|thinking|>Hm.<|/thinking|>It is strong."
+    options = {"topics": ["webs", "glue"], "questions_per_topic": 4}
+    policy = only("rejected", "coral", thought)  # the shelf's search finds coral first
+    make_round(scripted_maker(policy=policy, **options), tmp_path, wanted=3)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["topics"] == {"webs": 2, "glue": 1}
+    assert manifest["rejected_thinking"] == {"complete": 1, "any_marker": 1, "no_marker": 2}
+    told = capsys.readouterr().out
+    assert "round 2: pairs by topic: webs 2, glue 1\n" in told
+    assert "round 2: of 3 rejected answers 1 have a complete thinking section" in told
 
 
 def test_the_teacher_may_write_the_rejected_answer(tmp_path):
@@ -269,12 +282,6 @@ def test_a_rejected_answer_that_stays_of_no_use_is_dropped_and_made_up_for(tmp_p
     pairs = make_round(maker, tmp_path)
     assert [pair.id for pair in pairs] == ["0002-0001", "0002-0002"]
     assert [drop["reason"] for drop in drops(tmp_path)] == ["x"]
-
-
-def test_rejected_answers_without_thinking_are_counted(tmp_path):
-    thought = "<|thinking|>Hm.<|/thinking|>It is strong."
-    make_round(scripted_maker(policy=only("rejected", "silk", thought)), tmp_path)
-    assert json.loads((tmp_path / "manifest.json").read_text())["rejected_no_thinking"] == 1
 
 
 def test_what_was_lost_is_made_up_for_in_proportion(tmp_path):

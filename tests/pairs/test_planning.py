@@ -122,15 +122,82 @@ def test_topics_are_searched_and_a_walk_starts_at_the_nearest():
     assert (found, line.walks) == ([["c", "b"]], [True])
 
 
-def test_every_item_has_its_own_id_and_a_topic_its_questions():
+class Ranked(Line):
+    """A topic finds the chunks from its own letter on, in the order of the alphabet."""
+
+    def search(self, text, k, within):
+        near = sorted(within, key=lambda id: (ord(id) - ord(text)) % 26)
+        return [Named(id) for id in near[:k]]
+
+
+def on_topics(topics, questions, past=None, within=LINE, **settings):
+    asked = scripted_settings(topics=topics, questions_per_topic=questions, **settings)
+    items = plan(asked, Ranked(), within, past or Past(), 3, 1)
+    return [(item["topic"], "".join(item["chunk_ids"])) for item in items]
+
+
+def test_a_second_question_to_a_topic_comes_after_a_first_one_to_every_topic():
     settings = scripted_settings(topics=["a", "b"], questions_per_topic=2)
     items = plan(settings, Line(), LINE, Past(), 3, -1)
     assert [(item["id"], item["topic"]) for item in items] == [
         ("held-0000", "a"),
-        ("held-0001", "a"),
-        ("held-0002", "b"),
+        ("held-0001", "b"),
+        ("held-0002", "a"),
         ("held-0003", "b"),
     ]
+
+
+def test_a_second_question_to_a_draw_comes_after_a_first_one_to_every_draw():
+    past = Past(uses=Counter(a=2, b=1, c=2, d=2, e=1, f=2))
+    drawn = starts(past, ask_about="coverage", topics=2, questions_per_topic=2)
+    assert sorted(ids[0] for ids in drawn[:2]) == ["b", "e"]
+    assert drawn[2:] == drawn[:2]
+
+
+def test_further_questions_to_a_topic_rest_on_other_chunks():
+    assert on_topics(["a", "d"], 2) == [("a", "a"), ("d", "d"), ("a", "b"), ("d", "e")]
+    two = on_topics(["a"], 3, chunks_per_context=2)
+    assert two == [("a", "ab"), ("a", "cd"), ("a", "ef")]
+
+
+def test_topics_that_share_chunks_do_not_take_the_same_ones():
+    assert on_topics(["a", "b"], 3) == [
+        ("a", "a"),
+        ("b", "b"),
+        ("a", "c"),
+        ("b", "d"),
+        ("a", "a"),  # all have one use by then
+        ("b", "b"),
+    ]
+
+
+def test_a_corpus_smaller_than_the_questions_is_gone_through_again():
+    found = on_topics(["a"], 5, within="abc", chunks_per_context=2)
+    assert found == [("a", "ab")] * 5  # a context of one chunk is none of two
+    assert on_topics(["a"], 2, within="a", chunks_per_context=2) == [("a", "a")] * 2
+
+
+def test_walks_for_a_topic_begin_at_its_nearest_chunks():
+    found = on_topics(["c"], 3, contexts="walk", chunks_per_context=2)
+    assert found == [("c", "cb"), ("c", "ed"), ("c", "cb")]  # of dc one is used by then
+
+
+def test_the_topic_with_the_fewest_pairs_so_far_is_asked_about_first():
+    past = Past(topics=Counter(a=2, c=1))
+    asked = [topic for topic, _ in on_topics(["a", "b", "c"], 2, past)]
+    assert "".join(asked) == "bbcaca"
+
+
+def test_three_rounds_of_two_topics_share_pairs_and_chunks_evenly():
+    letters = [chr(n) for n in range(ord("a"), ord("z") + 1)]
+    past, starts_of = Past(), Counter()
+    for _ in range(3):  # two topics, 24 questions, 16 pairs a round
+        pairs = on_topics(["a", "m"], 24, past, within=letters)[:16]
+        assert Counter(topic for topic, _ in pairs) == {"a": 8, "m": 8}
+        starts_of.update(ids for _, ids in pairs)
+        uses = past.uses + Counter(ids for _, ids in pairs)
+        past = Past(uses=uses, topics=past.topics + Counter(topic for topic, _ in pairs))
+    assert max(starts_of.values()) == 2  # 48 pairs on 26 chunks
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""What the pairs of a round are, in numbers: for its manifest, and in lines for the screen."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from preflexor_pl.core.markers import MARKERS
+from preflexor_pl.core.responses import parse_response
+from preflexor_pl.pairs.pair import PreferencePair
+
+LISTED = 8  # topics that a line names one by one
+
+
+def facts_of(pairs: Sequence[PreferencePair], topics: Sequence[str]) -> dict[str, Any]:
+    """The numbers of a round's pairs.
+
+    Args:
+        pairs: of the round, at least one.
+        topics: that were to be asked about; none where chunks were drawn.
+
+    Returns:
+        ``rejected_thinking``: of the rejected responses, how many have a ``complete`` thinking
+        section, how many ``any_marker``, and how many ``no_marker``. ``topics``: how many pairs
+        each topic has, where there are topics.
+    """
+    facts: dict[str, Any] = {"rejected_thinking": _thinking_of(pairs)}
+    if topics:
+        counts = Counter(pair.topic for pair in pairs)
+        facts["topics"] = {topic: counts[topic] for topic in topics}
+    return facts
+
+
+def lines_of(facts: dict[str, Any]) -> Iterator[str]:
+    """The facts of a round, a line for each kind."""
+    counts, pairs = facts["rejected_thinking"], facts["pairs"]
+    yield (
+        f"of {pairs} rejected answers {counts['complete']} have a complete thinking section, "
+        f"{counts['any_marker']} have any marker, {counts['no_marker']} have none"
+    )
+    if "topics" in facts:
+        yield f"pairs by topic: {_by_topic(facts['topics'])}"
+
+
+def _thinking_of(pairs: Sequence[PreferencePair]) -> dict[str, int]:
+    complete = sum(_has_thinking(pair.rejected) for pair in pairs)
+    marked = sum(any(marker in pair.rejected for marker in MARKERS) for pair in pairs)
+    return {"complete": complete, "any_marker": marked, "no_marker": len(pairs) - marked}
+
+
+def _has_thinking(response: str) -> bool:
+    parsed = parse_response(response)
+    return bool(parsed.thinking) and "unclosed_thinking" not in parsed.problems
+
+
+def _by_topic(counts: dict[str, int]) -> str:
+    if len(counts) <= LISTED:
+        return ", ".join(f"{topic} {count}" for topic, count in counts.items())
+    used = sum(count > 0 for count in counts.values())
+    least, most = min(counts.values()), max(counts.values())
+    return f"{used} of {len(counts)} topics have pairs, {least} to {most} each"
