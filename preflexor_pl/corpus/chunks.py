@@ -5,30 +5,21 @@ texts that differ only there would have similarity 1.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
+from preflexor_pl.core.segmentation import Span, last_word_start, sentence_spans, stripped
 from preflexor_pl.corpus.records import Document
 
 MIN_TOKENS = 15  # a shorter last chunk takes sentences from the one before
 CHARS_PER_TOKEN = 12  # English has 4 to 5; a word of 10,000 letters may be one unknown token
 BATCH = 256
 
-# After a full stop (and a closing quote or bracket) and before what may begin a sentence, or at a
-# blank line, or after CJK punctuation, which no space follows.
-SENTENCE_END = re.compile(
-    r"(?<=[.!?\u2026])[\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z0-9])"
-    r"|\n\s*\n|(?<=[\u3002\uff01\uff1f])"
-)
-ABBREVIATION = re.compile(
-    r"\b(?:[A-Z]|Dr|Prof|Mr|Mrs|Ms|St|Fig|Figs|Eq|Eqs|Ref|Refs|No|vs|cf|al)\.$"
-)
 HEADINGS = re.compile(r"(?:\s*#{1,6} [^\n]*(?:\n|\Z))+\Z")
 MAX_HEADING_CHARS = 400
 
-Span = tuple[int, int]
 Piece = tuple[Span, int]  # a sentence, or a part of one, and its number of tokens
 
 
@@ -57,7 +48,7 @@ def split(document: Document, tokenizer: Any, chunk_tokens: int, overlap: int) -
         overlap: most tokens of trailing sentences that the next chunk begins with, >= 0.
 
     Returns:
-        Chunks in order. A sentence longer than a chunk is cut between tokens; a heading stays with
+        Chunks in order. A sentence longer than a chunk is cut between words; a heading stays with
         what follows it.
 
     Raises:
@@ -100,38 +91,25 @@ def split_all(
 
 def _sentences(text: str) -> Iterator[Span]:
     """Spans of sentences without the white space around them; a heading joins the next one."""
-    start = 0
-    for match in SENTENCE_END.finditer(text):
-        before = text[max(start, match.start() - 12) : match.start()]  # longer than any below
-        if "\n" not in match.group() and ABBREVIATION.search(before):
-            continue
-        end = match.start() + len(match.group().rstrip())
+    start = -1
+    for begun, end in sentence_spans(text):
+        start = begun if start < 0 else start
         if end - start <= MAX_HEADING_CHARS and HEADINGS.match(text[start:end]):
             continue
-        yield from _stripped(text, start, end)
-        start = match.end()
-    yield from _stripped(text, start, len(text))
-
-
-def _stripped(text: str, start: int, end: int) -> Iterator[Span]:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    if start < end:
+        yield start, end
+        start = -1
+    if start >= 0:
         yield start, end
 
 
 def _cut_chars(text: str, span: Span, limit: int) -> Iterator[Span]:
-    """Pieces of at most ``limit`` characters, cut at white space where there is some."""
+    """Pieces of at most ``limit`` characters, cut between words where there are some."""
     start, end = span
     while end - start > limit:
-        spaces = (text.rfind(space, start + limit // 2, start + limit) for space in " \n")
-        cut = max(spaces)
-        cut = cut if cut > start else start + limit
-        yield from _stripped(text, start, cut)
+        cut = last_word_start(text, start, start + limit)
+        yield from stripped(text, start, cut)
         start = cut
-    yield from _stripped(text, start, end)
+    yield from stripped(text, start, end)
 
 
 def _token_ids(tokenizer: Any, texts: list[str], **options: Any) -> Any:
@@ -148,15 +126,21 @@ def _token_ids(tokenizer: Any, texts: list[str], **options: Any) -> Any:
 
 
 def _cut_tokens(text: str, pieces: list[Span], tokenizer: Any, limit: int) -> Iterator[Piece]:
-    """Pieces with their token counts; those over the limit are cut between tokens."""
+    """Pieces with their token counts; those over the limit are cut between words."""
     for first in range(0, len(pieces), BATCH):
         batch = pieces[first : first + BATCH]
         encoded = _token_ids(tokenizer, [text[s:e] for s, e in batch], return_offsets_mapping=True)
         for (start, end), offsets in zip(batch, encoded["offset_mapping"], strict=True):
-            cuts = [start, *(start + offsets[i][0] for i in range(limit, len(offsets), limit)), end]
-            for n, (cut, following) in enumerate(pairwise(cuts)):
-                for span in _stripped(text, cut, following):
-                    yield span, min(limit, len(offsets) - n * limit)
+            starts = [start + offset[0] for offset in offsets]
+            at = 0  # the first token of the next part
+            while len(starts) - at > limit:
+                cut = last_word_start(text, starts[at], starts[at + limit])
+                following = max(at + 1, bisect_left(starts, cut))
+                for span in stripped(text, start, cut):
+                    yield span, following - at
+                start, at = cut, following
+            for span in stripped(text, start, end):
+                yield span, len(starts) - at
 
 
 def _pack(pieces: list[Piece], limit: int, overlap: int) -> list[Span]:
@@ -211,15 +195,14 @@ def _tail(window: list[Piece], most: int) -> list[Piece]:
 
 
 def _fitting(text: str, span: Span, tokenizer: Any, limit: int) -> Iterator[Span]:
-    """The span, or its halves (cut at white space if there is some), until each fits."""
+    """The span, or its halves (cut between words if there are some), until each fits."""
     start, end = span
     ids = _token_ids(tokenizer, [text[start:end]])["input_ids"][0]
     if len(ids) <= limit or end - start < 2:
         yield start, end
         return
     middle = (start + end) // 2
-    space = text.rfind(" ", start + 1, middle + 1)
-    cut = space if space > start else middle
+    cut = last_word_start(text, start, middle)
     for half in ((start, cut), (cut, end)):
-        for stripped in _stripped(text, *half):
-            yield from _fitting(text, stripped, tokenizer, limit)
+        for part in stripped(text, *half):
+            yield from _fitting(text, part, tokenizer, limit)

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from preflexor_pl.core.segmentation import words
 from preflexor_pl.corpus.chunks import CHARS_PER_TOKEN, split
 from preflexor_pl.corpus.records import Document
 
@@ -111,3 +112,32 @@ def test_every_letter_is_in_a_chunk_and_none_is_too_long(tokenizer, text, limit,
 def test_sizes_that_make_no_sense(tokens, overlap):
     with pytest.raises(ValueError, match="chunk_tokens"):
         split(Document("d", "", "x"), Letters(), tokens, overlap)
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Нить паука прочнее стали. ", "Она тянется в пять раз. ", "Почему это так?"],
+        ["Το μετάξι είναι ανθεκτικό. ", "Γιατί τεντώνεται; ", "Έτσι είναι."],
+        ["रेशम बहुत मजबूत होता है। ", "यह खिंचता है। ", "क्या यह सच है?"],
+        ["蜘蛛丝很强韧。", "它能拉伸五倍。", "为什么会这样？"],
+    ],
+)
+def test_no_sentence_of_any_script_is_cut_in_two(sentences):
+    whole = [sentence.strip() for sentence in sentences]
+    longest = max(sum(not c.isspace() for c in sentence) for sentence in whole)
+    assert texts("".join(sentences), longest) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ไหมแมงมุมมีความแข็งแรงและยืดหยุ่นมากกว่าเหล็กกล้า" * 3,
+        "Прочность паутины объясняется " * 6,
+        "蜘蛛丝的强度和韧性来自其蛋白质的结构" * 4,
+    ],
+)
+def test_no_word_of_a_long_sentence_is_cut_in_two(text):
+    parts = [words(part) for part in texts(text, 20)]
+    assert len(parts) > 3
+    assert [word for part in parts for word in part] == [*words(text)]
