@@ -52,8 +52,8 @@ class PolicySettings:
         model_name: a hub id, a folder, or ``package:<python package>/<file>``.
         dtype: of the frozen base; ``auto`` is bfloat16 where the processor has it, else float32.
             Weights that train themselves (``lora: null``) are float32.
-        attn_implementation: attention kernel of transformers; flash_attention_2 needs the extra
-            ``flash-attn``.
+        attn_implementation: attention kernel of transformers; a model that has no sdpa gets eager,
+            which is announced; flash_attention_2 needs the extra ``flash-attn``.
         lora: the adapters that train, the base staying frozen; null trains every weight.
         quantization: ``4bit`` holds the frozen base in bitsandbytes' NF4; null as it is.
         start_from: a run, or an adapter's folder, whose policy this phase starts from.

@@ -145,7 +145,8 @@ def load_base(
     Args:
         source: where its files are.
         dtype: of its weights; of its matrix products where they are quantised.
-        attention: attention kernel of transformers.
+        attention: attention kernel of transformers. A model that has no ``sdpa`` gets ``eager``,
+            which is announced.
         quantization: ``4bit`` or None.
         key: the setting to name in an error.
 
@@ -166,6 +167,9 @@ def load_base(
                 quantization_config=_nf4(dtype) if quantization else None,
             )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        if "attn_implementation" in str(error) and attention == "sdpa":
+            say(f"{source.name} has no sdpa attention: it runs with eager")
+            return load_base(source, dtype, "eager", quantization, key)
         if "attn_implementation" in str(error):
             raise ConfigError(
                 f"model.policy.attn_implementation: {source.name} has no {attention}: use eager"
