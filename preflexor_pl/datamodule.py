@@ -35,7 +35,7 @@ from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, T
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.pair import PreferencePair
-from preflexor_pl.pairs.prompt_files import BUILT_IN, read_prompts
+from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
@@ -109,9 +109,9 @@ class PreferenceDataModule(LightningDataModule):
         judge: who judges whether an answer is right; null goes by the words that it shares with the
             teacher's answer.
         reflection: whether the chosen response criticises its thinking before it answers.
-        prompts: a folder of texts that replace those of the same names in
-            ``preflexor_pl/pairs/templates``: what the teacher and the judge are asked, and worked
-            examples; null replaces none.
+        prompts: what the teacher and the judge are asked: the set ``small``, for a small teacher;
+            ``large``, for a strong one; or a folder of files that take the place of those in
+            ``preflexor_pl/pairs/templates/small``, or in the set that its ``base.txt`` names.
         system_prompt: the policy's system turn; null keeps the chat template's own.
         teacher: who asks, thinks and answers.
         thinking: the structure of the thinking section.
@@ -153,7 +153,7 @@ class PreferenceDataModule(LightningDataModule):
         only_wrong: bool = False,
         judge: JudgeSettings | None = None,
         reflection: bool = False,
-        prompts: str | None = None,
+        prompts: str = "small",
         system_prompt: str | None = None,
         teacher: TeacherSettings | None = None,
         thinking: ThinkingSettings | None = None,
@@ -227,7 +227,7 @@ class PreferenceDataModule(LightningDataModule):
             rejected_choice=rejected_choice,
             only_wrong=only_wrong,
             judge=judge,
-            prompts=BUILT_IN if prompts is None else read_prompts(Path(prompts)),
+            prompts=read_prompts(prompts),
             grow=grow,
         )
 

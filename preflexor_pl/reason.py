@@ -94,6 +94,12 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--temperature", type=float, default=0.0, help="of the model; 0: the likeliest token")
     add("--critic_temperature", type=float, default=0.0, help="of the critic")
     add("--system_prompt", help="the model's; default: as in training")
+    add(
+        "--prompts",
+        default="small",
+        metavar="SET",
+        help="what the critic is asked: small, large (for a strong critic), or a folder of yours",
+    )
     add("--critic_prompt", help="the critic's system prompt")
     add("--integrator_prompt", help="the critic's, when it makes one answer of all")
     add("--thinking_prefix", metavar="TEXT", help="how the first thinking section must begin")
@@ -166,13 +172,18 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
 
 
 def _settings(options: argparse.Namespace) -> "ReasoningSettings":
+    from preflexor_pl.pairs.prompt_files import KEY, read_prompts
     from preflexor_pl.reasoning.settings import ReasoningSettings
 
-    prompts = {
+    roles = {
         name: getattr(options, name)
         for name in ("critic_prompt", "integrator_prompt")
         if getattr(options, name) is not None
     }
+    try:
+        asked = read_prompts(options.prompts).critic
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(KEY, "--prompts")) from error
     defaults = ReasoningSettings()
     model, critic = _drawn(defaults.model, options), _drawn(defaults.critic, options, "critic_")
     try:
@@ -180,13 +191,14 @@ def _settings(options: argparse.Namespace) -> "ReasoningSettings":
             iterations=options.iterations,
             model=model,
             critic=critic,
+            prompts=asked,
             thinking_prefix=options.thinking_prefix,
             integrate=not options.no_integrate,
             stop_when_unchanged=not options.keep_going,
             stop_when_worse=not options.keep_going,
             chunks=options.context,
             seed=options.seed,
-            **prompts,
+            **roles,
         )
     except ValueError as error:
         raise ConfigError(f"--{str(error).replace('chunks', 'context')}") from error

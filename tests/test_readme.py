@@ -184,10 +184,10 @@ def test_every_link_leads_somewhere():
 
 def test_no_number_is_left_to_fill_in():
     """What stands in two pairs of braces is a placeholder of a prompt."""
-    from preflexor_pl.pairs.prompt_files import BUILT_IN, TEMPLATES
+    from preflexor_pl.pairs.prompt_files import BUILT_IN, files_of
 
-    places = {place for name in TEMPLATES for place in getattr(BUILT_IN, name).places}
-    assert set(re.findall(r"\{\{(.*?)\}\}", README)) <= places
+    place = re.compile(r"\{\{(.*?)\}\}")
+    assert {*place.findall(README)} <= {*place.findall("".join(files_of(BUILT_IN).values()))}
 
 
 def test_the_prompt_shown_can_be_asked(tmp_path):

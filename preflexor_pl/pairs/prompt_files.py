@@ -1,10 +1,22 @@
-"""The texts of the prompts: files in ``templates/``, and a folder of the user's that replaces some.
+r"""The texts of the prompts: two sets of files in ``templates/``, and a user's folder over either.
+
+``small`` is for a teacher of a few hundred million parameters: worked examples, one sentence at a
+time, stop strings. ``large`` is for a strong one: no examples, no stop strings, as much as the
+matter needs. A folder replaces files of the set that its ``base.txt`` names, by default ``small``.
+
+A file may begin with the strings that end its reply, between two lines of ``---``::
+
+    ---
+    stop: [". ", "\n"]
+    ---
 
 A file that would have no effect, a placeholder that nothing is put into and an example that lacks a
 text are refused in one line each. What a file says is the user's own: it may say anything.
 """
 
 import difflib
+import json
+import re
 from collections.abc import Collection
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,60 +26,93 @@ import yaml
 
 from preflexor_pl.core.config_files import parse_yaml
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.pairs.prompts import Prompts, Template, Worked
+from preflexor_pl.pairs.prompts import CriticPrompts, Prompts, Template, Worked
 from preflexor_pl.pairs.reading import read_ruling
 
 KEY = "data.prompts"
 EXAMPLES = "examples.yaml"
-TEMPLATES = tuple(field.name for field in fields(Prompts) if field.name != "examples")
+BASE = "base.txt"
+CRITIC = tuple(field.name for field in fields(CriticPrompts) if field.name != "examples")
+TEACHER = tuple(f.name for f in fields(Prompts) if f.name not in ("critic", "examples"))
+TEMPLATES = (*TEACHER, *CRITIC)
 FILES = (*(f"{name}.txt" for name in TEMPLATES), EXAMPLES)
 MAX_BYTES = 100_000  # of one file
+MAX_STOPS = 4  # servers take no more
 TOPIC = "topic"  # may be left out: random draws have none
 REPLIES = "steps", "concepts"  # to category.txt
+OPTIONAL = ("revised",)  # of an example
 
-# What a reply to the built-in texts ends with: a sentence, or a paragraph, is what they ask for.
-_SENTENCE, _PARAGRAPH = (". ", "\n"), ("\n",)
-_STOPS = {"category": _SENTENCE, "critique": _SENTENCE, "answer": _PARAGRAPH}
+_HEAD = re.compile(r"---\n(.*?)^---(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def read_prompts(folder: Path) -> Prompts:
-    """The built-in prompts, with those that ``folder`` has in their place.
+def read_prompts(where: str | Path) -> Prompts:
+    """A set by its name, or the set that a folder is based on with the folder's files in place.
+
+    Args:
+        where: ``small``, ``large``, or a folder; one of these names is written ``./small``.
 
     Raises:
         ConfigError: names the file, what is wrong with it, and what there is.
     """
+    if isinstance(where, str) and where in SETS:
+        return SETS[where]
+    folder = Path(where).expanduser()
     try:
         # Hidden files are those of desktops and editors.
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         what = f"{folder} cannot be read ({error.strerror})"
-        raise ConfigError(f"{KEY}: {what}: give a folder with some of {_listed(FILES)}") from error
+        there = f"small, large, or a folder with some of {_listed(FILES)}"
+        raise ConfigError(f"{KEY}: {what}: give {there}") from error
     for name in names:
-        if name not in FILES:
-            raise ConfigError(f"{KEY}: {_unknown(f'{folder} holds', name, FILES)}")
+        if name not in (*FILES, BASE):
+            raise ConfigError(f"{KEY}: {_unknown(f'{folder} holds', name, (*FILES, BASE))}")
     if not names:
         raise ConfigError(f"{KEY}: {folder} holds none of {_listed(FILES)}")
-    templates = {
-        name: _template(folder, name) if f"{name}.txt" in names else getattr(BUILT_IN, name)
-        for name in TEMPLATES
-    }
-    examples = _examples(folder / EXAMPLES) if EXAMPLES in names else BUILT_IN.examples
-    return Prompts(**templates, examples=examples)
+    base = SETS[_base(folder / BASE)] if BASE in names else BUILT_IN
+    return _prompts(
+        {
+            name: _template(folder / f"{name}.txt", given) if f"{name}.txt" in names else given
+            for name, given in _templates(base).items()
+        },
+        _examples(folder / EXAMPLES) if EXAMPLES in names else base.examples,
+    )
 
 
 def files_of(prompts: Prompts) -> dict[str, str]:
     """Files by their names that ``read_prompts`` makes the same prompts of."""
-    texts = {f"{name}.txt": getattr(prompts, name).text + "\n" for name in TEMPLATES}
+    texts = {f"{name}.txt": _file(template) for name, template in _templates(prompts).items()}
     examples = [asdict(w) | {"wanted": dict(w.wanted)} for w in prompts.examples]
+    told = [{name: text for name, text in one.items() if text != ""} for one in examples]
     options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100}
-    return texts | {EXAMPLES: yaml.safe_dump(examples, **options)}
+    return texts | {EXAMPLES: yaml.safe_dump(told, **options)}
 
 
-def _template(folder: Path, name: str) -> Template:
-    path, built_in = folder / f"{name}.txt", getattr(BUILT_IN, name)
-    template = Template(_text(path))
-    if template.text == built_in.text:
-        return built_in
+def _file(template: Template) -> str:
+    stops = json.dumps(list(template.stop), ensure_ascii=False)
+    return f"---\nstop: {stops}\n---\n" * bool(template.stop) + template.text + "\n"
+
+
+def _templates(prompts: Prompts) -> dict[str, Template]:
+    whose = dict.fromkeys(TEACHER, prompts) | dict.fromkeys(CRITIC, prompts.critic)
+    return {name: getattr(some, name) for name, some in whose.items()}
+
+
+def _prompts(templates: dict[str, Template], examples: tuple[Worked, ...]) -> Prompts:
+    whose: dict[str, Any] = {name: templates[name] for name in TEACHER}
+    critic: dict[str, Any] = {name: templates[name] for name in CRITIC}
+    return Prompts(**whose, critic=CriticPrompts(**critic, examples=examples), examples=examples)
+
+
+def _base(path: Path) -> str:
+    name = _text(path)
+    if name not in SETS:
+        raise ConfigError(f"{KEY}: {path} must say {' or '.join(SETS)}, got {name!r:.60}")
+    return name
+
+
+def _template(path: Path, built_in: Template) -> Template:
+    template = _parsed(path)
     there = f"there are {_listed(_braced(built_in.places))}"
     for place in template.places:
         if place not in built_in.places:
@@ -81,6 +126,22 @@ def _template(folder: Path, name: str) -> Template:
     return template
 
 
+def _parsed(path: Path) -> Template:
+    """The template in a file, with the stop strings of its head where it has one."""
+    text = _text(path)
+    head = _HEAD.match(text)
+    if not head:
+        return Template(text)
+    told = parse_yaml(head[1], path)
+    _require_keys(told, ("stop",), f"{path}, between its lines of ---,", required=("stop",))
+    stops = told["stop"]
+    if not isinstance(stops, list) or not all(isinstance(s, str) and s for s in stops):
+        raise ConfigError(f"{KEY}: {path}: stop must be a list of texts, got {stops!r:.60}")
+    if len(stops) > MAX_STOPS:
+        raise ConfigError(f"{KEY}: {path}: stop has {len(stops)} texts; {MAX_STOPS} are possible")
+    return Template(text[head.end() :].strip(), tuple(stops))
+
+
 def _examples(path: Path) -> tuple[Worked, ...]:
     told = parse_yaml(_text(path), path)
     if not isinstance(told, list):
@@ -90,9 +151,10 @@ def _examples(path: Path) -> tuple[Worked, ...]:
 
 def _worked(told: Any, where: str) -> Worked:
     names = [field.name for field in fields(Worked)]
-    _require_keys(told, names, where, required=names)
+    required = [name for name in names if name not in OPTIONAL]
+    _require_keys(told, names, where, required)
     _require_keys(told["wanted"], REPLIES, f"{where}, wanted", required=())
-    texts = {name: told[name] for name in names if name != "wanted"}
+    texts = {name: told[name] for name in names if name != "wanted" and name in told}
     for name, text in (*texts.items(), *told["wanted"].items()):
         if not isinstance(text, str) or not text.strip():
             raise ConfigError(f"{KEY}: {where}: {name} must be a text, got {text!r:.60}")
@@ -140,11 +202,12 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(names)
 
 
-def _built_in() -> Prompts:
-    folder = Path(__file__).with_name("templates")
-    templates = {n: Template(_text(folder / f"{n}.txt"), _STOPS.get(n, ())) for n in TEMPLATES}
-    return Prompts(**templates, examples=_examples(folder / EXAMPLES))
+def _built_in(name: str) -> Prompts:
+    folder = Path(__file__).with_name("templates") / name
+    templates = {name: _parsed(folder / f"{name}.txt") for name in TEMPLATES}
+    return _prompts(templates, _examples(folder / EXAMPLES))
 
 
-BUILT_IN = _built_in()
+SETS = {name: _built_in(name) for name in ("small", "large")}
+BUILT_IN, LARGE = SETS["small"], SETS["large"]  # where no other is named, the small one
 CONCRETE, RUBBER = BUILT_IN.examples

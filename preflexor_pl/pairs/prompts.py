@@ -1,13 +1,13 @@
 """What the teacher and the judge are asked: prompts made of templates and worked examples.
 
-The worked examples stand before a prompt as earlier turns: a teacher of a hundred million
-parameters learns from them what is wanted, how long it is, and to stop; a large one does no worse.
-The texts themselves are files, see ``prompt_files``.
+Worked examples stand before a prompt as earlier turns: a teacher of a hundred million parameters
+learns from them what is wanted, how long it is, and to stop. A large one needs none. The texts
+themselves are files in two sets, see ``prompt_files``.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.pairs.reading import read_ruling
@@ -16,6 +16,7 @@ ANY = "this"  # what a question is about where no topic is given
 NO_ANSWER = "(no answer)"
 
 _PLACE = re.compile(r"\{\{ *(\w+) *\}\}")  # one pair of braces, or $, is LaTeX
+_PARAGRAPH = re.compile(rf"^{_PLACE.pattern}\n\n", re.MULTILINE)  # a placeholder alone
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,12 @@ class Template:
         return list(dict.fromkeys(_PLACE.findall(self.text)))
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The text with ``values`` put in; what looks like a placeholder in them is left alone."""
-        return _PLACE.sub(lambda place: values[place[1]], self.text)
+        """The text with ``values`` put in; what looks like a placeholder in them is left alone.
+
+        A placeholder that is a paragraph of its own leaves none where its value is empty.
+        """
+        text = _PARAGRAPH.sub(lambda place: place[0] if values[place[1]] else "", self.text)
+        return _PLACE.sub(lambda place: values[place[1]], text)
 
     def prompt(self, shown: Iterable[tuple[Mapping[str, str], str]], **values: str) -> Prompt:
         """The prompt with ``values`` put in, after examples: the values of each, and its reply."""
@@ -75,6 +80,7 @@ class Worked:
         wrong: a wrong one.
         ruling: a judge's, on the right answer or on the wrong one, as it says.
         wanted: ``steps`` or ``concepts``, or both, and the words that ask for it as a block.
+        revised: the steps when the critique is met; "" shows no rewriting.
     """
 
     facts: str
@@ -86,6 +92,7 @@ class Worked:
     wrong: str
     ruling: str
     wanted: tuple[tuple[str, str], ...]
+    revised: str = field(default="", repr=False)  # a round's plan does not depend on it
 
     @property
     def thought(self) -> dict[str, str]:
@@ -101,8 +108,25 @@ class Worked:
 
 
 @dataclass(frozen=True)
+class CriticPrompts:
+    """What a critic is asked while a model reasons; a template each, and the examples.
+
+    The prompts themselves are made in ``reasoning/prompts``.
+    """
+
+    feedback: Template
+    rewrite: Template
+    integration: Template
+    examples: tuple[Worked, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prompts:
-    """All that is asked of the teacher and of the judge; a template each, and the examples."""
+    """All that is asked of the teacher and of the judge; a template each, and the examples.
+
+    Attributes:
+        critic: the same set's prompts for a critic; no pair, and so no plan, depends on them.
+    """
 
     question: Template
     category: Template
@@ -110,6 +134,7 @@ class Prompts:
     answer: Template
     wrong_answer: Template
     ruling: Template
+    critic: CriticPrompts = field(repr=False)
     examples: tuple[Worked, ...] = ()
 
     def ask_question(self, context: Sequence[str], topic: str) -> Prompt:

@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
+from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
 Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
 
@@ -28,6 +29,11 @@ _RULING = re.compile(  # "not right", "partly right" and "right or wrong" are no
     r"(?!\W+(?:or|and|but)\b)",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"^([ \t>*+-]*|\d+[.)] )\*\*([^*\n]+?)\*\*[ \t]*[:\uff1a]", re.MULTILINE)
+_OWN_LINE = re.compile(r"[-*+\u2022] |\d{1,3}[.)] |\||#|```|~~~|> |\$\$|\\\[|\\begin")
+_CLOSED = re.compile(
+    r"[.!?\u2026\u3002\uff01\uff1f\u0964][\"'\u201d\u2019\u00bb)\]*_]*$|\$\$$|\\\]$|\||:$|^$"
+)  # one line needs no full stop
 
 
 def read_question(text: str) -> tuple[str, str]:
@@ -49,12 +55,22 @@ def read_question(text: str) -> tuple[str, str]:
     return question[0].upper() + question[1:], ""
 
 
-def read_sentence(text: str) -> tuple[str, str]:
-    """The sentence in a reply, and why it cannot be used, as for :func:`read_question`."""
-    sentence = " ".join(text.split())
-    if len(sentence.split()) < MIN_WORDS:
-        return sentence, "sentence_too_short"
-    return sentence if sentence[-1] in ".!?" else f"{sentence}.", ""
+def read_block(text: str, name: str = "") -> tuple[str, str]:
+    """A block of the thinking section, and why it cannot be used, as for :func:`read_question`.
+
+    Paragraphs, lists, tables and formulas stay as they are. A heading that says the block's name
+    again is taken off, and ``**Heading**:`` at the beginning of a line becomes ``**Heading:**``,
+    because the former is how a block begins.
+
+    Args:
+        text: of the reply.
+        name: of the block's category.
+    """
+    block = _HEADING.sub(r"\1**\2:**", _without_heading(text.strip(), name))
+    reason = _problem(block, "sentence_too_short")
+    if not reason and "\n" not in block and not _CLOSED.search(block):
+        block += "."
+    return block, reason
 
 
 def read_critique(text: str, thinking: str) -> tuple[str, str]:
@@ -62,7 +78,7 @@ def read_critique(text: str, thinking: str) -> tuple[str, str]:
 
     One whose words nearly all stand in the thinking says it again and criticises nothing.
     """
-    sentence, reason = read_sentence(text)
+    sentence, reason = read_block(text)
     words = set(_WORD.findall(sentence.lower()))
     known = words & set(_WORD.findall(thinking.lower()))
     if not reason and len(known) > MAX_KNOWN * len(words):
@@ -73,7 +89,7 @@ def read_critique(text: str, thinking: str) -> tuple[str, str]:
 def read_answer(text: str) -> tuple[str, str]:
     """The answer in a reply, and why it cannot be used, as for :func:`read_question`."""
     answer = text.strip()
-    return answer, "" if len(answer.split()) >= MIN_WORDS else "answer_too_short"
+    return answer, _problem(answer, "answer_too_short")
 
 
 def read_ruling(reply: str) -> Ruling:
@@ -84,9 +100,33 @@ def read_ruling(reply: str) -> Ruling:
     return "right" if found.group(1).lower() in ("right", "correct") else "wrong"
 
 
+def _problem(text: str, too_short: str) -> str:
+    """Why a reply cannot be used; "" where it can."""
+    if refuses(text):
+        return "refusal"
+    if len(text.split()) < MIN_WORDS:
+        return too_short
+    return unfinished(text)
+
+
+def _without_heading(text: str, name: str) -> str:
+    """The text without a first line, or a first label, that only says ``name``."""
+    if not name:
+        return text
+    label = rf"[#*_\s]*{re.escape(name)}[*_]*(?:[ \t]*[:\uff1a][*_]*\s*|[ \t]*\n\s*)"
+    return re.sub(rf"\A{label}", "", text, flags=re.IGNORECASE).strip() or text
+
+
 def thinking_text(blocks: dict[str, str]) -> str:
-    """The blocks of a thinking section, without its markers."""
-    return "\n\n".join(f"**{name}**: {text.strip()}" for name, text in blocks.items())
+    """The blocks of a thinking section, without its markers.
+
+    A list, a table, a formula or code begins on a line of its own, or it would be none.
+    """
+    parts = []
+    for name, text in blocks.items():
+        block = text.strip()
+        parts.append(f"**{name}**:{chr(10) if _OWN_LINE.match(block) else ' '}{block}")
+    return "\n\n".join(parts)
 
 
 def chosen_response(blocks: dict[str, str], answer: str, reflection: str = "") -> str:

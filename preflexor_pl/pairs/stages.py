@@ -126,7 +126,7 @@ class Stages:
             for name, wanted in self.settings.thinking.categories.items():
 
                 def accept(item: Item, text: str, name: str = name) -> str:
-                    item.blocks[name], reason = reading.read_sentence(text)
+                    item.blocks[name], reason = reading.read_block(text, name)
                     return reason
 
                 prompt = self.prompts.ask_category(texts, item.question, wanted)

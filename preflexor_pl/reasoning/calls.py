@@ -101,7 +101,9 @@ class Caller:
                 prompt.examples,
                 prompt.stop,
             )
-            for line, prompt in zip(lines, prompts, strict=True)
+            for line, prompt in zip(
+                lines, (prompt.inert(self.forbidden) for prompt in prompts), strict=True
+            )
         ]
         return self._made(kind, iteration, lines, requests, self.critic, None)
 
@@ -181,7 +183,7 @@ class Caller:
         whole, (text, looped) = text, cut_repetition(text)
         unread = completion.finish_reason == "length" and not completion.tokens
         problems = ("repetition",) * looped + ("empty",) * (not completion.text.strip())
-        problems += ("too_long",) * unread
+        problems += ("too_long",) * unread + (completion.problem,) * bool(completion.problem)
         thinking, reflection, answer = None, None, None
         if kind in ("answer", "finish"):
             parsed = parse_response(text)

@@ -122,14 +122,17 @@ class Reasoner:
     def _criticise(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
         own = self.settings.variant == "reflection"
         asked = [line for line in lines if not (own and line.feedback)]
-        prompts = [ask_feedback(line.facts, line.asked, line.thinking) for line in asked]
+        critic = self.settings.prompts
+        prompts = [ask_feedback(critic, line.facts, line.asked, line.thinking) for line in asked]
         steps = caller.ask_critic("feedback", iteration, asked, prompts)
         for line, step in zip(asked, steps, strict=True):
             line.feedback = step.text
 
     def _rewrite(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+        critic = self.settings.prompts
         prompts = [
-            ask_rewrite(line.facts, line.asked, line.thinking, line.feedback) for line in lines
+            ask_rewrite(critic, line.facts, line.asked, line.thinking, line.feedback)
+            for line in lines
         ]
         steps = caller.ask_critic("rewrite", iteration, lines, prompts)
         for line, step in zip(lines, steps, strict=True):
@@ -153,8 +156,9 @@ class Reasoner:
 
     def _integrate(self, caller: Caller, lines: Sequence[Line]) -> None:
         several = [line for line in lines if sum(map(bool, line.trace.answers)) > 1]
+        critic = self.settings.prompts
         prompts = [
-            ask_integration(line.facts, line.asked, [a for a in line.trace.answers if a])
+            ask_integration(critic, line.facts, line.asked, [a for a in line.trace.answers if a])
             for line in several
         ]
         last = self.settings.iterations

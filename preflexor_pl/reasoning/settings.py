@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from preflexor_pl.core.settings import Sampling, require
+from preflexor_pl.pairs.prompt_files import BUILT_IN
+from preflexor_pl.pairs.prompts import CriticPrompts
 
 
 def _likeliest(tokens: int) -> Sampling:
@@ -20,6 +22,7 @@ class ReasoningSettings:
             model's own reflect section.
         model: how the model's responses are drawn.
         critic: how the critic's texts are drawn.
+        prompts: what the critic is asked.
         system_prompt: the model's system turn; None keeps the chat template's own.
         critic_prompt: the critic's, when it criticises and rewrites.
         integrator_prompt: the critic's, when it makes one answer of all.
@@ -36,6 +39,7 @@ class ReasoningSettings:
     variant: Literal["thinking", "reflection"] = "thinking"
     model: Sampling = field(default_factory=lambda: _likeliest(320))
     critic: Sampling = field(default_factory=lambda: _likeliest(160))
+    prompts: CriticPrompts = BUILT_IN.critic
     system_prompt: str | None = None
     critic_prompt: str = "You are a critical reviewer. You are brief and precise."
     integrator_prompt: str = "You are an editor. You combine answers into one that is right."

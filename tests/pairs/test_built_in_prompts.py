@@ -8,6 +8,7 @@ from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.pairs.correctness import AskedJudge, Case
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompt
+from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
 
 FACTS = ["Nacre\nNacre is layered: {a} $b$.", "Bone\nBone mends."]
 QUESTION = "How does nacre break?"
@@ -30,6 +31,10 @@ ASKED = {
     "wrong answer": BUILT_IN.ask_wrong_answer(FACTS, QUESTION),
     "ruling": judged("It breaks\n slowly."),
     "ruling on nothing": judged("<|thinking|>"),
+    "feedback": ask_feedback(BUILT_IN.critic, FACTS, QUESTION, THINKING),
+    "feedback on nothing": ask_feedback(BUILT_IN.critic, [], QUESTION, ""),
+    "rewrite": ask_rewrite(BUILT_IN.critic, FACTS, QUESTION, THINKING, "It lacks."),
+    "integration": ask_integration(BUILT_IN.critic, FACTS, QUESTION, ["A.", "B."]),
 }
 SHA256 = {
     "question": "34ba51a19fc30ee0071779d027d3e8de76ae13009760b0e87d31fba4177f6c7e",

@@ -10,12 +10,23 @@ import pytest
 import yaml
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.pairs.prompt_files import BUILT_IN, FILES, MAX_BYTES, files_of, read_prompts
+from preflexor_pl.pairs.prompt_files import (
+    BUILT_IN,
+    FILES,
+    LARGE,
+    MAX_BYTES,
+    files_of,
+    read_prompts,
+)
 from preflexor_pl.pairs.prompts import Template
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = ROOT / "preflexor_pl/pairs/templates"
+TEMPLATES = ROOT / "preflexor_pl/pairs/templates/small"
+LARGE_FILES = TEMPLATES.with_name("large")
 EXAMPLE = yaml.safe_load((TEMPLATES / "examples.yaml").read_text())[0]
+
+
+RULING = "{{facts}} {{question}} {{reference}} {{answer}}"
 
 
 def folder_of(folder, files):
@@ -29,8 +40,54 @@ def examples(**changes):
     return yaml.safe_dump([EXAMPLE | changes])
 
 
-def test_the_built_in_files_are_those_that_can_be_replaced():
-    assert {path.name for path in TEMPLATES.iterdir()} == set(FILES)
+@pytest.mark.parametrize("folder", [TEMPLATES, LARGE_FILES])
+def test_the_built_in_files_are_those_that_can_be_replaced(folder):
+    assert {path.name for path in folder.iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize(("name", "prompts"), [("small", BUILT_IN), ("large", LARGE)])
+def test_a_copy_of_a_set_is_that_set_with_its_stops(tmp_path, name, prompts):
+    assert read_prompts(name) == prompts
+    for path in (TEMPLATES.parent / name).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert read_prompts(tmp_path) == prompts
+
+
+def test_the_large_set_has_no_examples_and_no_stops():
+    assert LARGE.examples == LARGE.critic.examples == ()
+    for name, text in files_of(LARGE).items():
+        assert "stop:" not in text, name
+    assert BUILT_IN.category.stop == (". ", "\n")
+    assert BUILT_IN.critic.feedback.stop == ("\n",)
+
+
+def test_a_folder_names_the_set_that_it_is_based_on(tmp_path):
+    made = read_prompts(folder_of(tmp_path, {"ruling.txt": RULING, "base.txt": "large\n"}))
+    assert made == replace(LARGE, ruling=Template(RULING))
+    (tmp_path / "base.txt").unlink()
+    assert read_prompts(tmp_path) == replace(BUILT_IN, ruling=Template(RULING))
+
+
+def test_a_critics_prompt_is_replaced_like_any_other(tmp_path):
+    text = "{{facts}} {{question}} {{answers}} Combine."
+    made = read_prompts(folder_of(tmp_path, {"integration.txt": text}))
+    assert made.critic == replace(BUILT_IN.critic, integration=Template(text))
+    assert replace(made, critic=BUILT_IN.critic) == BUILT_IN
+    assert repr(made) == repr(BUILT_IN)  # no pair depends on it
+
+
+def test_a_folder_called_as_a_set_is_meant_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "large").mkdir()
+    folder_of(tmp_path / "large", {"ruling.txt": RULING})
+    assert read_prompts("large") == LARGE
+    assert read_prompts("./large").ruling == Template(RULING)
+
+
+def test_stops_stand_at_the_head_of_a_file(tmp_path):
+    text = '---\nstop: ["END", "\\n\\n"]\n---\n' + RULING
+    made = read_prompts(folder_of(tmp_path, {"ruling.txt": text}))
+    assert made.ruling == Template(RULING, ("END", "\n\n"))
 
 
 def test_a_file_replaces_the_built_in_one_and_the_others_stay(tmp_path):
@@ -45,7 +102,6 @@ def test_replies_to_a_text_of_ones_own_end_by_themselves(tmp_path):
     text = "{{facts}} {{question}} In three sentences, give {{wanted}}."
     built_in = (TEMPLATES / "answer.txt").read_text()
     made = read_prompts(folder_of(tmp_path, {"category.txt": text, "answer.txt": built_in}))
-    assert BUILT_IN.category.stop == (". ", "\n")
     assert made.category.stop == ()
     assert made.answer.stop == BUILT_IN.answer.stop == ("\n",)
 
@@ -58,7 +114,8 @@ def test_examples_replace_all_others(tmp_path):
 
 def test_an_empty_list_gives_no_examples(tmp_path):
     made = read_prompts(folder_of(tmp_path, {"examples.yaml": "[]"}))
-    assert made == replace(BUILT_IN, examples=())
+    critic = replace(BUILT_IN.critic, examples=())
+    assert made == replace(BUILT_IN, examples=(), critic=critic)
 
 
 def test_a_topic_need_not_be_named(tmp_path):
@@ -67,6 +124,7 @@ def test_a_topic_need_not_be_named(tmp_path):
 
 
 FINE = "{{facts}} {{question}}"
+HEAD = "---\nstop: %s\n---\n" + FINE
 
 
 @pytest.mark.parametrize(
@@ -86,6 +144,12 @@ FINE = "{{facts}} {{question}}"
         ({"answer.txt": "{{facts}}".encode("utf-16")}, "answer.txt is not UTF-8"),
         ({"examples.yaml": b"- \xe9"}, "examples.yaml is not UTF-8"),
         ({"answer.txt": "x" * (MAX_BYTES + 1)}, "answer.txt is longer than 100000 bytes"),
+        ({"base.txt": "medium"}, "base.txt must say small or large, got 'medium'"),
+        ({"wrong_answer.txt": HEAD % "END"}, "wrong_answer.txt: stop must be a list of texts"),
+        ({"wrong_answer.txt": HEAD % "[a, 1]"}, "wrong_answer.txt: stop must be a list of texts"),
+        ({"wrong_answer.txt": HEAD % "[a, b, c, d, e]"}, "stop has 5 texts; 4 are possible"),
+        ({"wrong_answer.txt": HEAD.replace("stop", "stops") % "[]"}, r"has 'stops', .*mean stop"),
+        ({"wrong_answer.txt": f"---\nSay:\n- x: [\n---\n{FINE}"}, "wrong_answer.txt, line "),
         ({"examples.yaml": ""}, r"examples.yaml must be a list of .*; \[\] gives none"),
         ({"examples.yaml": "facts: x"}, "examples.yaml must be a list"),
         ({"examples.yaml": "- a: [b"}, "examples.yaml, line 1: "),
@@ -127,7 +191,7 @@ def test_what_a_run_keeps_reads_as_the_same_prompts(tmp_path):
         "{{facts}}: ask",
     )
     mine = folder_of(tmp_path, dict(zip(("examples.yaml", "question.txt"), told, strict=True)))
-    for number, prompts in enumerate((BUILT_IN, read_prompts(mine))):
+    for number, prompts in enumerate((BUILT_IN, LARGE, read_prompts(mine))):
         kept = tmp_path / str(number)
         kept.mkdir()
         assert read_prompts(folder_of(kept, files_of(prompts))) == prompts
@@ -143,6 +207,5 @@ def test_a_wheel_has_the_built_in_files(tmp_path):
         [sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     wheel = zipfile.ZipFile(tmp_path / done.stdout.split()[-1])
-    for name in FILES:
-        packed = wheel.read(f"preflexor_pl/pairs/templates/{name}")
-        assert packed == (TEMPLATES / name).read_bytes()
+    for path in (folder / name for folder in (TEMPLATES, LARGE_FILES) for name in FILES):
+        assert wheel.read(str(path.relative_to(ROOT))) == path.read_bytes()
