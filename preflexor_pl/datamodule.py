@@ -413,6 +413,19 @@ class PreferenceDataModule(LightningDataModule):
             rounds.collator.packed,
         )
 
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole run, if no round comes out short.
+
+        Its end must be known, by epochs or by steps.
+        """
+        trainer: Any = self.trainer
+        again = ceil(self.replay * self.pairs_per_round)
+        rounds = (epoch // self.epochs_per_round for epoch in range(trainer.max_epochs or -1))
+        pairs = (self.pairs_per_round + min(again, n * self.pairs_per_round) for n in rounds)
+        steps = sum(ceil(count / self.pairs_per_step) for count in pairs)
+        limits = [limit for limit in (steps, trainer.max_steps) if limit > 0]
+        return min(limits, default=0)
+
     def on_train_batch_start(self) -> None:
         """Begin the next round ahead, if there will be one; RegenerateRounds calls this.
 

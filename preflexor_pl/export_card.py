@@ -135,7 +135,7 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
     teacher = at(config, "data.teacher.server.model") or at(config, "data.teacher.model_name")
     parts = [
         _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
-        f"lr {at(config, 'model.lr')}",
+        _rate(config),
         f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
         f"seed {at(config, 'seed_everything')}",
         f"adapter of rank {rank}" if rank else "every weight trained",
@@ -144,6 +144,13 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
         f"teacher {_code(_shown(teacher)) if teacher else 'the base itself'}",
     ]
     return f"- phase {number}: {', '.join(parts)}"
+
+
+def _rate(config: dict[str, Any]) -> str:
+    """The learning rate, with the optimiser and the schedule where they are the user's own."""
+    lr = at(config, "model.lr") or at(config, "model.optimizer.init_args.lr") or "by default"
+    paths = [at(config, f"model.{key}.class_path") for key in ("optimizer", "lr_scheduler")]
+    return f"lr {lr}" + "".join(f", {_code(path.rpartition('.')[2])}" for path in paths if path)
 
 
 def _base_licence(model: str) -> str:

@@ -20,8 +20,10 @@ from preflexor_pl.core.settings import PolicySettings, require
 from preflexor_pl.evaluation.per_pair import per_pair
 from preflexor_pl.policy.adapters import load_trained_state, trained_state
 from preflexor_pl.policy.policy import Policy
+from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCosine, built
 from preflexor_pl.regenerate import RegenerateRounds
 
+DEFAULT_LR = 5e-5
 MAX_SKIPPED = 3  # this many steps in a row without a finite gradient end the run
 
 
@@ -31,8 +33,14 @@ class PreferenceModule(LightningModule):
     Args:
         policy: the model, and how its weights are held.
         loss: ORPO by default. A loss on log-probs; it decides whether a reference is needed.
-        lr: learning rate of AdamW, constant, > 0.
+        lr: learning rate of the default optimiser, > 0; null is 5e-5. It must be null where
+            ``optimizer`` is given, which has a rate of its own.
         max_grad_norm: the gradient is scaled down to this norm, > 0.
+        optimizer: makes the optimiser of the parameters that train: a class of ``torch.optim`` with
+            its arguments; null is AdamW without weight decay.
+        lr_scheduler: makes the schedule of the optimiser's rate, moved once a step: a class of
+            ``torch.optim.lr_scheduler``, or ``preflexor_pl.policy.schedules.WarmupCosine``; null
+            keeps the rate constant.
         seed: of the adapters' first values.
         reflection: whether the rows of the reflection markers train too.
     """
@@ -41,18 +49,29 @@ class PreferenceModule(LightningModule):
         self,
         policy: PolicySettings | None = None,
         loss: PreferenceLoss | None = None,
-        lr: float = 5e-5,
+        lr: float | None = None,
         max_grad_norm: float = 1.0,
+        optimizer: MakeOptimizer | None = None,
+        lr_scheduler: MakeSchedule | None = None,
         seed: int = 0,
         reflection: bool = False,
     ) -> None:
         super().__init__()
-        require(0 < lr < float("inf"), "model.lr", lr, "> 0")
+        require(
+            lr is None or optimizer is None,
+            "model.lr",
+            lr,
+            "null where model.optimizer is given: the rate is among its init_args",
+        )
+        require(lr is None or 0 < lr < float("inf"), "model.lr", lr, "> 0")
         require(0 < max_grad_norm < float("inf"), "model.max_grad_norm", max_grad_norm, "> 0")
         self.settings = policy or PolicySettings()
         self.loss = loss or ORPOLoss()
-        self.lr = lr
+        self.lr = DEFAULT_LR if lr is None else lr
         self.max_grad_norm = max_grad_norm
+        self.optimizer = optimizer or self._adamw
+        self.lr_scheduler = lr_scheduler
+        self._built([torch.nn.Parameter(torch.ones(1, 1))])  # refused before weights load
         self.seed = seed
         self.reflection = reflection
         self.policy: Policy | None = None
@@ -74,10 +93,37 @@ class PreferenceModule(LightningModule):
         """What a plain ``Trainer.fit`` needs to make its data anew."""
         return [RegenerateRounds()]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW without weight decay over what trains."""
-        trained = [p for p in self.parameters() if p.requires_grad]
+    def configure_optimizers(self) -> Any:
+        """The optimiser over what trains, and the schedule of its rate if there is one.
+
+        Raises:
+            ConfigError: one of them cannot be built, or cannot work here.
+        """
+        optimizer, schedule = self._built([p for p in self.parameters() if p.requires_grad])
+        if schedule is None:
+            return optimizer
+        if isinstance(schedule, WarmupCosine):
+            schedule.spread_over(self._planned_steps())
+        return [optimizer], [schedule]
+
+    def _built(self, trained: list[torch.nn.Parameter]) -> tuple[Any, Any]:
+        optimizer = built("model.optimizer", self.optimizer, trained)
+        if self.lr_scheduler is None:
+            return optimizer, None
+        return optimizer, built("model.lr_scheduler", self.lr_scheduler, optimizer)
+
+    def _adamw(self, trained: Any) -> torch.optim.Optimizer:
         return torch.optim.AdamW(trained, lr=self.lr, weight_decay=0.0, fused=True)
+
+    def _planned_steps(self) -> int:
+        """Steps of the whole run, rounds that come out short not known yet."""
+        trainer: Any = self.trainer
+        if trainer.max_epochs in (None, -1) and trainer.max_steps < 0:
+            raise ConfigError(
+                "model.lr_scheduler: the run has no end to spread it over: set trainer.max_epochs"
+            )
+        planned = getattr(trainer.datamodule, "planned_steps", None)
+        return planned() if planned else int(trainer.estimated_stepping_batches)
 
     def training_step(self, step: Step, batch_idx: int) -> None:
         """One optimiser step over the pairs of ``step``."""
@@ -86,11 +132,12 @@ class PreferenceModule(LightningModule):
         optimizer: Any = self.optimizers()
         trained = [p for p in self.parameters() if p.requires_grad]
         grad_norm = torch.nn.utils.clip_grad_norm_(trained, self.max_grad_norm)
+        lr = float(optimizer.param_groups[0]["lr"])
         self._step_if_finite(optimizer, grad_norm)
         optimizer.zero_grad(set_to_none=True)
         self.log_dict(
             {f"train/{name}": value.mean() for name, value in per_pair(outputs).items()}
-            | {"train/grad_norm": grad_norm, "train/lr": torch.full_like(grad_norm, self.lr)},
+            | {"train/grad_norm": grad_norm, "train/lr": torch.full_like(grad_norm, lr)},
             batch_size=pairs,
         )
 
@@ -105,11 +152,17 @@ class PreferenceModule(LightningModule):
     def _step_if_finite(self, optimizer: Any, grad_norm: Tensor) -> None:
         """Step, or skip the step; whether it was skipped is looked at a step later.
 
-        By then the device knows, and nobody has waited for it.
+        By then the device knows, and nobody has waited for it. The schedule goes on either way.
         """
         skipped = ~torch.isfinite(grad_norm)
-        optimizer.optimizer.found_inf = skipped.float()  # a fused optimiser skips by itself
+        if optimizer.defaults.get("fused"):
+            optimizer.optimizer.found_inf = skipped.float()  # it skips by itself
+        elif skipped:
+            optimizer.zero_grad(set_to_none=True)  # a step without gradients changes nothing
         optimizer.step()
+        schedule: Any = self.lr_schedulers()
+        if schedule:
+            schedule.step()
         self._look_back()
         self._skips = (self._skips.to(skipped.device) + 1) * skipped
         self._unseen = Later(self._skips)

@@ -80,6 +80,21 @@ def test_a_round_is_made_where_the_next_epoch_begins_one(
     assert rounds == made
 
 
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "replay", "steps"),
+    [
+        (6, -1, 0.0, 6 * 3),  # three rounds of two epochs; 10 pairs are three steps of four
+        (6, 7, 0.0, 7),
+        (-1, 7, 0.0, 7),
+        (6, -1, 1.5, 2 * 3 + 2 * 5 + 2 * 7),  # and 10, then 15 older ones
+    ],
+)
+def test_the_steps_of_the_whole_run_are_known_before_it_begins(epochs, max_steps, replay, steps):
+    module = data(pairs_per_round=10, pairs_per_step=4, epochs_per_round=2, replay=replay)
+    module.trainer = SimpleNamespace(max_epochs=epochs, max_steps=max_steps)
+    assert module.planned_steps() == steps
+
+
 def test_no_round_is_made_after_the_last_step(monkeypatch):
     module, rounds = data(), []
     module.trainer = SimpleNamespace(

@@ -196,6 +196,24 @@ def test_every_weight_trained(model_folder, tmp_path, run_export, dtype):
     assert "phase 1: `ORPOLoss(beta=0.25)`, lr 0.002, 6 epochs, seed 7, every weight tr" in card
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"lr": 0.002}, "lr 0.002"),
+        ({"lr": None}, "lr by default"),
+        (
+            {
+                "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.3}},
+                "lr_scheduler": {"class_path": "a.WarmupCosine"},
+            },
+            "lr 0.3, `SGD`, `WarmupCosine`",
+        ),
+    ],
+)
+def test_the_card_says_how_the_rate_was_set(model, told):
+    assert export_card._rate({"model": model}) == told
+
+
 def test_an_adapter_on_weights_that_a_phase_before_trained(model_folder, tmp_path, run_export):
     first = tiny_policy(model_folder, lora=None)
     disturb(first)

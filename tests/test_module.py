@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
+from preflexor_pl.policy.schedules import WarmupCosine
 from tests.tiny import PAIR, save_tiny_model
 
 TEXTS = [
@@ -47,7 +49,7 @@ class Watch(Callback):
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         self.gradients.append(
-            {n: p.grad.clone() for n, p in module.named_parameters() if p.requires_grad}
+            {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
         )
 
     def on_train_batch_end(self, trainer, module, *_):
@@ -146,6 +148,56 @@ def test_a_step_without_a_finite_gradient_is_skipped(module, collate, capsys):
     fit(module, *[[collate(0)]] * 5, watch=Watch(broken=[1, 2, 4]))  # never three in a row
     assert not equal(weights(module), before)
     assert all(weight.isfinite().all() for weight in weights(module).values())
+
+
+OPTIMIZERS = {
+    "adamw": partial(torch.optim.AdamW, lr=1e-2),
+    "sgd with momentum": partial(torch.optim.SGD, lr=1e-2, momentum=0.9),
+    "adafactor": torch.optim.Adafactor,
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_skips_a_step_without_a_finite_gradient(module, collate, name):
+    module.optimizer = OPTIMIZERS[name]
+    before = weights(module)
+    fit(module, [collate(0)], watch=Watch(broken=[0]))
+    assert equal(weights(module), before)
+
+    ends = []
+    for broken, steps in (([1], 3), ([], 2)):  # the step that is skipped leaves no trace
+        module.policy.load_state_dict(before, strict=False)
+        trainer, _ = fit(module, *[[collate(0)]] * steps, watch=Watch(broken=broken))
+        assert trainer.global_step == steps
+        ends.append(weights(module))
+    assert not equal(ends[0], before)
+    assert equal(*ends)
+
+
+def test_a_schedule_moves_with_every_step_also_a_skipped_one_and_is_logged(module, collate):
+    module.lr_scheduler = partial(WarmupCosine, warmup=0.4)
+    _, watch = fit(module, *[[collate(0)]] * 5, watch=Watch(broken=[1]))
+    # 5 steps: 1/3 and 2/3 of the peak, then the cosine's 1, 3/4 and 1/4
+    shares = [logged["train/lr"] / 1e-2 for logged in watch.logged]
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.25])
+
+
+def test_a_schedule_of_torch_moves_with_every_step(module, collate):
+    module.lr_scheduler = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    _, watch = fit(module, *[[collate(0)]] * 3)
+    assert [logged["train/lr"] for logged in watch.logged] == pytest.approx([1e-2, 5e-3, 2.5e-3])
+
+
+def test_a_cosine_over_a_run_without_end_is_refused(module, collate):
+    module.lr_scheduler = WarmupCosine
+    trainer = Trainer(max_epochs=-1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    with pytest.raises(ConfigError, match=r"model\.lr_scheduler: the run has no end"):
+        trainer.fit(module, Steps([collate(0)]))
+
+
+def test_two_learning_rates_are_refused():
+    with pytest.raises(ValueError, match=r"model\.lr: got 0\.1, must be null where model\.opt"):
+        PreferenceModule(lr=0.1, optimizer=torch.optim.SGD)
 
 
 def test_three_in_a_row_end_the_run(module, collate):

@@ -2,7 +2,7 @@
 
 import signal
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from preflexor_pl.core.errors import ConfigError, Stopped
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
+from preflexor_pl.policy.schedules import WarmupCosine
 from preflexor_pl.run_folder import RunFolder
 from preflexor_pl.stopping import StopOnSignal
 from tests.policy.test_adapters import disturb
@@ -26,6 +27,13 @@ KINDS = {
     "orpo": (ORPOLoss(), {}),
     "exo": (EXOLoss(), {}),  # from an earlier phase, with the reference's log-probs kept
     "full": (DPOLoss(), {"lora": None}),
+    "cosine": (ORPOLoss(), {}),
+}
+RATES = {
+    "cosine": {
+        "optimizer": partial(torch.optim.AdamW, lr=0.03, weight_decay=0.1),
+        "lr_scheduler": partial(WarmupCosine, warmup=0.3),
+    }
 }
 LR = 0.03
 EPOCHS = 4  # two rounds of two epochs of two steps
@@ -60,7 +68,10 @@ def train(folder, model_folder, corpus, stop=None, lives=None, kind="orpo"):
     if kind == "exo":
         settings = {"start_from": str(earlier_phase(folder.parent / "earlier", model_folder))}
     options = {"lora": LoRASettings(rank=4, alpha=8)} | settings
-    module = PreferenceModule(PolicySettings(str(model_folder), "float32", **options), loss, lr=LR)
+    rates = RATES.get(kind, {"lr": LR})
+    module = PreferenceModule(
+        PolicySettings(str(model_folder), "float32", **options), loss, **rates
+    )
     checkpoints = ModelCheckpoint(
         data.run / "checkpoints", "{epoch}-{step}", monitor="step", mode="max", save_top_k=2,
         save_on_train_epoch_end=True,
@@ -120,7 +131,8 @@ def pairs(folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "step"), [("orpo", 1), ("orpo", 2), ("orpo", 6), ("exo", 5), ("full", 5)]
+    ("kind", "step"),
+    [("orpo", 1), ("orpo", 2), ("orpo", 6), ("exo", 5), ("full", 5), ("cosine", 5)],
 )
 def test_stopped_in_a_step(tmp_path, model_folder, undisturbed, kind, step):
     corpus, weights, made = undisturbed(kind)
