@@ -34,10 +34,12 @@ from preflexor_pl.core.settings import (
 from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
+from preflexor_pl.pairs.correctness import Examiner
+from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
-from preflexor_pl.pairs.settings import AskAbout, Contexts, PairSettings, RejectedChoice
+from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.probe import require_batching
@@ -66,6 +68,9 @@ class PreferenceDataModule(LightningDataModule):
         corpus: a folder of .md .txt .rst .html .pdf .docx .jsonl .parquet .arrow files, one that
             ``datasets`` saved, or the hub id of a data set with a text column.
         run: the run's folder; graph and rounds are kept there.
+        index: a graph that is there already, in the place of ``corpus``: the folder of one that
+            ``python -m preflexor_pl.index`` or a run has made with this embedder, or a ``Library``
+            (in a config the path of a function that returns one).
         embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python
             package>``.
         chunk_tokens: longest chunk, in the embedder's tokens.
@@ -106,14 +111,15 @@ class PreferenceDataModule(LightningDataModule):
             ``likeliest`` under the policy; or ``judged``, the closest of those that are wrong.
         only_wrong: take a rejected answer only where it is judged wrong; it is drawn up to three
             times.
-        judge: who judges whether an answer is right; null goes by the words that it shares with the
-            teacher's answer.
+        judge: who judges whether an answer is right, or an object that does (``Examiner``, also by
+            its class path); null goes by the words that it shares with the teacher's answer.
         reflection: whether the chosen response criticises its thinking before it answers.
         prompts: what the teacher and the judge are asked: the set ``small``, for a small teacher;
             ``large``, for a strong one; or a folder of files that take the place of those in
             ``preflexor_pl/pairs/templates/small``, or in the set that its ``base.txt`` names.
         system_prompt: the policy's system turn; null keeps the chat template's own.
-        teacher: who asks, thinks and answers.
+        teacher: who asks, thinks and answers, or an object that does (``Generator``, also by its
+            class path).
         thinking: the structure of the thinking section.
         generation_batch_size: texts generated together.
         seed: of splits, plans, draws, order and masks.
@@ -121,7 +127,7 @@ class PreferenceDataModule(LightningDataModule):
 
     def __init__(
         self,
-        corpus: str,
+        corpus: str | None = None,
         run: str = "runs/default",
         embedder: str = DEFAULT_EMBEDDER,
         chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
@@ -151,16 +157,20 @@ class PreferenceDataModule(LightningDataModule):
         rejected_candidates: int = 1,
         rejected_choice: RejectedChoice = "random",
         only_wrong: bool = False,
-        judge: JudgeSettings | None = None,
+        judge: JudgeSettings | Examiner | None = None,
         reflection: bool = False,
         prompts: str = "small",
         system_prompt: str | None = None,
-        teacher: TeacherSettings | None = None,
+        teacher: TeacherSettings | Generator | None = None,
         thinking: ThinkingSettings | None = None,
         generation_batch_size: int = 32,
         seed: int = 0,
+        index: str | Library | None = None,
     ) -> None:
         super().__init__()
+        require(
+            bool(corpus or index), "data.corpus", corpus, "a folder, or the hub id of a data set"
+        )
         for name in _POSITIVE:
             require(locals()[name] >= 1, f"data.{name}", locals()[name], ">= 1")
         require(
@@ -189,6 +199,7 @@ class PreferenceDataModule(LightningDataModule):
         require(isfinite(replay) and replay >= 0, "data.replay", replay, ">= 0")
         self.corpus = corpus
         self.run = Path(run)
+        self.index = index
         self.embedder = embedder
         self.chunk_tokens = chunk_tokens
         self.chunk_overlap = chunk_overlap
@@ -206,6 +217,8 @@ class PreferenceDataModule(LightningDataModule):
         self.masking = masking or NoMasking()
         self.generation_batch_size = generation_batch_size
         self.seed = seed
+        teaching, self.own_teacher = _apart(teacher, TeacherSettings, Generator, "data.teacher")
+        judging, self.own_judge = _apart(judge, JudgeSettings, Examiner, "data.judge")
         self._rounds: Rounds | None = None
         self._ahead: Ahead | None = None
         self.pair_settings = PairSettings(
@@ -219,16 +232,19 @@ class PreferenceDataModule(LightningDataModule):
             or Sampling(max_new_tokens=128, min_new_tokens=16, temperature=1.0),
             reflection=reflection,
             system_prompt=system_prompt,
-            teacher=teacher or TeacherSettings(),
+            teacher=teaching or TeacherSettings(),
             thinking=thinking or ThinkingSettings(),
             ask_about=ask_about,
             contexts=contexts,
             rejected_candidates=rejected_candidates,
             rejected_choice=rejected_choice,
             only_wrong=only_wrong,
-            judge=judge,
+            judge=judging,
             prompts=read_prompts(prompts),
             grow=grow,
+        )
+        require(
+            self.own_judge is None or self.pair_settings.needs_ruling, "data.judge", judge, JUDGES
         )
 
     # What the run's other parts ask for
@@ -250,10 +266,15 @@ class PreferenceDataModule(LightningDataModule):
     @cached_property
     def library(self) -> Library:
         """Chunks and their graph, embedded on first use and kept in the run's folder."""
+        if self.index:
+            given, folder = self.index, self.run / "graph"
+            library = Library.load(given, self.embedder) if isinstance(given, str) else given
+            library.keep(folder)
+            return library
         say(f"Reading {self.corpus}")
         with stages() as progress:
             return Library.open(
-                self.corpus,
+                self.corpus or "",
                 self.embedder,
                 self.chunk_tokens,
                 self.chunk_overlap,
@@ -283,12 +304,13 @@ class PreferenceDataModule(LightningDataModule):
             self.split,
             self.pair_settings,
             policy,
-            self.server_teacher or self._teacher_model(policy),
+            self.own_teacher or self.server_teacher or self._teacher_model(policy),
             self.collator_of(policy),
             self.tokens_per_micro_batch,
             self.generation_batch_size,
             self.seed,
             self.server_judge,
+            self.own_judge,
         )
 
     def collator_of(self, model: LanguageModel) -> PairCollator:
@@ -471,3 +493,13 @@ class PreferenceDataModule(LightningDataModule):
     def _round_pairs(self, index: int) -> list[PreferencePair]:
         assert self.trainer is not None
         return self.rounds.make(index, self.pairs_per_round, self.trainer.global_step)
+
+
+def _apart(given: Any, settings: type, protocol: type, key: str) -> tuple[Any, Any]:
+    """(Settings, object) of a key that takes either; None where there is none."""
+    if given is None or isinstance(given, settings):
+        return given, None
+    wanted = f"{settings.__name__}, or an object with the methods of {protocol.__name__}"
+    require(isinstance(given, protocol), key, given, wanted)
+    own = getattr(given, "settings", None)
+    return (own if isinstance(own, settings) else None), given

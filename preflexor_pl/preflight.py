@@ -12,6 +12,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.core.teacher_settings import TeacherSettings
+from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.start import read_start
@@ -35,8 +36,12 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     """What a config asks for: its key and value, and what raises ConfigError if it is not there."""
     policy = config.get("model.policy") or PolicySettings()
     teacher = config.get("data.teacher") or TeacherSettings()
+    if "class_path" in vars(teacher):  # an object of the user's own
+        teacher = TeacherSettings()
+    index = config["data.index"]
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
-        ("data.corpus", config["data.corpus"], require_corpus),
+        ("data.corpus", config["data.corpus"] if not index else None, require_corpus),
+        ("data.index", index if isinstance(index, str) else None, _check_index),
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
         ("data.embedder", config["data.embedder"], _model("data.embedder")),
         ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),
@@ -71,6 +76,13 @@ def _check_trainer(config: Any) -> None:
     for key in ("devices", "num_nodes"):
         if config[f"trainer.{key}"] not in (1, "1", "auto"):
             raise ConfigError(f"trainer.{key}: one process makes the pairs as yet; set it to 1")
+
+
+def _check_index(name: str) -> None:
+    if not Path(name, META).is_file():
+        raise ConfigError(
+            f"data.index: {name} holds no graph: give the folder of one, as RUN/graph"
+        )
 
 
 def _check_checkpoint(name: str) -> None:

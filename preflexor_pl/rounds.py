@@ -58,6 +58,7 @@ class Rounds:
         batch_size: texts generated together.
         seed: of the run.
         judge: who judges rejected answers; None has the teacher judge, where that is asked.
+        examiner: decides whether they are right, in the place of the settings' judge.
 
     Attributes:
         teacher: writes questions, thinking and chosen answers.
@@ -78,16 +79,19 @@ class Rounds:
         batch_size: int,
         seed: int,
         judge: Generator | None = None,
+        examiner: Examiner | None = None,
     ) -> None:
         self.run = run
         self.library = library
         self.split = split
         self.settings = settings
         self.policy = policy
-        self.special_strings = list(policy.special_strings)
+        self.special_strings = [
+            *policy.special_strings,
+            *getattr(teacher, "special_strings", ()),
+        ]
         self.identity = json.dumps([policy.identity, library.embedder.identity])
         if isinstance(teacher, LanguageModel):
-            self.special_strings += teacher.special_strings
             if teacher is not policy:
                 self.identity += teacher.source.sha256 or teacher.source.name
             teacher = LocalGenerator(teacher, False, batch_size)
@@ -97,6 +101,7 @@ class Rounds:
         self.token_budget = token_budget
         self.seed = seed
         self.judge = judge
+        self.examiner = examiner
         self.growth = Growth(run, library, split[0], seed)
         self.meanings = Meanings(library.embedder.encode)
 
@@ -190,9 +195,9 @@ class Rounds:
         folder = self.folder(index)
         if not is_complete(folder):
             raise ConfigError(f"{folder} is no complete round")
-        if self.settings.rejected == "teacher" or self.judge:
+        if self.settings.rejected == "teacher" or self.judge or self.examiner:
             raise ConfigError(
-                f"{folder}: its rejected answers hang on a teacher or on a judge behind a server, "
+                f"{folder}: its rejected answers hang on a teacher, or on a judge of its own, "
                 "which would be asked again; only those of the policy alone can be drawn anew"
             )
         with tempfile.TemporaryDirectory() as name:
@@ -267,6 +272,8 @@ class Rounds:
 
     def _examiner(self) -> Examiner:
         judge = self.settings.judge
+        if self.examiner:
+            return self.examiner
         if judge is None:
             return SharedWords()
         judging = self.judge or self.teacher

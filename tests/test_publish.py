@@ -374,15 +374,15 @@ def whole_run(tmp_path_factory, model_folder):
     from preflexor_pl.core.settings import LoRASettings, PolicySettings
     from preflexor_pl.module import PreferenceModule
     from tests.scripted import Scripted
-    from tests.test_regeneration import make_data, taught_by
+    from tests.test_regeneration import make_data
 
     folder = tmp_path_factory.mktemp("publish")
-    data, numbers = make_data(folder), count()
+    numbers = count()
 
     def reply(kind, subject, again):
         return f"How does {subject} bend {next(numbers)}?" if kind == "question" else None
 
-    taught_by(data, Scripted("script", reply))
+    data = make_data(folder, Scripted("script", reply))
     data.pair_settings = replace(data.pair_settings, rejected="teacher")  # it is quicker
     settings = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     with pytest.MonkeyPatch.context() as patch, HubServer() as hub:

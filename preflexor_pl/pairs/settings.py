@@ -12,6 +12,7 @@ AskAbout = Literal["random", "coverage", "uncertain"]
 Contexts = Literal["neighbours", "walk"]
 RejectedChoice = Literal["random", "closest", "likeliest", "judged"]
 RejectedFrom = Literal["policy", "teacher"]
+JUDGES = "null where neither data.only_wrong nor data.rejected_choice: judged asks it"
 MODES = {
     "ask_about": AskAbout,
     "contexts": Contexts,
@@ -77,7 +78,7 @@ class PairSettings:
         require(
             self.judge is None or self.needs_ruling,
             *self._told("judge"),
-            "null where neither data.only_wrong nor data.rejected_choice: judged asks it",
+            JUDGES,
         )
 
     def _told(self, name: str) -> tuple[str, object]:
