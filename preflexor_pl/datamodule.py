@@ -169,7 +169,10 @@ class PreferenceDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         require(
-            bool(corpus or index), "data.corpus", corpus, "a folder, or the hub id of a data set"
+            bool(index) or corpus is not None,
+            "data.corpus",
+            corpus,
+            "a folder, or the hub id of a data set",
         )
         for name in _POSITIVE:
             require(locals()[name] >= 1, f"data.{name}", locals()[name], ">= 1")
