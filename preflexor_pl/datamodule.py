@@ -21,6 +21,7 @@ from preflexor_pl.batches.collate import Batching, PairCollator
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.core.chat_date import pin_date
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import say, stages
 from preflexor_pl.core.seeds import derive_seed
@@ -317,7 +318,8 @@ class PreferenceDataModule(LightningDataModule):
         )
 
     def collator_of(self, model: LanguageModel) -> PairCollator:
-        """Pairs to tensors, for the tokenizer of ``model``."""
+        """Pairs to tensors, for the tokenizer of ``model``; templates state the run's date."""
+        pin_date(self.run)
         return PairCollator(
             model.tokenizer,
             model.markers,
@@ -395,6 +397,7 @@ class PreferenceDataModule(LightningDataModule):
         """Read and embed the corpus, split it, and keep it for the rounds."""
         if self.trainer and self.trainer.world_size > 1:
             raise ConfigError("trainer.devices: one process makes the pairs as yet; set it to 1")
+        pin_date(self.run, begins=True)
         teacher = self.server_teacher
         for server in filter(None, (teacher, self.server_judge)):
             server.secret()  # where it is missing, an error before the work

@@ -75,7 +75,9 @@ def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) ->
     """
     model = lineage[-1].known["model"]
     on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
-    turns = _turns(tokenizer, at(config_of(lineage[-1]), "data.system_prompt"))
+    from preflexor_pl.core.chat import chat_turns
+
+    turns = chat_turns(tokenizer, QUESTION, at(config_of(lineage[-1]), "data.system_prompt"))
     return _CARD.format(
         base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
         model=_shown(model),
@@ -87,21 +89,6 @@ def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) ->
         trigger=TRIGGER.strip(),
         facts="\n".join(_facts(lineage)),
     )
-
-
-def _turns(tokenizer: Any, system: str | None) -> list[dict[str, str]]:
-    """The turns that the tokenizer's template renders as training rendered the question."""
-    from jinja2 import TemplateError
-
-    from preflexor_pl.core.chat import chat_ids
-
-    user = {"role": "user", "content": QUESTION}
-    turns = [{"role": "system", "content": system}, user] if system else [user]
-    with contextlib.suppress(TemplateError):  # of templates that know no system turn
-        made = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
-        if made == chat_ids(tokenizer, QUESTION, system):
-            return turns
-    return [{"role": "user", "content": f"{system}\n\n{QUESTION}"}]
 
 
 def _facts(lineage: "list[Start]") -> Iterator[str]:

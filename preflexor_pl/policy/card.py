@@ -135,6 +135,7 @@ def _known(policy: "Policy") -> dict[str, Any]:
         "under_sha256": start.under_sha256 if start else "",
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
+        "end_of_turn": policy.tokenizer.convert_ids_to_tokens(policy.end_id),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),
         "trained_markers": [*(start.trained_markers if start else []), *trained],
     }

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from preflexor_pl.core.chat import end_of_turn_id
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.chat import end_of_turn_id, turn_ends
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype
+from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
 
 
@@ -26,31 +25,42 @@ class LanguageModel(nn.Module):
         model: a transformers model; its weights are frozen.
         tokenizer: of the model; gets the markers that it lacks.
         add_tokens: whether it may get them.
+        end_of_turn: the token that ends a turn; None finds it.
+        trains: whether it will be taught that token, so that it must be plain which one it is.
 
     Attributes:
         markers: ids of the four markers.
         new_ids: ids among them that the tokenizer lacked.
         end_id: the id that ends a turn.
-        stop_ids: ids that end the model's turn.
+        stop_ids: ids that end a text: this one, and those that the model's generation config and
+            tokenizer name.
 
     Raises:
-        ConfigError: the tokenizer lacks a marker and may not get it, or has no end of turn.
+        ConfigError: the tokenizer lacks a marker and may not get it, or what ends a turn is not
+            plain.
     """
 
     def __init__(
-        self, source: ModelSource, model: Any, tokenizer: Any, add_tokens: bool = True
+        self,
+        source: ModelSource,
+        model: Any,
+        tokenizer: Any,
+        add_tokens: bool = True,
+        end_of_turn: str | None = None,
+        trains: bool = False,
     ) -> None:
         super().__init__()
         self.source = source
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
         self.markers, self.new_ids = register_markers(model, tokenizer, add_tokens)
-        self.end_id = end_of_turn_id(tokenizer)
-        if self.end_id is None:
-            raise ConfigError(
-                f"{source.name}: its tokenizer has no token that ends a turn: set eos_token"
-            )
-        self.stop_ids = frozenset({self.end_id, tokenizer.eos_token_id} - {None})
+        rows = model.get_input_embeddings().weight.shape[0]
+        stops = [token for token in stops_of(model.generation_config) if token < rows]
+        ends = turn_ends(tokenizer, stops, end_of_turn)
+        if trains or not ends:
+            ends = [end_of_turn_id(tokenizer, stops, end_of_turn, source.name)]
+        self.end_id = ends[0]
+        self.stop_ids = frozenset({*ends, *stops, tokenizer.eos_token_id} - {None})
         self.pad_id = self.end_id  # any id will do: masks come from lengths
 
     @property
@@ -78,8 +88,10 @@ class LanguageModel(nn.Module):
     @property
     def special_strings(self) -> list[str]:
         """Every string that this tokenizer would read as a control token."""
+        template = str(self.tokenizer.chat_template or "")
+        added = self.tokenizer.added_tokens_decoder.values()
         return [str(t) for t in self.tokenizer.all_special_tokens] + [
-            token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
+            token.content for token in added if token.special or token.content in template
         ]
 
     def decode(self, ids: list[int]) -> str:

@@ -181,6 +181,13 @@ def load_base(
     return model.eval(), tokenizer
 
 
+def stops_of(generation_config: Any) -> list[int]:
+    """The ids at which a model stops by itself, as its ``generation_config`` names them."""
+    ids = generation_config.eos_token_id
+    listed = ids if isinstance(ids, list | tuple) else [ids]
+    return [token for token in listed if token is not None and token >= 0]
+
+
 def _keep_layout(model: Any) -> None:
     """Stop bitsandbytes from repacking weights at their first use without a gradient on a CPU.
 

@@ -10,6 +10,7 @@ import torch
 
 from preflexor_pl.batches.thinking import Markers
 from preflexor_pl.core.chat import encode
+from preflexor_pl.core.chat_template import lead_to_answer
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS
 
@@ -39,6 +40,8 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
 def register_tokens(tokenizer: Any, add_tokens: bool) -> tuple[Markers, dict[int, list[int]]]:
     """The tokenizer's part of :func:`register_markers`; needs no model.
 
+    Its chat template is led on to where an answer begins: the markers are the model's thinking.
+
     Returns:
         (ids of the four markers, new id -> ids of its describing words).
 
@@ -61,6 +64,7 @@ def register_tokens(tokenizer: Any, add_tokens: bool) -> tuple[Markers, dict[int
     for marker, token in zip(MARKERS, ids, strict=True):
         if encode(tokenizer, f"a{marker}b").count(token) != 1:
             raise ConfigError(f"the tokenizer does not keep {marker} as one token")
+    lead_to_answer(tokenizer)
     return Markers(*ids), {tokenizer.convert_tokens_to_ids(m): words[m] for m in new}
 
 

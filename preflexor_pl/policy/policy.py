@@ -73,7 +73,8 @@ class Policy(LanguageModel):
         base, tokenizer = load_base(
             weights, dtype, settings.attn_implementation, settings.quantization, key
         )
-        super().__init__(source, base, tokenizer, settings.add_tokens)
+        end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
+        super().__init__(source, base, tokenizer, settings.add_tokens, end_of_turn, trains=True)
         self.settings = settings
         self.start: Start | None = start
         self.trained_rows = self._untrained(self.marker_ids[: 4 if reflection else 2])

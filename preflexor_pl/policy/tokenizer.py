@@ -8,7 +8,7 @@ from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
-from preflexor_pl.policy.load import find_model
+from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.start import read_start
 
@@ -28,14 +28,25 @@ def tokenizer_of(settings: PolicySettings) -> Any:
     try:
         with quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(location)
-            config = AutoConfig.from_pretrained(location).get_text_config()
+            whole = AutoConfig.from_pretrained(location)
+            generation = _generation_config(location, whole)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {error}") from error
     markers, _ = register_tokens(tokenizer, settings.add_tokens)
-    end_id = end_of_turn_id(tokenizer)
-    if end_id is None:
-        raise ConfigError(f"{settings.model_name}: its tokenizer has no token that ends a turn")
-    longest = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
+    stops = stops_of(generation)
+    end_id = end_of_turn_id(tokenizer, stops, end_of_turn, settings.model_name)
+    longest = getattr(whole.get_text_config(), "max_position_embeddings", None) or UNLIMITED
     return SimpleNamespace(
         tokenizer=tokenizer, markers=markers, end_id=end_id, max_positions=longest
     )
+
+
+def _generation_config(location: str, config: Any) -> Any:
+    """What the model's folder says of decoding, as ``from_pretrained`` of the model finds it."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(location)
+    except OSError:  # the folder has none
+        return GenerationConfig.from_model_config(config)

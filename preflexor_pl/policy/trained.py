@@ -35,7 +35,8 @@ class TrainedModel(LanguageModel):
             source = find_model(known["model"], key)
         if source.sha256 != known["sha256"]:
             raise ConfigError(f"{key}: {source.name} is another model than it was in training")
-        super().__init__(source, *load_base(source, resolve_dtype(dtype), attention, key=key))
+        base, tokenizer = load_base(source, resolve_dtype(dtype), attention, key=key)
+        super().__init__(source, base, tokenizer, end_of_turn=known.get("end_of_turn"))
         start.put_rows(self.model)
         self.model = stack_earlier(self.model, start.adapters)
         self.start = start

@@ -82,3 +82,32 @@ def test_end_of_turn(template, eos, end):
     if template:
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
     assert tokenizer.convert_ids_to_tokens(end_of_turn_id(tokenizer)) == end
+
+
+TRIMMING = TEMPLATE.replace("{{ turn['content'] }}", "{{ turn['content'] | trim }}")
+ESCAPING = TEMPLATE.replace("{{ turn['content'] }}", "{{ turn['content'] | tojson }}")
+LAST = (  # writes the system's text in the last question, as Mistral's does
+    "{% set system = messages[0].content %}{% for turn in messages[1:] %}[{{ turn.role }}]"
+    "{% if loop.last %}{{ system }}: {% endif %}{{ turn.content }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("system", ["Be brief.\n", " Be brief. \n\n", "\tBe brief."])
+def test_a_template_that_trims_keeps_the_system_turn(system):
+    expected = "<|im_start|>system\nBe brief.<|im_end|>\n" + ASK.format("Why?") + REPLY
+    assert chat(tiny_tokenizer(TRIMMING), "Why?", system) == expected
+
+
+def test_a_template_that_escapes_or_moves_the_system_text_keeps_it():
+    escaped = chat(tiny_tokenizer(ESCAPING), "Why?", 'Say "so".\n')
+    assert escaped.startswith('<|im_start|>system\n"Say \\"so\\".\\n"<|im_end|>\n')
+    moved = chat(tiny_tokenizer(LAST), "And?", "Be brief.", [("Why?", "So.")])
+    assert moved == "[user]Why?[assistant]So.[user]Be brief.: And?"
+
+
+def test_a_system_text_that_the_question_holds_is_not_taken_for_a_system_turn():
+    template = TEMPLATE.replace("{% for turn in messages %}", SILENT).replace("Be kind.", "")
+    asked = ASK.format("Be brief.\n\nMust I be: Be brief.")
+    assert chat(tiny_tokenizer(template), "Must I be: Be brief.", "Be brief.").endswith(
+        asked + REPLY
+    )

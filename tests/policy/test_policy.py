@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from losses.logps import pair_logps
 from preflexor_pl.batches.collate import PairCollator
@@ -11,8 +12,12 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.adapters import attach_lora
+from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
-from tests.tiny import PAIR, tiny_policy
+from preflexor_pl.policy.start import read_start
+from preflexor_pl.policy.tokenizer import tokenizer_of
+from preflexor_pl.policy.trained import TrainedModel
+from tests.tiny import PAIR, save_tiny_model, tiny_policy
 
 
 @pytest.fixture
@@ -74,6 +79,32 @@ def test_a_turn_ends_with_the_formats_id_or_with_eos(policy):
     assert policy.end_id == 258
     assert policy.stop_ids == {258}
     assert policy.max_positions == 4096
+
+
+def test_a_generation_config_names_stops_too(tmp_path):
+    folder = save_tiny_model(tmp_path / "model")
+    for ids, more in (([258, 256], {256}), (65, {65}), ([258, 9999], set())):
+        GenerationConfig(eos_token_id=ids).save_pretrained(folder)
+        policy = tiny_policy(folder)
+        assert (policy.end_id, policy.stop_ids) == (258, {258} | more)
+
+
+def test_an_end_of_turn_that_is_not_plain_is_settled_by_a_key(tmp_path):
+    glm = "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
+    folder = save_tiny_model(tmp_path / "model", template=glm)
+    GenerationConfig().save_pretrained(folder)
+    settings = PolicySettings(str(folder), lora=LoRASettings(rank=4, alpha=8))
+    for read in (tokenizer_of, Policy):
+        with pytest.raises(ConfigError, match=r"end_of_turn: .* in <\|im_start\|> or <\|im_end\|>"):
+            read(settings)
+    settings = replace(settings, end_of_turn="<|im_start|>")
+    policy = Policy(settings)
+    assert (policy.end_id, policy.stop_ids) == (257, {257, 258})
+    assert tokenizer_of(settings).end_id == 257
+    policy.save(tmp_path / "adapter")
+    assert TrainedModel(read_start(str(tmp_path / "adapter"))).end_id == 257
+    # A model that is not trained may stop at either.
+    assert load_language_model(str(folder), "x").stop_ids == {257, 258}
 
 
 @pytest.mark.parametrize("rank", [2, 4])  # an adapter of rank 2 has the shape of two rows
