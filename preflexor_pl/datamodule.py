@@ -335,15 +335,17 @@ class PreferenceDataModule(LightningDataModule):
     @cached_property
     def server_teacher(self) -> RemoteGenerator | None:
         """The teacher behind a server, where there is one; its budget is that of the command."""
-        server = self.pair_settings.teacher.server
-        return RemoteGenerator(server) if server else None
+        teacher = self.pair_settings.teacher
+        tags = teacher.thinking_tags
+        return RemoteGenerator(teacher.server, "", tags) if teacher.server else None
 
     @cached_property
     def server_judge(self) -> RemoteGenerator | None:
         """The judge behind a server of its own, where there is one."""
         judge = self.pair_settings.judge
-        server = judge.server if judge else None
-        return RemoteGenerator(server) if server else None
+        if judge is None or judge.server is None:
+            return None
+        return RemoteGenerator(judge.server, "", judge.thinking_tags)
 
     def _teacher_model(self, policy: Policy) -> LanguageModel:
         teacher = self.pair_settings.teacher
@@ -400,7 +402,7 @@ class PreferenceDataModule(LightningDataModule):
         pin_date(self.run, begins=True)
         teacher = self.server_teacher
         for server in filter(None, (teacher, self.server_judge)):
-            server.secret()  # where it is missing, an error before the work
+            server.require_ready()  # an error before the work
         if teacher and self.overlap and self.pair_settings.ask_about != "uncertain":
             self._ahead = Ahead(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher

@@ -32,6 +32,7 @@ from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.thoughts import WithoutThoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.margins import margins, rejected_logps
@@ -40,6 +41,7 @@ from preflexor_pl.policy.reference import with_reference
 
 HELD_OUT = -1  # the round number of the held-out pairs
 PREVIEW = "preview"  # in a run's folder
+THINKING_SWITCH = "data.teacher.chat_template_kwargs ({enable_thinking: false})"
 
 
 class Rounds:
@@ -94,7 +96,11 @@ class Rounds:
         if isinstance(teacher, LanguageModel):
             if teacher is not policy:
                 self.identity += teacher.source.sha256 or teacher.source.name
-            teacher = LocalGenerator(teacher, False, batch_size)
+            asked = settings.teacher
+            local = LocalGenerator(
+                teacher, False, batch_size, template_options=asked.chat_template_kwargs
+            )
+            teacher = WithoutThoughts(local, asked.thinking_tags, THINKING_SWITCH)
         self.teacher: Any = teacher
         self.writer: Any = LocalGenerator(policy, True, batch_size)
         self.collator = collator

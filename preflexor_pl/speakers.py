@@ -15,6 +15,7 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.export_card import TRAINED_FOR, at, config_of, trained_for
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.remote import named_server
+from preflexor_pl.pairs.thoughts import WithoutThoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model
@@ -109,16 +110,17 @@ class Speaker:
         """Text of what training made of it."""
         return LocalGenerator(self.model, True, batch_size, self.known.name)
 
-    def reader(self, batch_size: int) -> LocalGenerator:
+    def reader(self, batch_size: int) -> Generator:
         """Who criticises or judges: what training made of it; a plain model writes no marker."""
-        return LocalGenerator(self.model, self.has_base, batch_size, self.known.name)
+        made = LocalGenerator(self.model, self.has_base, batch_size, self.known.name)
+        return WithoutThoughts(made)
 
-    def base(self, batch_size: int) -> LocalGenerator:
+    def base(self, batch_size: int) -> Generator:
         """Text of its base, which never writes a marker; of itself where it came without a base."""
         model = self.model
         if isinstance(model, TrainedModel) and not model.holds_base:
             model = self._base_of(model)
-        return LocalGenerator(model, False, batch_size)
+        return WithoutThoughts(LocalGenerator(model, False, batch_size))
 
     def _base_of(self, model: TrainedModel) -> LanguageModel:
         key, inner = f"the base of {self.known.name}", model.inner

@@ -132,7 +132,7 @@ def test_the_base_of_full_fine_tuning_is_loaded_by_its_name(
     speaker = load(whole, dtype)
     base = speaker.base(4)
     own = LocalGenerator(load_language_model(str(model_folder), "x", dtype), False)
-    assert base.speaker.inner.dtype == getattr(torch, dtype)
+    assert base.generator.speaker.inner.dtype == getattr(torch, dtype)
     assert texts(base) == texts(own) != texts(speaker.generator(4))
     assert speaker.has_base
     assert describe(str(whole)).base == str(model_folder)
@@ -152,7 +152,7 @@ def test_a_base_that_has_changed_since_is_refused(tmp_path):
 def test_a_base_never_writes_a_marker(request, name):
     speaker = load(request.getfixturevalue(name))
     base = speaker.base(4)
-    for model in {id(m): m for m in (speaker.model, base.speaker)}.values():
+    for model in {id(m): m for m in (speaker.model, base.generator.speaker)}.values():
         favoured = torch.tensor(model.marker_ids)
         model.inner.get_output_embeddings().register_forward_hook(
             lambda module, args, out, ids=favoured: out.index_fill(-1, ids, 99.0)

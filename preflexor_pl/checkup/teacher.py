@@ -38,13 +38,13 @@ def check_teacher(report: Report, data: PreferenceDataModule, call: bool) -> Non
 
 def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, call: bool) -> None:
     variable, key = remote.settings.api_key_env, remote.key
-    remote.secret()
+    remote.require_ready()
     told = f"{variable} holds a key" if variable else "null, no key is sent"
     report.ok(f"{key}.api_key_env: {told}")
     if not call:
         report.note(f"{remote.name} was not asked", "leave out --no_teacher_call to do so")
         return
-    remote = RemoteGenerator(replace(remote.settings, tries=1), key)
+    remote = RemoteGenerator(replace(remote.settings, tries=1), key, remote.thinking_tags)
     sampling = replace(sampling, max_new_tokens=SHORT, min_new_tokens=0)
     began = time.monotonic()
     try:

@@ -4,7 +4,7 @@ Prompt and response are tokenised apart and their ids joined, so masks are exact
 from outside is made inert on entry (``core.inert``), so whatever special id arises here is ours.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -20,7 +20,11 @@ _SYSTEM, _QUESTION, _NEXT = "Qsystemq", "Qquestionq", "Qnextq"  # words, as ANSW
 
 
 def chat_ids(
-    tokenizer: Any, prompt: str, system_prompt: str | None = None, earlier: Turns = ()
+    tokenizer: Any,
+    prompt: str,
+    system_prompt: str | None = None,
+    earlier: Turns = (),
+    template_options: Mapping[str, Any] | None = None,
 ) -> list[int]:
     r"""Token ids of a chat up to where the model starts to answer.
 
@@ -32,6 +36,7 @@ def chat_ids(
         prompt: the user's turn, with its trigger if it has one.
         system_prompt: replaces the system turn that the template has built in; None keeps that.
         earlier: turns before the prompt, such as worked examples.
+        template_options: what the template is told besides; one that knows no such name ignores it.
     """
     if not tokenizer.chat_template:
         head = f"{system_prompt}\n\n" if system_prompt else ""
@@ -39,7 +44,7 @@ def chat_ids(
         before = "".join(f"User: {said}\nAssistant: {reply}\n" for said, reply in earlier)
         return bos + encode(tokenizer, f"{head}{before}User: {prompt}\nAssistant:")
     turns = chat_turns(tokenizer, prompt, system_prompt, earlier)
-    return encode(tokenizer, render(tokenizer, turns, generation=True))
+    return encode(tokenizer, render(tokenizer, turns, generation=True, options=template_options))
 
 
 def chat_turns(

@@ -7,7 +7,7 @@ text, in the template itself: training, sampling, the saved tokenizer and an exp
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -24,23 +24,29 @@ _OPENED = re.compile(  # <think>, <|START_THINKING|>, <seed:think>, [THINK] at t
 )
 
 
-def render(tokenizer: Any, turns: Sequence[Turn], generation: bool) -> str:
+def render(
+    tokenizer: Any,
+    turns: Sequence[Turn],
+    generation: bool,
+    options: Mapping[str, Any] | None = None,
+) -> str:
     """The text of a chat.
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
         turns: ``role`` and ``content`` of each.
         generation: whether it goes on to where the model answers.
+        options: what the template is told besides, such as ``{"enable_thinking": True}``.
 
     Raises:
         jinja2.TemplateError: the template refuses such turns.
     """
-    return tokenizer.apply_chat_template(
-        list(turns),
-        chat_template=dated(tokenizer.get_chat_template()),
-        tokenize=False,
-        add_generation_prompt=generation,
-    )
+    ours = {
+        "chat_template": dated(tokenizer.get_chat_template()),
+        "tokenize": False,
+        "add_generation_prompt": generation,
+    }
+    return tokenizer.apply_chat_template(list(turns), **{**(options or {}), **ours})
 
 
 def lead_to_answer(tokenizer: Any) -> None:

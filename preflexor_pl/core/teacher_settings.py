@@ -6,7 +6,7 @@ Each is a frozen dataclass, as in ``core/settings``.
 import re
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from preflexor_pl.core.settings import Sampling, require
 
@@ -15,6 +15,9 @@ DEFAULT_CATEGORIES = {
     "Reasoning Steps": "the steps of reasoning that lead to the answer",
     "Materials and Concepts": "the materials and concepts that matter",
 }
+OUR_FIELDS = "model", "messages", "n", "stream"  # of a call, which no setting changes
+SAMPLED = "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"
+_TAG = re.compile(r"[\w:.-]+|\S+ \S+")
 _URL = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?(?:/[^\s?#@]*)?")
 _URL_RULE = "like http://localhost:8000/v1: http or https, no user or key, no ? or #"
 
@@ -60,6 +63,9 @@ class ServerSettings:
         max_tokens: tokens, prompts and replies together, after which no more calls begin.
         max_minutes: minutes of asking after which no more calls begin.
         requests_per_minute: calls begin at this rate at most.
+        extra_body: further fields of each call, such as ``{reasoning_effort: low}``.
+        drop_fields: fields that are not sent; ``system`` puts the system turn's text before the
+            user's. What a server refuses is left out without being named here.
         key: where it stands in a config.
     """
 
@@ -75,6 +81,8 @@ class ServerSettings:
     max_tokens: int | None = None
     max_minutes: float | None = None
     requests_per_minute: float | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    drop_fields: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         key = self.key
@@ -88,6 +96,12 @@ class ServerSettings:
             value = getattr(self, name)
             fits = value is None or (isfinite(value) and value > 0)
             require(fits, f"{key}.{name}", value, "> 0")
+        for name in (*self.extra_body, *self.drop_fields):
+            where = f"{key}.{'extra_body' if name in self.extra_body else 'drop_fields'}"
+            require(name not in OUR_FIELDS, where, name, "other than model, messages, n and stream")
+        for name in SAMPLED:
+            rule = "without it: max_new_tokens, temperature and top_p stand in the samplings"
+            require(name not in self.extra_body, f"{key}.extra_body", name, rule)
 
     @property
     def host(self) -> str:
@@ -107,6 +121,11 @@ class TeacherSettings:
         model_name: a model of its own, named as the policy's is; null is the policy's own base, one
             copy of the weights for both.
         quantization: how that model is held, as for the policy.
+        chat_template_kwargs: what the chat template of a teacher on this machine is told, such as
+            ``{enable_thinking: false}``; a server is told by its ``extra_body``.
+        thinking_tags: forms in which the teacher sets its own thoughts apart, beside those that are
+            known: a name as in ``<name>...</name>``, or an opening and a closing tag with a space
+            between them.
         server: a server that is the teacher instead; no weights of a teacher are loaded then.
     """
 
@@ -117,9 +136,18 @@ class TeacherSettings:
     model_name: str | None = None
     quantization: Literal["4bit"] | None = None
     # Not in repr, to which a round's plan belongs: a plan is the same whoever is asked.
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict, repr=False)
+    thinking_tags: list[str] = field(default_factory=list, repr=False)
     server: ServerSettings | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        _require_tags("data.teacher.thinking_tags", self.thinking_tags)
+        require(
+            self.server is None or not self.chat_template_kwargs,
+            "data.teacher.chat_template_kwargs",
+            self.chat_template_kwargs,
+            "{} where data.teacher.server is given: put it into its extra_body",
+        )
         for name in ("model_name", "quantization"):
             value, rule = getattr(self, name), "null where data.teacher.server is given"
             require(self.server is None or value is None, f"data.teacher.{name}", value, rule)
@@ -139,10 +167,20 @@ class JudgeSettings:
     Attributes:
         system_prompt: the judge's role.
         sampling: of its replies, which begin with ``right`` or ``wrong``.
+        thinking_tags: of a server that judges, as the teacher's are.
         server: a server that judges; null has the teacher judge.
     """
 
     system_prompt: str = "You are a strict examiner of materials science. You judge what is said."
     sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48, temperature=0))
     # Not in repr: a plan is the same whoever is asked, as with the teacher's.
+    thinking_tags: list[str] = field(default_factory=list, repr=False)
     server: JudgeServerSettings | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _require_tags("data.judge.thinking_tags", self.thinking_tags)
+
+
+def _require_tags(key: str, tags: list[str]) -> None:
+    rule = "names of tags, or an opening and a closing one with a space between them"
+    require(all(_TAG.fullmatch(tag) for tag in tags), key, tags, rule)

@@ -10,7 +10,7 @@ from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.progress import Stage, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Request
+from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Request, journal_name
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
 
@@ -167,14 +167,15 @@ class Asker:
     def _batch(
         self, requests: dict[str, Request], source: Generator, progress: Stage
     ) -> dict[str, Completion]:
-        kept = {call: self.journal.recall(call, r, source.name) for call, r in requests.items()}
+        known = journal_name(source)
+        kept = {call: self.journal.recall(call, r, known) for call, r in requests.items()}
         made = {call: completion for call, completion in kept.items() if completion is not None}
         missing = [call for call in requests if call not in made]
         if missing and isinstance(source, Arriving):
 
             def keep(place: int, completion: Completion) -> None:
                 call = missing[place]
-                self.journal.record([(call, requests[call], completion)], source.name)
+                self.journal.record([(call, requests[call], completion)], known)
                 made[call] = completion
                 progress.advance(1, dropped=len(self.drops))
 
@@ -185,7 +186,7 @@ class Asker:
             # Made again whole: in bfloat16 a text depends on its batch.
             completions = source.complete(list(requests.values()))
             triples = [(c, r, k) for (c, r), k in zip(requests.items(), completions, strict=True)]
-            self.journal.record(triples, source.name)
+            self.journal.record(triples, known)
             made = dict(zip(requests, completions, strict=True))
         progress.advance(len(requests), dropped=len(self.drops))
         return made

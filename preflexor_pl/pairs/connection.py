@@ -1,13 +1,10 @@
-"""One HTTP connection to a server: what is sent, what is taken, and what each failure means.
+"""One HTTP connection to a server: what is taken, and what each failure means.
 
 Replies are bounded, redirects are not followed, nothing is tried again here, and nothing of the key
 is in what is raised.
 """
 
-import functools
 import os
-import ssl
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -16,19 +13,18 @@ import httpx2
 from preflexor_pl.core.errors import ConfigError, TeacherError
 from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.budget import GOES_ON
+from preflexor_pl.pairs.dialect import LIMITS, Dialect, is_too_long
 from preflexor_pl.pairs.generator import Request
-from preflexor_pl.pairs.replies import AskAgain, Refusal, seconds_to_wait, shown
+from preflexor_pl.pairs.http_client import open_client, proxy_variable
+from preflexor_pl.pairs.replies import TOO_LONG, AskAgain, Refusal, seconds_to_wait, shown
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError
 
-MAX_REPLY_BYTES = 8 << 20
-CONNECT_SECONDS = 10.0
-SEED_BITS = 31  # some servers take no more
 PASSING = (408, 409, 425, 429)  # statuses that may pass, as those from 500 on may
 NO_CREDIT = "insufficient_quota"  # comes as a 429, and does not pass
-REFUSED = {"content_filter": "server_refusal", "context_length_exceeded": "server_too_long"}
-RENAMED = ("api.openai.com",)  # where max_tokens has become max_completion_tokens
+FILTERED = "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"
+WRONG_FIELD = (400, 422)  # statuses of a request that has a field too many
 SECRET = (401, 403)  # statuses whose text may hold the key in another form
 ADVICE = {
     401: "check the key ({variable})",
@@ -60,6 +56,10 @@ def read_key(settings: ServerSettings, key: str) -> str:
     return secret
 
 
+class Learned(Exception):
+    """The server refused a field, and the same request can be sent without it."""
+
+
 class Connection:
     """Open while its ``async with`` block lasts.
 
@@ -67,23 +67,17 @@ class Connection:
         settings: of the server.
         secret: its key; "" sends none.
         who: key of the settings and name of the server, for errors.
+        dialect: how it is asked.
     """
 
-    def __init__(self, settings: ServerSettings, secret: str, who: str) -> None:
+    def __init__(self, settings: ServerSettings, secret: str, who: str, dialect: Dialect) -> None:
         from openai import AsyncOpenAI
 
         self.settings = settings
         self.secret = secret
         self.who = who
-        seconds = settings.timeout_seconds
-        http = httpx2.AsyncClient(
-            verify=_tls(),
-            follow_redirects=False,  # what is asked, and the key, go to this server alone
-            timeout=httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
-            limits=httpx2.Limits(max_connections=settings.in_flight),
-            headers={"Accept-Encoding": "identity"},  # a small reply can unpack into a large one
-            event_hooks={"request": [] if secret else [_without_key], "response": [_bounded]},
-        )
+        self.dialect = dialect
+        http = open_client(settings, secret, who.partition(":")[0])
         self._client = AsyncOpenAI(
             api_key=secret or "none", base_url=settings.base_url, max_retries=0, http_client=http
         )
@@ -98,6 +92,7 @@ class Connection:
         """The body that the server sends back with status 200.
 
         Raises:
+            Learned: the same try will go further.
             AskAgain: another try may help.
             Refusal: this request is not answered.
             TeacherError: no request will be answered.
@@ -105,87 +100,49 @@ class Connection:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         create = self._client.chat.completions.with_raw_response.create
+        body = self.dialect.body(request, seed)
+        fields = {name: body[name] for name in ("model", "messages")}
+        others = {name: value for name, value in body.items() if name not in fields}
         try:
             with anyio.fail_after(self.settings.timeout_seconds):
-                return (await create(**self._body(request, seed))).content
+                return (await create(**fields, extra_body=others)).content
         except (TimeoutError, APITimeoutError):
             failure: Exception = AskAgain(f"no answer in {self.settings.timeout_seconds:g} s")
         except APIConnectionError as error:
             failure = self._unreached(error)
         except APIStatusError as error:
-            failure = self._refused(error)
+            failure = self._refused(error, body)
         raise failure  # outside of the block: the cause's text may hold the key
-
-    def _body(self, request: Request, seed: int) -> dict[str, Any]:
-        sampling = request.sampling
-        turns = [] if request.system is None else [("system", request.system)]
-        for prompt, reply in request.examples:
-            turns += [("user", prompt), ("assistant", reply)]
-        turns.append(("user", request.prompt))
-        longest = "max_completion_tokens" if self.settings.host in RENAMED else "max_tokens"
-        body = {
-            "model": self.settings.model,
-            "messages": [{"role": role, "content": content} for role, content in turns],
-            longest: sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": seed % 2**SEED_BITS,
-        }
-        return body | ({"stop": list(request.stop)} if request.stop else {})
 
     def _unreached(self, error: "APIConnectionError") -> AskAgain:
         cause = error.__cause__
         what = "it cannot be reached" if isinstance(cause, httpx2.ConnectError) else "it broke off"
         said = shown(str(cause), self.secret) or type(cause).__name__
-        return AskAgain(f"{what} ({said})")
+        proxy = proxy_variable(self.settings)
+        through = f" through the proxy of {proxy}" if proxy else ""
+        return AskAgain(f"{what}{through} ({said})")
 
-    def _refused(self, error: "APIStatusError") -> Exception:
-        status, headers = error.status_code, error.response.headers
+    def _refused(self, error: "APIStatusError", body: dict[str, Any]) -> Exception:
+        status, headers, told = error.status_code, error.response.headers, error.response.text
+        if status in WRONG_FIELD and error.code in FILTERED:
+            return Refusal("server_refusal")
+        if status not in (*SECRET, 429) and is_too_long(status, told):
+            return Refusal(TOO_LONG)
+        if status in WRONG_FIELD and self.dialect.learn(
+            body, told.replace('\\"', '"'), error.param or ""
+        ):
+            return Learned()
         said = "" if status in SECRET else shown(error.response.text, self.secret)
         answered = f"status {status}" + (f", {said}" if said else "")
         if (status in PASSING or status >= 500) and error.code != NO_CREDIT:
             return AskAgain(answered, seconds_to_wait(headers.get("Retry-After")))
-        if status == 400 and error.code in REFUSED:
-            return Refusal(REFUSED[error.code])
         if 300 <= status < 400:
             where = shown(headers.get("Location", ""), self.secret)
             advice = f"redirects are not followed: set base_url to where the server is ({where})"
         else:
             variable = self.settings.api_key_env or "api_key_env, which names no variable yet"
             advice = ADVICE.get(status, "no request like this will be answered")
+            if status in WRONG_FIELD and any(name in told for name in LIMITS):
+                advice = f"{advice}; max_new_tokens stands in the samplings"
             advice = advice.format(variable=variable)
         return TeacherError(f"{self.who} answered with {answered}: {advice}; {GOES_ON}")
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()  # 45 ms: as long as many a call
-
-
-async def _without_key(request: httpx2.Request) -> None:
-    request.headers.pop("Authorization", None)
-
-
-async def _bounded(response: httpx2.Response) -> None:
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise httpx2.RemoteProtocolError("the reply is compressed, which was not asked for")
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
-
-
-class _Bounded(httpx2.AsyncByteStream):
-    """The bytes of a stream, up to a limit."""
-
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for part in self._inner:
-            size += len(part)
-            if size > MAX_REPLY_BYTES:
-                raise httpx2.RemoteProtocolError(f"the reply is over {MAX_REPLY_BYTES >> 20} MB")
-            yield part
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()

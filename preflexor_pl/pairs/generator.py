@@ -66,6 +66,11 @@ def special_strings(*generators: "Generator") -> frozenset[str]:
     return frozenset(string for strings in told for string in strings)
 
 
+def journal_name(generator: "Generator") -> str:
+    """What a journal knows a generator's texts by; one that is asked in another way has another."""
+    return str(getattr(generator, "identity", generator.name))
+
+
 def by_batch(
     generator: "Generator", requests: Sequence[Request]
 ) -> Iterator[dict[int, Completion]]:

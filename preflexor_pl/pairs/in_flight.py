@@ -6,6 +6,7 @@ waited for, and the error says how to go on.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,9 +21,10 @@ from tenacity import (
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.pairs.budget import GOES_ON
-from preflexor_pl.pairs.connection import Connection
+from preflexor_pl.pairs.connection import Connection, Learned
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.replies import (
+    TOO_LONG,
     AskAgain,
     Refusal,
     Unusable,
@@ -31,6 +33,7 @@ from preflexor_pl.pairs.replies import (
     shown,
     tokens_used,
 )
+from preflexor_pl.pairs.thoughts import ONLY_THINKING, THINKING_CUT, told_of
 
 if TYPE_CHECKING:
     from preflexor_pl.pairs.remote import RemoteGenerator
@@ -104,6 +107,19 @@ class Asking:
                 return
 
     async def _text(self, request: Request) -> Completion:
+        """A text; where the server reads no such prompt, that of a shorter one is tried, once."""
+        try:
+            return await self._tried(request)
+        except Refusal as refusal:
+            if refusal.problem != TOO_LONG:
+                return Completion("", "stop", 0, refusal.problem)
+        self.source.tell("reads no prompt of this length: without examples, and for half a reply")
+        try:
+            return await self._tried(_shorter(request))
+        except Refusal as refusal:
+            return Completion("", "stop", 0, refusal.problem)
+
+    async def _tried(self, request: Request) -> Completion:
         seeds = (derive_seed(request.seed, "again", n) if n else request.seed for n in count())
         seed = next(seeds)
 
@@ -125,39 +141,48 @@ class Asking:
         )
         try:
             completion: Completion = await tries(call)
-        except Refusal as refusal:
-            return Completion("", "stop", 0, refusal.problem)
         except AskAgain as error:
             if isinstance(error, Unusable) and not self._over.is_set():
-                self._note_strange(error)
+                self._note_strange(error.problem, error.reason, request)
                 return Completion("", "stop", 0, error.problem)
             how = f"failed {most} times, at last so" if most > 1 else "failed"
             self._fail(f"{how}: {error.reason}")
-        self.source.strange = 0
+        if completion.problem == THINKING_CUT:
+            self._note_strange(completion.problem, completion.problem, request)
+        else:
+            self.source.strange = 0
         return completion
 
     async def _call(self, request: Request, seed: int) -> Completion:
-        budget = self.source.budget
-        await budget.turn(self._sleep)
-        try:
-            body = await self.connection.post(request, seed)
-        except AskAgain as error:
-            if error.wait > LONGEST_RETRY_AFTER:
-                self._fail(f"asks to be left alone for {error.wait:.0f} s ({error.reason})")
-            budget.pause(error.wait)
-            raise
+        budget, source = self.source.budget, self.source
+        body = None
+        while body is None:
+            await budget.turn(self._sleep)
+            try:
+                body = await self.connection.post(request, seed)
+            except Learned:
+                continue
+            except AskAgain as error:
+                if error.wait > LONGEST_RETRY_AFTER:
+                    self._fail(f"asks to be left alone for {error.wait:.0f} s ({error.reason})")
+                budget.pause(error.wait)
+                raise
         tree = parsed(body)
         budget.tokens += tokens_used(tree, request)
-        return read_completion(tree, request)
+        return read_completion(tree, request, source.forms, source.tell)
 
-    def _note_strange(self, error: Unusable) -> None:
+    def _note_strange(self, problem: str, reason: str, request: Request) -> None:
+        told = ""
+        if problem in (ONLY_THINKING, THINKING_CUT):
+            told = told_of(problem, self.source.switch, request)
+            self.source.tell(told)
         self.source.strange += 1
         if self.source.strange >= STRANGE:
-            self._fail(
-                f"sent {STRANGE} replies in a row that hold no text, at last "
-                f"{shown(error.reason, self.connection.secret)}: check base_url, which mostly "
-                "ends in /v1, and model"
+            what = told or (
+                f"{shown(reason, self.connection.secret)}: check base_url, which mostly ends in "
+                "/v1, and model"
             )
+            self._fail(f"sent {STRANGE} replies in a row that hold no text; at last it {what}")
 
     def _fail(self, what: str) -> NoReturn:
         raise TeacherError(f"{self.source.key}: {self.source.name} {what}; {GOES_ON}") from None
@@ -167,6 +192,14 @@ class Asking:
             await self._over.wait()
         if self._over.is_set():
             self._fail("is asked no more")  # never shown: the first failure is
+
+
+def _shorter(request: Request) -> Request:
+    """The request without its examples, and for a reply of half the length."""
+    most = max(1, request.sampling.max_new_tokens // 2)
+    least = min(request.sampling.min_new_tokens, most)
+    sampling = replace(request.sampling, max_new_tokens=most, min_new_tokens=least)
+    return replace(request, examples=(), sampling=sampling)
 
 
 def _wait(seed: int, state: RetryCallState) -> float:

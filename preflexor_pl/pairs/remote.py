@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.progress import say
 from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.budget import Budget
+from preflexor_pl.pairs.dialect import Dialect
 from preflexor_pl.pairs.generator import Completion, Keep, Request, Watch
+from preflexor_pl.pairs.thoughts import forms
 
 Arrival = tuple[int, Completion] | None  # None: no more will come
 
@@ -18,19 +21,49 @@ class RemoteGenerator:
     Args:
         settings: which server, and what may be asked of it.
         key: to name in an error; that of the settings where none is given.
+        thinking_tags: further forms of the model's thoughts, as for ``thoughts.forms``.
 
     Attributes:
+        forms: of thoughts, which are taken off its texts.
         budget: what of it is used up, by this object.
         strange: texts in a row that could not be read.
         stopping: set from any thread, has no more calls begin; those in flight are waited for.
     """
 
-    def __init__(self, settings: ServerSettings, key: str = "") -> None:
+    def __init__(
+        self, settings: ServerSettings, key: str = "", thinking_tags: Sequence[str] = ()
+    ) -> None:
         self.settings = settings
         self.key = key or settings.key
         self.budget = Budget(settings, self.key)
         self.strange = 0
         self.stopping = False
+        self.thinking_tags = tuple(thinking_tags)
+        self.forms = forms(thinking_tags)
+        self.dialect = Dialect(settings, self.tell)
+        self._told: set[str] = set()
+
+    @property
+    def switch(self) -> str:
+        """What switches the model's thinking off, where a config names the server."""
+        if not self.key.endswith(".server"):
+            return ""
+        return (
+            f"{self.key}.extra_body ({{chat_template_kwargs: {{enable_thinking: false}}}} or "
+            "{reasoning_effort: low})"
+        )
+
+    def tell(self, what: str) -> None:
+        """Say once what there is about this server."""
+        if what not in self._told:
+            self._told.add(what)
+            say(f"  {self.key}: {self.name} {what}")
+
+    @property
+    def identity(self) -> str:
+        """What a journal knows its texts by: asked or read in another way, they are others."""
+        asked = [part for part in (self.settings.extra_body, self.thinking_tags) if part]
+        return " ".join([self.name, *map(repr, asked)])
 
     @property
     def name(self) -> str:
@@ -46,6 +79,16 @@ class RemoteGenerator:
         from preflexor_pl.pairs.connection import read_key
 
         return read_key(self.settings, self.key)
+
+    def require_ready(self) -> None:
+        """Refuse a key, a proxy or certificates that cannot be used, before the work.
+
+        Raises:
+            ConfigError: names the variable.
+        """
+        from preflexor_pl.pairs.http_client import open_client
+
+        open_client(self.settings, self.secret(), self.key)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """One batch: texts do not depend on each other."""
@@ -96,7 +139,8 @@ class RemoteGenerator:
         arrived: SimpleQueue[Arrival] = SimpleQueue()
 
         async def ask() -> None:
-            async with Connection(self.settings, secret, f"{self.key}: {self.name}") as connection:
+            who = f"{self.key}: {self.name}"
+            async with Connection(self.settings, secret, who, self.dialect) as connection:
                 await Asking(self, connection, arrived.put).all(requests)
 
         # A loop in a thread of its own: in a notebook one is running in this thread already.
@@ -128,5 +172,5 @@ def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteG
     except ValueError as error:
         told = str(error).removeprefix(f"{ServerSettings.key}.")
         raise ConfigError(f"{key}: {told} (MODEL@http://HOST:PORT/v1)") from error
-    server.secret()
+    server.require_ready()
     return server

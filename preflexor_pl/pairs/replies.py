@@ -4,17 +4,28 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from preflexor_pl.core.inert import make_inert
 from preflexor_pl.pairs.generator import Completion, FinishReason, Request
+from preflexor_pl.pairs.thoughts import (
+    ONLY_THINKING,
+    Form,
+    Found,
+    forms,
+    reply_in,
+    thinking_problem,
+)
 
 CHARACTERS = 4  # of a token, where the server does not count them
 SHOWN = 160  # characters of what a server said, in an error
 PIECE = 8  # so many characters of the key in a row give it away
-ENDS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
-_OWN_THINKING = re.compile(r"\A<think>.*?(?:</think>\s*|\Z)", re.DOTALL)  # not meant to be read
+TOO_LONG = "server_too_long"  # why there is no text: the prompt is longer than the server reads
+CUT = "length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit"
+FILTERED = "content_filter", "safety", "refusal", "recitation", "prohibited_content", "blocklist"
+NO_END = "tool_calls", "function_call", "tool_use", "error", "abort", "cancelled"
 
 
 class AskAgain(Exception):
@@ -83,8 +94,19 @@ def tokens_used(tree: dict[str, Any], request: Request) -> int:
     return -(-characters // CHARACTERS)
 
 
-def read_completion(tree: dict[str, Any], request: Request) -> Completion:
-    """The completion in a reply, its text inert.
+def read_completion(
+    tree: dict[str, Any],
+    request: Request,
+    known: Sequence[Form] = forms(),
+    tell: Callable[[str], None] = lambda line: None,
+) -> Completion:
+    """The completion in a reply, its text inert and without the model's own thoughts.
+
+    Args:
+        tree: the reply.
+        request: that it answers.
+        known: forms of thoughts.
+        tell: told of what is odd about the reply and does not matter.
 
     Raises:
         Unusable: there is no text, or no telling whether it is whole.
@@ -96,20 +118,59 @@ def read_completion(tree: dict[str, Any], request: Request) -> Completion:
     message, finish = choices[0].get("message"), choices[0].get("finish_reason")
     if not isinstance(message, dict):
         raise Unusable("server_no_text")
-    if finish == "content_filter" or message.get("refusal"):
+    if str(finish).lower() in FILTERED or message.get("refusal"):
         raise Refusal("server_refusal")
-    content = message.get("content")
-    text = make_inert(content).lstrip() if isinstance(content, str) else ""
-    text = _OWN_THINKING.sub("", text)
+    tokens = _count(tree, "completion_tokens")
+    end = _end(finish, tokens, request, tell)
+    reply, found = reply_in(_content(message), known)
+    text = make_inert(reply).strip("\n") if found else make_inert(reply).lstrip()
     for stop in request.stop:  # not every server heeds them
         text = text.split(stop, 1)[0]
-    end = ENDS.get(finish) if isinstance(finish, str) else None
-    if end is None:
-        raise Unusable("server_unknown_end", finish)
+    problem = thinking_problem(text, found or _thought_elsewhere(tree, message), end)
+    if problem == ONLY_THINKING:
+        raise Unusable(problem)
     if not text.strip() and end != "length":
         raise Unusable("server_no_text")
-    tokens = _count(tree, "completion_tokens")
-    return Completion(text, end, -(-len(text) // CHARACTERS) if tokens is None else tokens)
+    tokens = -(-len(text) // CHARACTERS) if tokens is None else tokens
+    return Completion(text, end, tokens, problem)
+
+
+def _end(
+    finish: object, tokens: int | None, request: Request, tell: Callable[[str], None]
+) -> FinishReason:
+    """Whether a text ended or was cut; a reason that is not known is an end, as far as it can be.
+
+    Raises:
+        Unusable: the text is said not to have ended.
+    """
+    reason = str(finish or "").lower()
+    if reason in NO_END:
+        raise Unusable("server_unknown_end", finish)
+    if reason in CUT:
+        return "length"
+    if reason != "stop":
+        tell(f"says finish_reason {finish!r:.40}, which counts as the end of a text")
+        if tokens is not None and tokens >= request.sampling.max_new_tokens:
+            return "length"
+    return "stop"
+
+
+def _content(message: dict[str, Any]) -> str:
+    """The text of a message, also where it comes in parts; thoughts among these are left out."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(str(part.get("text") or "") for part in parts)
+    return content.lstrip() if isinstance(content, str) else ""
+
+
+def _thought_elsewhere(tree: dict[str, Any], message: dict[str, Any]) -> Found:
+    """Whether thoughts came beside the text, or were only counted."""
+    beside = any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    usage = tree.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    counted = isinstance(details, dict) and details.get("reasoning_tokens")
+    return "closed" if beside or counted else ""
 
 
 def _count(tree: dict[str, Any], name: str) -> int | None:

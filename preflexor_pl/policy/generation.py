@@ -5,7 +5,7 @@ row draws from a random generator of its own, and the model is handed back as it
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -37,15 +37,27 @@ class LocalGenerator:
         batch_size: prompts in one batch.
         name: what records call it; by default the model's name, and whether it is the policy or its
             base.
+        template_options: what the chat template is told, such as ``{"enable_thinking": False}``.
     """
 
     def __init__(
-        self, speaker: LanguageModel, adapters: bool, batch_size: int = 32, name: str = ""
+        self,
+        speaker: LanguageModel,
+        adapters: bool,
+        batch_size: int = 32,
+        name: str = "",
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.speaker = speaker
         self.adapters = adapters
         self.batch_size = batch_size
         self.name = name or f"{speaker.source.name} ({'policy' if adapters else 'base'})"
+        self.template_options = dict(template_options or {})
+
+    @property
+    def identity(self) -> str:
+        """What a journal knows its texts by."""
+        return f"{self.name} {self.template_options}" if self.template_options else self.name
 
     @property
     def special_strings(self) -> list[str]:
@@ -87,7 +99,8 @@ class LocalGenerator:
 
     def _prompt_ids(self, request: Request) -> list[int]:
         tokenizer = self.speaker.tokenizer
-        ids = chat_ids(tokenizer, request.prompt, request.system, request.examples)
+        options = self.template_options
+        ids = chat_ids(tokenizer, request.prompt, request.system, request.examples, options)
         return ids + encode(tokenizer, request.prefill)
 
     @contextmanager

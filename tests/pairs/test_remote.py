@@ -9,7 +9,7 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs import connection
+from preflexor_pl.pairs import http_client
 from preflexor_pl.pairs.generator import Arriving, Request
 from preflexor_pl.pairs.remote import RemoteGenerator
 from tests.pairs.bad_server import (
@@ -87,7 +87,7 @@ PASSING = {
 
 @pytest.mark.parametrize("name", PASSING)
 def test_a_failure_that_may_pass_is_tried_again(name, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_REPLY_BYTES", 2000)
+    monkeypatch.setattr(http_client, "MAX_REPLY_BYTES", 2000)
     with BadServer(first_then_good(PASSING[name][0])) as server:
         generator, requests = ask(server, timeout_seconds=0.25)
         assert generator.complete(requests) == [GOOD]
@@ -96,7 +96,7 @@ def test_a_failure_that_may_pass_is_tried_again(name, monkeypatch):
 
 @pytest.mark.parametrize("name", PASSING)
 def test_a_failure_that_stays_ends_after_the_tries(name, monkeypatch):
-    monkeypatch.setattr(connection, "MAX_REPLY_BYTES", 2000)
+    monkeypatch.setattr(http_client, "MAX_REPLY_BYTES", 2000)
     answer, reason = PASSING[name]
     with BadServer(lambda call: answer) as server:
         generator, requests = ask(server, timeout_seconds=0.25, tries=3)

@@ -7,7 +7,6 @@ from email.utils import formatdate
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, TeacherError
-from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.replies import seconds_to_wait, shown
 from tests.pairs.bad_server import GOOD, BadServer, ask, failure, first_then_good, good, status
 
@@ -188,13 +187,3 @@ def test_no_other_key_is_sent(monkeypatch):
         generator, requests = ask(server)
         generator.complete(requests)
     assert "authorization" not in server.calls[0].headers
-
-
-def test_where_openai_serves_the_limit_has_its_newer_name(monkeypatch):
-    monkeypatch.setattr("preflexor_pl.pairs.connection.RENAMED", ("127.0.0.1",))
-    with BadServer() as server:
-        generator, requests = ask(server)
-        generator.complete(requests)
-    assert "max_tokens" not in server.calls[0].body
-    assert server.calls[0].body["max_completion_tokens"] == 128
-    assert isinstance(generator, RemoteGenerator)

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.in_flight import STRANGE
+from preflexor_pl.pairs.remote import RemoteGenerator
 from tests.pairs.bad_server import (
     GOOD,
     Answer,
@@ -43,21 +45,103 @@ STRANGE_REPLIES = {
     "null": (good(None), "server_no_text"),
     "blank": (good(" \n\u00a0"), "server_no_text"),
     "only_nuls": (good("\0\0"), "server_no_text"),
-    "parts": (good([{"type": "text", "text": "It"}]), "server_no_text"),
-    "no_end": (good(finish=None), "server_unknown_end"),
-    "only_thinking": (good("<think>\nWhat is it?"), "server_no_text"),
-    "odd_end": (good(finish=["stop"]), "server_unknown_end"),
+    "no_text_parts": (good([{"type": "image_url"}, "x"]), "server_no_text"),
+    "only_thinking": (good("<think>\nWhat is it?"), "only_thinking"),
+    "only_thinking_beside": (sent(said(None, reasoning_content="What?")), "only_thinking"),
+    "error_end": (good(finish="error"), "server_unknown_end"),
     "a_tool": (good(finish="tool_calls"), "server_unknown_end"),
 }
 
 
 def test_what_a_model_thought_for_itself_is_no_part_of_its_text():
     thought = "\n<think>\nIs it tough? </think>\n\nIt is tough."
-    with BadServer(lambda call: good(thought if call.number else "<think>Is", "length")) as server:
+    with BadServer(lambda call: good(thought)) as server:
+        generator, requests = ask(server)
+        assert generator.complete(requests) == [GOOD]
+
+
+CUT_WHILE_THINKING = {
+    "tag": good("<think>Is", "length"),
+    "beside": sent(said(None, "length", reasoning_content="Is")),
+    "beside, vLLM's newer name": sent(said("", "length", reasoning="Is")),
+    "counted": sent(
+        said("", "length"),
+        usage={"completion_tokens": 128, "completion_tokens_details": {"reasoning_tokens": 128}},
+    ),
+    "harmony": good("<|channel|>analysis<|message|>We need", "length"),
+}
+
+
+@pytest.mark.parametrize("name", CUT_WHILE_THINKING)
+def test_a_budget_that_ends_in_thoughts_is_the_cause_and_says_what_to_set(name, capsys):
+    with BadServer(first_then_good(*[CUT_WHILE_THINKING[name]] * 2)) as server:
+        generator, requests = ask(server, 3, in_flight=1)
+        cut, again, whole = generator.complete(requests)
+    assert (cut.text, cut.finish_reason, cut.problem) == ("", "length", "cut_while_thinking")
+    assert (again.problem, whole.problem) == ("cut_while_thinking", "")
+    [line] = capsys.readouterr().out.splitlines()  # said once
+    assert "m at 127.0.0.1 thought until its max_new_tokens (128) were used up" in line
+    assert (
+        "data.teacher.server.extra_body ({chat_template_kwargs: {enable_thinking: false}}" in line
+    )
+    assert "or raise max_new_tokens" in line
+
+
+def test_a_model_that_always_thinks_to_the_end_is_asked_no_more():
+    with BadServer(lambda call: good("<think>Is", "length")) as server:
+        line = failure(*ask(server, 3 * STRANGE, in_flight=1))
+    assert len(server.calls) == STRANGE
+    assert "thought until its max_new_tokens (128) were used up" in line
+    assert "extra_body" in line
+
+
+def test_thoughts_that_a_stop_string_ended_blame_the_prompts(capsys):
+    with BadServer(lambda call: good("<think>")) as server:
+        generator, _ = ask(server, tries=1)
+        [made] = generator.complete([Request("Why?", stop=("\n",))])
+    assert made.problem == "only_thinking"
+    assert "a stop string of the prompt" in capsys.readouterr().out
+
+
+def test_thoughts_beside_the_text_or_among_its_parts_are_left_out():
+    parts = [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "It is tough."}]
+    replies = [good(parts), sent(said(reasoning_content="x"))]
+    with BadServer(lambda call: replies[call.number]) as server:
         generator, requests = ask(server, 2, in_flight=1)
-        cut, whole = generator.complete(requests)
-    assert (cut.text, cut.finish_reason) == ("", "length")
-    assert whole.text == "It is tough."
+        assert generator.complete(requests) == [GOOD, GOOD]
+
+
+def test_tags_of_the_users_own():
+    with BadServer(lambda call: good("<plan>\nIs it?\n</plan>\nIt is tough.")) as server:
+        generator = RemoteGenerator(server.settings(), thinking_tags=["plan"])
+        assert generator.complete([Request("Why?")]) == [GOOD]
+
+
+@pytest.mark.parametrize(
+    "finish", ["eos_token", "end", None, "", "STOP", "end_turn", "COMPLETE", ["stop"], 7]
+)
+def test_an_end_by_another_name_is_an_end_and_is_said_once(finish, capsys):
+    with BadServer(lambda call: good(finish=finish)) as server:
+        generator, requests = ask(server, 3)
+        assert generator.complete(requests) == [GOOD] * 3
+    assert len(server.calls) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (finish != "STOP")
+    assert all(f"finish_reason {finish!r}" in line for line in lines)
+
+
+@pytest.mark.parametrize("finish", ["max_tokens", "model_length", "MAX_TOKENS"])
+def test_a_cut_by_another_name_is_a_cut(finish):
+    with BadServer(lambda call: good("It is", finish)) as server:
+        generator, requests = ask(server)
+        assert generator.complete(requests) == [Completion("It is", "length", 3)]
+
+
+def test_without_a_reason_a_text_of_full_length_is_cut():
+    with BadServer(lambda call: good("It is tou", None)) as server:  # of three tokens
+        generator, _ = ask(server)
+        [made] = generator.complete([Request("Why?", sampling=Sampling(max_new_tokens=3))])
+    assert made.finish_reason == "length"
 
 
 @pytest.mark.parametrize("name", STRANGE_REPLIES)
@@ -99,7 +183,7 @@ def test_now_and_then_a_strange_reply_is_no_reason_to_stop():
         (good(finish="content_filter"), "server_refusal"),
         (sent(said(None, refusal="I cannot.")), "server_refusal"),
         (status(400, "filtered", "content_filter"), "server_refusal"),
-        (status(400, "too long", "context_length_exceeded"), "server_too_long"),
+        (good(finish="SAFETY"), "server_refusal"),
     ],
 )
 def test_a_refusal_is_not_argued_with(answer, problem):
