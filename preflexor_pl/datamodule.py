@@ -43,7 +43,7 @@ from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.probe import require_batching
+from preflexor_pl.policy.probe import choose_batching
 from preflexor_pl.rounds import Rounds
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
@@ -97,7 +97,8 @@ class PreferenceDataModule(LightningDataModule):
             mathematics.
         batching: how pairs lie in a forward pass: ``packed``, the prompt once and no padding;
             ``padded``, for models that cannot be packed; or ``plain``, the slow way that both are
-            tested against.
+            tested against. A layout that the model cannot be served by gives way to the next one,
+            which is announced.
         max_length: tokens of prompt and response together.
         max_prompt_length: tokens of the prompt.
         held_out: how many whole documents are kept for evaluation, never trained on.
@@ -296,8 +297,8 @@ class PreferenceDataModule(LightningDataModule):
     def rounds(self) -> Rounds:
         """The rounds of this run, made by the model in training."""
         if self._rounds is None or self._rounds.policy is not self.policy:
+            self.batching = choose_batching(self.policy, self.collator_of(self.policy))
             self._rounds = self.rounds_of(self.policy)
-            require_batching(self.policy, self._rounds.collator)
         return self._rounds
 
     def rounds_of(self, policy: Policy) -> Rounds:

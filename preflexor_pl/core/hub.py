@@ -5,6 +5,7 @@ machine without network takes half a minute and a page of traceback.
 """
 
 import contextlib
+import json
 import logging
 import re
 import threading
@@ -18,6 +19,7 @@ from preflexor_pl.core.packages import is_package_name, locate
 PROBE_SECONDS = 3.0
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 DATASET_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # a lone word is more likely a folder
+GGUF = ".gguf"
 MODEL_FILES = ("config.json", "modules.json")  # the second: a sentence-transformers folder
 
 
@@ -25,8 +27,9 @@ def require_model(name: str, key: str) -> None:
     """Checks that a model can be loaded from where its name says; loads nothing.
 
     Args:
-        name: folder, ``package:...`` name or hub id. Nothing falls back silently: a folder of that
-            name wins, and a hub id is looked for in the local cache and then on the hub.
+        name: folder, GGUF file, ``package:...`` name or hub id. Nothing falls back silently: a
+            folder of that name wins, and a hub id is looked for in the local cache and then on the
+            hub.
         key: the config key it came from, for the message (``model.policy.model_name``).
 
     Raises:
@@ -34,26 +37,54 @@ def require_model(name: str, key: str) -> None:
     """
     if is_package_name(name):
         try:
-            locate(name)
+            _require_no_code(locate(name).path)
         except ConfigError as error:
             raise ConfigError(f"{key}: {error}") from error
         return
     folder = Path(name).expanduser()
     if name and folder.exists():
+        if folder.is_file() and folder.suffix == GGUF:
+            return
         if not any((folder / file).is_file() for file in MODEL_FILES):
             raise ConfigError(f"{key}: {name!r} exists but holds no config.json, so it is no model")
+        _require_no_code(folder, f"{key}: ")
         return
+    if folder.suffix == GGUF:
+        raise ConfigError(f"{key}: there is no file {name!r}")
     if not HUB_ID.fullmatch(name):
         raise ConfigError(
             f"{key}: there is no folder {name!r}; give a folder, a hub id like owner/name, "
             "or package:NAME/FILE"
         )
-    if cached_snapshot(name) is None:
+    if snapshot := cached_snapshot(name):
+        _require_no_code(snapshot, f"{key}: ")
+    else:
         problem = _probe(name)
         if problem:
             raise ConfigError(
                 f"{key}: no folder {name!r} here, not in the hub cache, and {problem}"
             )
+
+
+def _require_no_code(folder: Path, before: str = "") -> None:
+    """Refuse a model whose config names Python code of its own, for a family not in transformers.
+
+    Left to transformers, that is a question on the terminal in the middle of a run.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        code, family = config.get("auto_map"), config.get("model_type")
+    except (OSError, ValueError, AttributeError):  # what loads it says what is wrong
+        return
+    if not code:
+        return
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if family not in CONFIG_MAPPING_NAMES:
+        raise ConfigError(
+            f"{before}{folder} needs Python code of its own ({family}), and code from a model is "
+            "never run: choose a family that transformers has"
+        )
 
 
 def require_dataset(name: str, key: str) -> None:

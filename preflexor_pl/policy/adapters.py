@@ -4,6 +4,7 @@ Each phase has an adapter of its own, and those of earlier phases stay as they a
 base model, to the bit; merging for generation is undone to the bit.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
+from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.start import WEIGHTS, lora_weights
 
 ADAPTER = "default"  # the one that trains; plain peft loads an adapter of this name unasked
@@ -37,7 +39,13 @@ def stack_earlier(model: Any, folders: Sequence[Path]) -> Any:
     return model
 
 
-def attach_lora(model: Any, settings: LoRASettings, trained_rows: list[int], seed: int) -> Any:
+def attach_lora(
+    model: Any,
+    settings: LoRASettings,
+    trained_rows: list[int],
+    seed: int,
+    excluded: Sequence[str] = (),
+) -> Any:
     """Add fresh adapters, and ``trained_rows`` of the embedding (and head), that train.
 
     Args:
@@ -45,23 +53,32 @@ def attach_lora(model: Any, settings: LoRASettings, trained_rows: list[int], see
         settings: rank, scale and target layers.
         trained_rows: ids of the marker rows that train with the adapter.
         seed: of the first values of the adapters.
+        excluded: names of layers that ``all-linear`` passes over.
 
     Returns:
         The peft model with all of its adapters on.
+
+    Raises:
+        ConfigError: peft has no adapter for these layers, or none that can be folded.
     """
     from peft import LoraConfig
+
+    everywhere = settings.target_modules == "all-linear"
 
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
+        exclude_modules=list(excluded) if everywhere and excluded else None,
         trainable_token_indices=_rows_by_table(model, trained_rows),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with in_one_line("model.policy.lora.target_modules"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         wrapped = _add(model, ADAPTER, config)
+        for layer in _lora_layers(wrapped):  # before anything is paid for
+            _adapted_weight(layer)
     for name, parameter in wrapped.named_parameters():
         if f".{ADAPTER}" in name:
             parameter.data = parameter.data.float()
@@ -75,9 +92,11 @@ def _add(model: Any, name: str, config: Any) -> Any:
     from preflexor_pl.policy.low_rank import use_low_rank
 
     use_low_rank(config)
-    if not isinstance(model, PeftModel):
-        return get_peft_model(model, config, adapter_name=name)
-    model.add_adapter(name, config)
+    with warnings.catch_warnings():  # peft warns of patterns that it has made for experts itself
+        warnings.simplefilter("ignore")
+        if not isinstance(model, PeftModel):
+            return get_peft_model(model, config, adapter_name=name)
+        model.add_adapter(name, config)
     return model
 
 
@@ -180,6 +199,21 @@ def fold(model: Any) -> Any:
     return model.unload()
 
 
+def _lora_layers(model: Any) -> Iterator[Any]:
+    from peft.tuners.lora import LoraLayer
+
+    return (module for module in model.modules() if isinstance(module, LoraLayer))
+
+
+def _adapted_weight(layer: Any) -> nn.Parameter:
+    """The base's weight that a LoRA layer adds to: a matrix, or experts in one tensor."""
+    base, name = layer.get_base_layer(), getattr(layer, "parameter_name", "weight")
+    weight = getattr(base, name, None)
+    if not isinstance(weight, nn.Parameter):
+        raise TypeError(f"the adapter of a {type(base).__name__} cannot be folded into its weights")
+    return weight
+
+
 def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
     from peft.tuners.lora import LoraLayer
     from peft.tuners.trainable_tokens import TrainableTokensLayer
@@ -196,7 +230,7 @@ def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
             on = [name for name in layer.active_adapters if name in layer.lora_A]
             if not on:  # phases may target different layers
                 continue
-            weight = layer.get_base_layer().weight
+            weight = _adapted_weight(layer)
             delta = torch.stack([layer.get_delta_weight(name) for name in on]).sum(0)
             yield weight, (weight.float() + delta.float()).to(weight.dtype)
 

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from preflexor_pl.core.errors import ConfigError
+
 NAME = "preflexor_grouped"
+# What models hand a kernel beside queries, keys, values and what changes their scores.
+IGNORED = {
+    "dropout", "is_causal", "position_ids", "sliding_window", "use_cache", "output_attentions",
+    "output_hidden_states", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k",
+    "deterministic",
+}  # fmt: skip
 
 
 def grouped_attention(
@@ -20,7 +28,9 @@ def grouped_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
-    **_: Any,
+    s_aux: Tensor | None = None,
+    sinks: Tensor | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """Softmax attention of transformers' signature, for inference.
 
@@ -32,10 +42,22 @@ def grouped_attention(
         attention_mask: [B, 1, T, L], 0 where a key is seen, else very negative.
         scaling: of the scores; 1 / sqrt(D) by default.
         softcap: scores are squeezed into (-softcap, softcap).
+        s_aux: [H] the score of each head's sink, which takes its share of the weights and gives
+            nothing (gpt-oss, arXiv:2508.10925).
+        sinks: the same under another name.
+        others: what a kernel may ignore.
 
     Returns:
         ([B, T, H, D], None).
+
+    Raises:
+        ConfigError: the model hands over what this kernel would swallow.
     """
+    if swallowed := not_ignored(others):
+        raise ConfigError(
+            f"model.policy.dtype: attention with {', '.join(swallowed)} has no kernel for "
+            "bfloat16 on a CPU here: use float32"
+        )
     batch, heads, width, size = query.shape
     shared = key.shape[1]
     scores = query.reshape(batch, shared, -1, size) @ key.transpose(2, 3)  # [B, K, H/K*T, L]
@@ -45,9 +67,21 @@ def grouped_attention(
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
         scores = scores + attention_mask[:, :, None, :, : key.shape[2]]
-    weights = scores.softmax(-1).to(value.dtype).view(batch, shared, -1, key.shape[2])
-    mixed = (weights @ value).view(batch, heads, width, size)
+    sinks = s_aux if sinks is None else sinks
+    if sinks is not None:
+        sink = sinks.float().view(1, shared, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sink], -1)
+    weights = scores.softmax(-1)[..., : key.shape[2]]
+    weights = weights.to(value.dtype).reshape(batch, shared, -1, key.shape[2])
+    mixed = (weights @ value).view(batch, heads, width, -1)
     return mixed.transpose(1, 2).contiguous(), None
+
+
+def not_ignored(others: dict[str, Any]) -> list[str]:
+    """Names of arguments that a kernel must not pass over in silence."""
+    return sorted(
+        name for name, value in others.items() if value is not None and name not in IGNORED
+    )
 
 
 def register() -> str:

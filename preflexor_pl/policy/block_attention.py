@@ -86,12 +86,12 @@ def block_attention(
     Args:
         query: [H, T, D].
         key: [K, T, D], K heads that H / K query heads share.
-        value: [K, T, D].
+        value: [K, T, E].
         pairs: of the row, which they fill.
         scoring: of a query and a key.
 
     Returns:
-        [T, H, D]; differentiable once.
+        [T, H, E]; differentiable once.
     """
     return _Blocks.apply(query, key, value, runs_of(pairs), scoring)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -102,7 +102,7 @@ class _Blocks(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, runs: list[_Run], scoring: Scoring
     ) -> Tensor:
         rows, shared = _rows(query, len(key)), len(query) // len(key)
-        mixed = torch.empty_like(rows)
+        mixed = rows.new_empty(*rows.shape[:2], value.shape[2])
         kept: list[Tensor | None] = []
         # A capped score's slope is not to be had from its weight.
         keep = any(ctx.needs_input_grad) and scoring.softcap is None

@@ -17,12 +17,14 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.policy import packed_attention
 
 
-def flat_logps(model: Any, batch: FlatBatch) -> Tensor:
+def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
     """Log-probs of the targets.
 
     Args:
         model: a transformers model, adapters' layers in place or not.
         batch: on the model's device, N targets.
+        checked: whether a packed row's attention is compared with the masks that the model asks
+            for; it waits for the device.
 
     Returns:
         [N] in nats, at least float32.
@@ -36,7 +38,7 @@ def flat_logps(model: Any, batch: FlatBatch) -> Tensor:
     if embedded is not None:
         ids = {"inputs_embeds": embedded}
     usual = model.config._attn_implementation
-    with _attending(model, packed_attention.register() if rows.spans else usual):
+    with _attending(model, packed_attention.register(checked) if rows.spans else usual):
         hidden = model.get_decoder()(
             **ids,
             attention_mask=rows.attention_mask,
@@ -56,14 +58,17 @@ def head_of(model: Any) -> Head:
     """
     module = model.get_output_embeddings()
     table, rows, values = _table(module)
-    if type(table) is not nn.Linear or table.bias is not None:
-        raise ValueError(f"its head is no matrix but a {type(module).__name__}")
+    if type(table) is not nn.Linear:
+        raise ValueError(f"its head is no matrix but a {type(table).__name__}")
+    if table.bias is not None:
+        raise ValueError("its head has a bias")
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     divided = getattr(config, "logits_scaling", None)
     if divided:  # Granite divides by it, HyperCLOVA X multiplies
         scale = 1 / divided if config.model_type.startswith("granite") else divided
     softcap = getattr(config, "final_logit_softcapping", None)
+    softcap = softcap or getattr(config, "logits_soft_cap", None)  # as RecurrentGemma calls it
     return Head(table.weight, rows, values, float(scale), softcap)
 
 

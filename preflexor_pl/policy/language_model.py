@@ -13,6 +13,7 @@ from torch import nn
 
 from preflexor_pl.core.chat import end_of_turn_id, turn_ends
 from preflexor_pl.core.inert import make_inert
+from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
 
@@ -53,7 +54,8 @@ class LanguageModel(nn.Module):
         self.source = source
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.markers, self.new_ids = register_markers(model, tokenizer, add_tokens)
+        with in_one_line(f"{source.name}: its tables of tokens cannot be had"):
+            self.markers, self.new_ids = register_markers(model, tokenizer, add_tokens)
         rows = model.get_input_embeddings().weight.shape[0]
         stops = [token for token in stops_of(model.generation_config) if token < rows]
         ends = turn_ends(tokenizer, stops, end_of_turn)

@@ -1,4 +1,4 @@
-"""A model by its name: a hub id, a folder, or a file that a Python package ships.
+"""A model by its name: a hub id, a folder, a GGUF file, or a file that a Python package ships.
 
 A GGUF file is converted once to safetensors in the cache folder, under a lock; later loads take
 seconds. Nothing falls back silently: what cannot be had is a ConfigError in one line.
@@ -8,8 +8,10 @@ import hashlib
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -18,10 +20,11 @@ from typing import Any
 import torch
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.hub import quiet_loading, require_model
+from preflexor_pl.core.hub import GGUF, quiet_loading, require_model
 from preflexor_pl.core.memory import keep_freed_memory
-from preflexor_pl.core.packages import PackageFile, is_package_name, locate, verify
+from preflexor_pl.core.packages import is_package_name, locate, verify
 from preflexor_pl.core.progress import say
+from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
 
 ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
 NF4_OFF = 0.16  # half of the widest gap between two of its sixteen levels, -1 and -0.696, is 0.152
@@ -47,19 +50,29 @@ def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
     """Locate ``name`` and convert it if it must be; raises ConfigError naming ``key``."""
     require_model(name, key)
     if is_package_name(name):
-        file = locate(name)
-        location = _converted(file) if file.path.suffix == ".gguf" else file.path
-        return ModelSource(name, str(location), file.sha256)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+        found = locate(name)
+        if found.path.suffix != GGUF:
+            return ModelSource(name, str(found.path), found.sha256)
+        # Verified once: what is converted is known by this sha256.
+        location = _converted(found.path, found.sha256, partial(verify, found), key)
+        return ModelSource(name, location, found.sha256)
+    path = Path(name).expanduser()
+    if path.is_file():
+        sha256 = _fingerprint([path])
+        return ModelSource(name, _converted(path, sha256, lambda: None, key), sha256)
+    if not path.is_dir():
         return ModelSource(name, name, "")
-    return ModelSource(name, str(folder), fingerprint_of(folder))
+    return ModelSource(name, str(path), fingerprint_of(path))
 
 
 def fingerprint_of(folder: Path) -> str:
     """sha256 over names, sizes and both ends of the files: whole weights may be many gigabytes."""
+    return _fingerprint(sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]))
+
+
+def _fingerprint(paths: list[Path]) -> str:
     total = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+    for path in paths:
         size = path.stat().st_size
         total.update(f"{path.name}:{size};".encode())
         with path.open("rb") as file:
@@ -76,18 +89,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
 
 
-def _converted(file: PackageFile) -> Path:
+def _converted(file: Path, sha256: str, check: Callable[[], None], key: str) -> str:
+    """The folder of a GGUF file's weights; ``check`` is called before they are converted."""
     from filelock import FileLock
 
-    folder = cache_folder() / f"{file.path.stem}-{file.sha256[:16]}-v{CONVERSION}"
+    folder = cache_folder() / f"{file.stem}-{sha256[:16]}-v{CONVERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "config.json").exists():
-            verify(file)  # once: what is converted is known by this sha256
-            say(f"Converting {file.path.name} once (about a minute); kept in {folder}")
-            with quiet_loading(), redirect_stderr(StringIO()):  # transformers draws its own bar
-                _convert(file.path, folder)
-    return folder
+            check()
+            say(f"Converting {file.name} once (about a minute); kept in {folder}")
+            quiet = redirect_stderr(StringIO())  # transformers draws its own bar
+            with in_one_line(f"{key}: {file} did not convert"), quiet_loading(), quiet:
+                _convert(file, folder)
+    return str(folder)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -159,14 +174,17 @@ def load_base(
     keep_freed_memory()
     try:
         with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(source.location)
+            tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
                 source.location,
                 dtype=dtype,
                 attn_implementation=attention,
                 quantization_config=_nf4(dtype) if quantization else None,
+                trust_remote_code=False,  # without it transformers asks on the terminal
             )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, SafetensorError, *FOREIGN) as error:
         if "attn_implementation" in str(error) and attention == "sdpa":
             say(f"{source.name} has no sdpa attention: it runs with eager")
             return load_base(source, dtype, "eager", quantization, key)
@@ -174,8 +192,7 @@ def load_base(
             raise ConfigError(
                 f"model.policy.attn_implementation: {source.name} has no {attention}: use eager"
             ) from error
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{key}: {source.name} did not load: {reason}") from error
+        raise ConfigError(f"{key}: {source.name} did not load: {reason_of(error)}") from error
     if quantization:
         _keep_layout(model)
     return model.eval(), tokenizer

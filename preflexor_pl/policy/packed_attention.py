@@ -4,15 +4,17 @@ On a GPU in half precision one call of variable-length attention serves all pair
 of products. A sliding window is counted in the positions of the response's own text.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from preflexor_pl.batches.layout import Spans
+from preflexor_pl.policy.attention import not_ignored
 from preflexor_pl.policy.block_attention import Scoring, block_attention
 
-NAME = "preflexor_packed"
+NAME, CHECKED = "preflexor_packed", "preflexor_packed_checked"
 TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
 
 
@@ -40,7 +42,7 @@ def packed_attention(
         softcap: scores are squeezed into (-softcap, softcap).
         sliding_window: how many keys, itself included, a query sees at most.
         spans: of the row.
-        others: what a kernel may ignore; sinks are refused.
+        others: what a kernel may ignore; the rest is refused.
 
     Returns:
         ([1, T, H, D], None).
@@ -49,7 +51,7 @@ def packed_attention(
         ValueError: no spans came through the model, or its attention has sinks or a mask of its
             own.
     """
-    if spans is None or attention_mask is not None or others.get("s_aux") is not None:
+    if spans is None or attention_mask is not None or not_ignored(others):
         raise ValueError(
             "its attention has a mask or sinks of its own, or hides what packing needs"
         )
@@ -85,9 +87,54 @@ def _varlen(
     return mixed[None]  # type: ignore[no-any-return]
 
 
-def register() -> str:
-    """Make the attention known to transformers and return its name."""
-    from transformers import AttentionInterface
+@dataclass(frozen=True)
+class _Mask:
+    """What a model asks of a mask: how many keys a query sees at most, itself included."""
 
-    AttentionInterface.register(NAME, packed_attention)
-    return NAME
+    window: int | None
+    custom: bool
+
+
+def _mask(local_size: int | None = None, use_vmap: bool = False, **_: Any) -> _Mask:
+    """A mask of transformers' signature; it is told ``use_vmap`` where a model has its own rule."""
+    return _Mask(local_size, use_vmap)
+
+
+def checked_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """As :func:`packed_attention`, for a model whose attention is told all that its masks hide.
+
+    Raises:
+        ValueError: a mask hides more than the kernel is told of, however long its window is.
+    """
+    if isinstance(attention_mask, _Mask):
+        if attention_mask.custom or attention_mask.window != sliding_window:
+            told = "a rule of its own" if attention_mask.custom else attention_mask.window
+            raise ValueError(f"its attention hides more than packing sees (window: {told})")
+        attention_mask = None
+    return packed_attention(
+        module, query, key, value, attention_mask, sliding_window=sliding_window, **others
+    )
+
+
+def register(checked: bool = False) -> str:
+    """Make the attention known to transformers and return its name.
+
+    Args:
+        checked: of :func:`checked_attention`, which gets the masks that the model asks for.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    if not checked:
+        AttentionInterface.register(NAME, packed_attention)
+        return NAME
+    AttentionInterface.register(CHECKED, checked_attention)
+    AttentionMaskInterface.register(CHECKED, _mask)
+    return CHECKED

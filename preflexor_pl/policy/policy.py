@@ -25,10 +25,12 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
 from preflexor_pl.policy.card import write_adapter, write_newest, write_whole
+from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.forward import contexts_of, flat_logps
 from preflexor_pl.policy.frugal import keep_less
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
+from preflexor_pl.policy.lora_targets import kinds_of, left_out_experts, unserved
 from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
 
 
@@ -78,6 +80,7 @@ class Policy(LanguageModel):
         self.settings = settings
         self.start: Start | None = start
         self.trained_rows = self._untrained(self.marker_ids[: 4 if reflection else 2])
+        passed_over = self._passed_over()
         if start:
             start.put_rows(base)
             self.model = stack_earlier(base, start.adapters)
@@ -90,7 +93,9 @@ class Policy(LanguageModel):
         self.reference_copy: nn.Module | None = None
         if settings.lora:
             first_values = derive_seed(seed, "lora")
-            self.model = attach_lora(self.model, settings.lora, self.trained_rows, first_values)
+            rows = self.trained_rows
+            self.model = attach_lora(self.model, settings.lora, rows, first_values, passed_over)
+            self._tell_of_experts()
         else:
             self._train_whole(reference)
         if settings.gradient_checkpointing:
@@ -101,6 +106,26 @@ class Policy(LanguageModel):
     def _untrained(self, ids: list[int]) -> list[int]:
         known = self.start.trained_markers if self.start else []
         return [i for i in ids if self.tokenizer.convert_ids_to_tokens(i) not in known]
+
+    def _passed_over(self) -> list[str]:
+        """Layers of the base, still without adapters, that get none; said once."""
+        lora = self.settings.lora
+        if lora is None or lora.target_modules != "all-linear":
+            return []
+        with in_one_line(f"{self.source.name} cannot be trained"):
+            names = unserved(self.model)
+        if names:
+            say(
+                f"No adapters on {kinds_of(names)}: {self.source.name} reads these weights itself, "
+                "or not at all"
+            )
+        return names
+
+    def _tell_of_experts(self) -> None:
+        experts = left_out_experts(self.model)
+        if experts:
+            count = sum(experts.values()) / 1e6
+            say(f"No adapters on the experts ({', '.join(experts)}: {count:.1f} M weights)")
 
     def _train_whole(self, reference: bool) -> None:
         if self.start and self.start.adapters:
@@ -227,7 +252,7 @@ class Policy(LanguageModel):
             ConfigError: names them.
         """
         rows = self.trained_rows or self.marker_ids
-        with torch.enable_grad():
+        with torch.enable_grad(), in_one_line(f"{self.source.name} cannot be trained"):
             ids = torch.tensor([rows], device=self.device)
             self.model(input_ids=ids, use_cache=False).logits[..., rows].sum().backward()
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]

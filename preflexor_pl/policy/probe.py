@@ -1,54 +1,91 @@
-"""Whether a model can be served by a layout: a few tokens, that way and the plain way."""
+"""Which layout a model can be served by: a few tokens, that way and the plain way."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.collate import Batching, PairCollator
+from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.tokenized import TokenizedPair
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.progress import say
+from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
+from preflexor_pl.policy.forward import flat_logps
 from preflexor_pl.policy.policy import Policy
 
-LENGTHS = ((6, 9, 5), (3, 4, 8))  # of prompt, chosen and rejected response
-EXACT, ROUNDED = 1e-4, 0.25  # most that a token's log-prob may differ, in nats
-NEXT = {"packed": "padded", "padded": "plain"}
+LENGTHS = ((24, 9, 5), (19, 4, 8))  # of prompt, chosen and rejected response
+# Most that a token's log-prob may differ, as a share of the largest: some 150 roundings of float32,
+# 5 of bfloat16. (Real models at log-probs near -20 differ by 1.2e-4 nats in float32.)
+EXACT, ROUNDED = 2e-5, 0.02
+TIMES_NOISE = 4  # and, beyond that, this many times what the plain way differs from itself
+NEXT: dict[Batching, Batching] = {"packed": "padded", "padded": "plain"}
 
 
 @torch.no_grad()
-def require_batching(policy: Policy, collator: PairCollator) -> None:
-    """Refuse a layout that gives other log-probs than the plain one with this model.
+def choose_batching(policy: Policy, collator: PairCollator) -> Batching:
+    """The layout of ``collator``, or the next one that gives the log-probs of the plain one.
 
-    What can go wrong is silent: attention that sees over the edge of a pair, a head that does more
-    than a matrix. So it is tried, on made-up pairs.
+    What can go wrong is silent: attention that sees over the edge of a pair, a state that runs on
+    from one response into the next, a head that does more than a matrix. So it is tried, on made-up
+    pairs. A layout that does not serve gives way to the next, which is announced.
 
     Args:
         policy: in any mode.
         collator: of the run; what it masks does not matter.
 
     Raises:
-        ConfigError: says which ``data.batching`` to take instead.
+        ConfigError: the model cannot be run even the plain way.
     """
-    if collator.batching == "plain":
-        return
-    key = f"data.batching: {collator.batching} does not serve {policy.source.name}"
-    instead = f"use {NEXT[collator.batching]}"
+    batching, pairs = collator.batching, _made_up(policy)
+    if batching == "plain":
+        return batching
+    beyond_doubt = collator.relaid("plain")
+    with in_one_line(f"{policy.source.name} cannot be trained"):
+        plain = _logps(policy, beyond_doubt, pairs)
+        alone = [logps for pair in pairs for logps in _logps(policy, beyond_doubt, [pair])]
+    while batching != "plain":
+        reason = _refusal(policy, collator.relaid(batching), pairs, plain, alone)
+        if not reason:
+            break
+        name = policy.source.name
+        say(f"data.batching: {batching} does not serve {name} ({reason}): {NEXT[batching]} is used")
+        batching = NEXT[batching]
+    return batching
+
+
+def _refusal(
+    policy: Policy,
+    collator: PairCollator,
+    pairs: list[TokenizedPair],
+    plain: list[Tensor],
+    alone: list[Tensor],
+) -> str:
+    """Why a layout does not serve; "" where it does."""
     try:
-        ours = _logps(policy, collator.unmasked())
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{key} ({reason}): {instead}") from error
-    plain = _logps(policy, collator.unmasked().relaid("plain"))
-    worst = max(float((a - b).abs().max()) for a, b in zip(ours, plain, strict=True))
+        ours = _logps(policy, collator, pairs)
+    except torch.OutOfMemoryError:
+        raise
+    except FOREIGN as error:
+        return reason_of(error)
+    worst = _apart(ours, plain)
     exact = policy.inner.dtype == torch.float32 and not policy.settings.quantization
-    if not worst <= (EXACT if exact else ROUNDED):
-        raise ConfigError(f"{key} (a token's log-prob is {worst:.2g} nats off): {instead}")
+    largest = max(float(logps.abs().max()) for logps in plain)
+    bound = (EXACT if exact else ROUNDED) * largest + TIMES_NOISE * _apart(alone, plain)
+    return "" if worst <= bound else f"a token's log-prob is {worst:.2g} nats off"
 
 
-def _logps(policy: Policy, collator: PairCollator) -> list[Tensor]:
-    batch = collator(_made_up(policy), (0, 0)).to(policy.device)
-    found = batch.by_response(policy.token_logps(batch))
+def _logps(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> list[Tensor]:
+    batch = collator.unmasked()(pairs, (0, 0)).to(policy.device)
+    if isinstance(batch, FlatBatch):
+        found = batch.by_response(flat_logps(policy.inner, batch, checked=True))
+    else:
+        found = batch.by_response(policy.token_logps(batch))
     return [logps for pair in found for logps in pair]
+
+
+def _apart(some: list[Tensor], others: list[Tensor]) -> float:
+    pairs = zip(some, others, strict=True)
+    return float(torch.stack([(a - b).abs().max() for a, b in pairs]).max())  # NaN stays NaN
 
 
 def _made_up(policy: Policy) -> list[TokenizedPair]:

@@ -8,6 +8,7 @@ from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.policy.foreign import FOREIGN, reason_of
 from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.start import read_start
@@ -27,11 +28,12 @@ def tokenizer_of(settings: PolicySettings) -> Any:
         location = start.under
     try:
         with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(location)
-            whole = AutoConfig.from_pretrained(location)
+            tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+            whole = AutoConfig.from_pretrained(location, trust_remote_code=False)
             generation = _generation_config(location, whole)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {error}") from error
+    except (OSError, *FOREIGN) as error:
+        reason = reason_of(error)
+        raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {reason}") from error
     markers, _ = register_tokens(tokenizer, settings.add_tokens)
     end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
     stops = stops_of(generation)

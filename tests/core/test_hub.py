@@ -55,3 +55,30 @@ def test_a_cached_model_needs_no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "_probe", lambda name: pytest.fail("asked the hub"))
     require_model("owner/name", "model.policy.model_name")
     assert hub.cached_snapshot("owner/name") == snapshot
+
+
+def test_a_gguf_file_is_a_model_and_another_file_is_none(tmp_path):
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    require_model(str(tmp_path / "tiny.gguf"), "model.policy.model_name")
+    assert "there is no file" in refused(str(tmp_path / "none.gguf"))
+    assert "there is no file" in refused("some/none.gguf")  # it reads like a hub id
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert "holds no config.json" in refused(str(tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("config", "served"),
+    [
+        ('{"model_type": "newest", "auto_map": {"AutoConfig": "code.Config"}}', False),
+        ('{"auto_map": {"AutoConfig": "code.Config"}}', False),
+        ('{"model_type": "llama", "auto_map": {"AutoConfig": "code.Config"}}', True),
+        ('{"model_type": "newest"}', True),  # what loads it says that it knows no such family
+        ("[]", True),
+    ],
+)
+def test_a_model_with_code_of_its_own_is_refused_before_anything_loads(tmp_path, config, served):
+    (tmp_path / "config.json").write_text(config)
+    if served:
+        require_model(str(tmp_path), "model.policy.model_name")
+    else:
+        assert "needs Python code of its own" in refused(str(tmp_path))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.policy.attention import grouped_attention
 
 
@@ -37,3 +38,32 @@ def test_scores_are_squeezed_by_the_softcap():
         None, query, key, torch.tensor([[[[0.0], [1.0]]]]), None, softcap=1.0
     )
     assert mixed.item() == pytest.approx(torch.tensor(1.0).sigmoid().item())
+
+
+def test_a_sink_takes_its_share_of_the_weights():
+    # Scores 0 and 0 and a sink of log 2 share the weights as 1, 1 and 2: half of them is lost.
+    query, key = torch.tensor([[[[1.0]]]]), torch.zeros(1, 1, 2, 1)
+    value, sink = torch.tensor([[[[1.0], [5.0]]]]), torch.tensor([2.0]).log()
+    for name in ("s_aux", "sinks"):
+        mixed, _ = grouped_attention(None, query, key, value, None, **{name: sink})
+        assert mixed.item() == pytest.approx(1.5)
+
+
+def test_every_head_has_a_sink_of_its_own_as_in_gpt_oss():
+    from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
+
+    noise = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 4, 3, 8, generator=noise)
+    key, value = (torch.randn(2, 2, 5, 8, generator=noise) for _ in range(2))
+    layer = torch.nn.Module().eval()
+    layer.sinks, layer.num_key_value_groups = torch.randn(4, generator=noise), 2
+    expected, _ = eager_attention_forward(layer, query, key, value, None, 8**-0.5)
+    mixed, _ = grouped_attention(layer, query, key, value, None, s_aux=layer.sinks)
+    assert torch.allclose(mixed, expected, atol=1e-6)
+
+
+def test_what_it_would_swallow_is_refused():
+    x = torch.zeros(1, 1, 1, 1)
+    grouped_attention(None, x, x, x, None, dropout=0.0, sliding_window=4, position_bias=None)
+    with pytest.raises(ConfigError, match="position_bias"):
+        grouped_attention(None, x, x, x, None, position_bias=x)

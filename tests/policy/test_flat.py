@@ -8,10 +8,11 @@ import torch
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly, MaskThinking, NoMasking
-from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import LoRASettings
-from preflexor_pl.policy.probe import require_batching
+from preflexor_pl.policy import block_attention, packed_attention, probe
+from preflexor_pl.policy.block_attention import Scoring, _Run
+from preflexor_pl.policy.probe import choose_batching
 from preflexor_pl.policy.reference import with_reference
+from tests.families import save_family
 from tests.test_weights import FAMILIES
 from tests.tiny import PAIR, save_tiny_model, tiny_policy
 
@@ -108,7 +109,7 @@ def test_every_kind_of_model(tmp_path, family, batching):
     folder = save_tiny_model(tmp_path / "model", **options)
     attention = SERVED[family].get("attention", "sdpa")
     policy = stirred(tiny_policy(folder, attn_implementation=attention))
-    require_batching(policy, made_of(policy, batching))
+    assert choose_batching(policy, made_of(policy, batching)) == batching
     pairs = pairs_of(policy)
     theirs = learned(policy, made_of(policy, "plain"), pairs, ORPOLoss())
     equal(learned(policy, made_of(policy, batching), pairs, ORPOLoss()), theirs)
@@ -147,38 +148,114 @@ def test_the_reference_is_the_plain_one(model_folder, tmp_path, batching):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def refused(policy, batching):
-    with pytest.raises(ConfigError) as caught:
-        require_batching(policy, made_of(policy, batching))
-    line = str(caught.value)
-    assert "\n" not in line
-    assert line.startswith(f"data.batching: {batching} does not serve ")
-    return line
+@pytest.fixture
+def chosen(capsys):
+    """``chosen(policy, batching)``: the layout that is used, and the lines that announce it."""
+
+    def chosen(policy, batching):
+        capsys.readouterr()
+        used = choose_batching(policy, made_of(policy, batching))
+        return used, capsys.readouterr().out.splitlines()
+
+    return chosen
 
 
-def test_a_model_with_a_state_is_refused_where_it_would_leak(tmp_path):
+def test_a_model_with_a_state_is_not_packed(tmp_path, chosen):
     """Mamba's layers carry a state from token to token, whatever attention is asked for."""
-    options = {"state_size": 8, "num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 16}
-    folder = save_tiny_model(tmp_path / "model", family="Mamba2", **options)
-    policy = tiny_policy(
-        folder, attn_implementation="eager", lora=LoRASettings(4, 8, target_modules=["in_proj"])
+    policy = tiny_policy(save_family(tmp_path / "model", "mamba2"))
+    used, [line] = chosen(policy, "packed")
+    assert used == "padded"
+    assert line.startswith(
+        f"data.batching: packed does not serve {tmp_path}/model (a token's log-p"
     )
-    assert "use padded" in refused(policy, "packed")
+    assert line.endswith(" nats off): padded is used")
 
 
-def test_a_head_with_a_bias_is_refused_by_both(tmp_path):
-    folder = save_tiny_model(tmp_path / "model", family="Phi", tied=False)
-    policy = tiny_policy(folder)
-    assert "use padded" in refused(policy, "packed")
-    assert "its head is no matrix" in refused(policy, "padded")
-    require_batching(policy, made_of(policy, "plain"))
+def test_a_head_with_a_bias_has_its_logits_made_the_plain_way(tmp_path, chosen):
+    policy = tiny_policy(save_tiny_model(tmp_path / "model", family="Phi", tied=False))
+    used, lines = chosen(policy, "packed")
+    assert used == "plain"
+    assert [line.split("(")[1] for line in lines] == [
+        "its head has a bias): padded is used",
+        "its head has a bias): plain is used",
+    ]
+    assert chosen(policy, "plain") == ("plain", [])
 
 
-def test_a_scale_that_is_not_known_shows(policy, monkeypatch):
+def test_a_scale_that_is_not_known_shows(policy, chosen):
     """A head that does more than its config's known keys say would be wrong in silence."""
     head = policy.inner.get_output_embeddings()
     head.register_forward_hook(lambda module, inputs, output: 2 * output)
-    assert "nats off): use plain" in refused(policy, "padded")
+    used, [line] = chosen(policy, "padded")
+    assert used == "plain"
+    assert "nats off): plain is used" in line
+
+
+def sharp(policy):
+    """Logits far apart, as real models have them at ids drawn at random."""
+    policy.inner.model.norm.weight.data *= 20
+    return policy
+
+
+@pytest.mark.parametrize("batching", ["packed", "padded"])
+def test_the_noise_of_float32_grows_with_the_numbers(policy, chosen, monkeypatch, batching):
+    """A Qwen2.5 of 0.5B is off by 1.2e-4 nats at log-probs near -20, and right."""
+    sharp(policy)
+    with torch.no_grad():
+        made = probe._logps(policy, made_of(policy, "plain"), probe._made_up(policy))
+    assert min(float(logps.min()) for logps in made) < -20
+    kept = probe.flat_logps
+    monkeypatch.setattr(probe, "flat_logps", lambda *a, **k: kept(*a, **k) + 1.2e-4)
+    assert chosen(policy, batching) == (batching, [])
+    monkeypatch.setattr(probe, "flat_logps", lambda *a, **k: kept(*a, **k) + 1.2e-2)
+    assert chosen(policy, batching)[0] != batching
+
+
+@pytest.mark.parametrize("scale", [lambda policy: policy, sharp], ids=["flat", "sharp"])
+def test_a_rejected_response_that_sees_the_chosen_one_is_found(policy, chosen, monkeypatch, scale):
+    def leaking(pairs):
+        return [_Run(p.start, p.start + p.prompt + p.chosen + p.rejected) for p in pairs]
+
+    monkeypatch.setattr(block_attention, "runs_of", leaking)
+    used, [line] = chosen(scale(policy), "packed")
+    assert used == "padded"
+    assert "nats off" in line
+
+
+@pytest.mark.parametrize("window", [8, 4096])
+def test_a_window_that_attention_is_not_told_of_is_found(tmp_path, chosen, window):
+    """Qwen2-MoE hides old tokens by its masks alone, which packing does without."""
+    options = {"sliding_window": window, "max_position_embeddings": 8192}
+    policy = tiny_policy(save_family(tmp_path / "model", "qwen2_moe, window", **options))
+    used, [line] = chosen(policy, "packed")
+    assert used == "padded"
+    assert f"(its attention hides more than packing sees (window: {window})): padded" in line
+
+
+@pytest.mark.parametrize("family", ["mistral, window", "gemma3", "qwen3, window"])
+def test_a_window_of_thousands_is_packed_where_attention_knows_of_it(tmp_path, chosen, family):
+    folder = save_family(tmp_path / "model", family, sliding_window=4096)
+    assert chosen(tiny_policy(folder), "packed") == ("packed", [])
+
+
+def test_a_window_that_is_ignored_is_found(tmp_path, chosen, monkeypatch):
+    policy = tiny_policy(save_family(tmp_path / "model", "mistral, window"))
+    assert chosen(policy, "packed") == ("packed", [])
+    monkeypatch.setattr(packed_attention, "Scoring", lambda scale, cap, window: Scoring(scale, cap))
+    used, [line] = chosen(policy, "packed")
+    assert used == "padded"
+    assert "nats off" in line
+
+
+def test_sinks_are_not_dropped(tmp_path, chosen, monkeypatch):
+    policy = tiny_policy(save_family(tmp_path / "model", "gpt_oss"))
+    used, [line] = chosen(policy, "packed")
+    assert used == "padded"
+    assert "sinks" in line
+    monkeypatch.setattr(packed_attention, "not_ignored", lambda others: [])
+    used, [line] = chosen(policy, "packed")
+    assert used == "padded"
+    assert "nats off" in line
 
 
 def test_an_unknown_batching_is_named(policy):
