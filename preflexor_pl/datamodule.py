@@ -297,8 +297,9 @@ class PreferenceDataModule(LightningDataModule):
     def rounds(self) -> Rounds:
         """The rounds of this run, made by the model in training."""
         if self._rounds is None or self._rounds.policy is not self.policy:
-            self.batching = choose_batching(self.policy, self.collator_of(self.policy))
             self._rounds = self.rounds_of(self.policy)
+            collator = self._rounds.collator
+            collator.batching = choose_batching(self.policy, collator)
         return self._rounds
 
     def rounds_of(self, policy: Policy) -> Rounds:

@@ -36,10 +36,10 @@ def choose_batching(policy: Policy, collator: PairCollator) -> Batching:
     Raises:
         ConfigError: the model cannot be run even the plain way.
     """
-    batching, pairs = collator.batching, _made_up(policy)
+    batching = collator.batching
     if batching == "plain":
         return batching
-    beyond_doubt = collator.relaid("plain")
+    pairs, beyond_doubt = _made_up(policy), collator.relaid("plain")
     with in_one_line(f"{policy.source.name} cannot be trained"):
         plain = _logps(policy, beyond_doubt, pairs)
         alone = [logps for pair in pairs for logps in _logps(policy, beyond_doubt, [pair])]
