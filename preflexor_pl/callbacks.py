@@ -10,7 +10,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -25,9 +24,22 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.evaluation.held_out import Answered, judge_form, preferences
+from preflexor_pl.evaluation.held_out import Answered, forms, preferences, thinks_unasked
 from preflexor_pl.evaluation.plots import plot_run
-from preflexor_pl.evaluation.report import read_rows, summary_lines, write_row, write_summary
+from preflexor_pl.evaluation.question_values import (
+    document_of,
+    gathered,
+    values_path,
+    write_values,
+)
+from preflexor_pl.evaluation.report import (
+    read_rows,
+    run_changes,
+    summary_lines,
+    write_row,
+    write_summary,
+)
+from preflexor_pl.evaluation.text_metrics import distinct
 from preflexor_pl.pairs.journal import is_complete, read_manifest
 from preflexor_pl.pairs.pair import question
 from preflexor_pl.policy.policy import Policy
@@ -44,7 +56,14 @@ __all__ = [
     "TrainingProgress",
 ]
 
-HEADLINE = "format_rate", "distinct", "on_topic", "rewards/accuracies", "accuracy_mismatched"
+HEADLINE = (
+    "format_rate",
+    "unasked_thinking",
+    "distinct",
+    "on_topic",
+    "rewards/accuracies",
+    "accuracy_mismatched",
+)
 VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
 
 
@@ -85,13 +104,11 @@ class EvaluateRounds(Callback):
         say(f"After {index} rounds: {told} ({time.monotonic() - started:.0f} s)")
 
     def _measure(self, trainer: Trainer, index: int) -> dict[str, float]:
+        """Means over the held-out questions; the values of each are kept beside its answer."""
         data, module = _data(trainer), trainer.lightning_module
         loss: Any = module.loss
-        pairs, seed = data.held_out_pairs(), derive_seed(data.seed, "evaluation")
-        budget, tokenized = data.tokens_per_micro_batch, data.tokenized_held_out()
-        collator, reflection = data.rounds.collator, data.pair_settings.reflection
-        values = preferences(data.policy, loss, collator, tokenized, budget, seed)
-        prompts = [pair.prompt for pair in pairs]
+        pairs, settings = data.held_out_pairs(), data.pair_settings
+        prompts, questions = [pair.prompt for pair in pairs], list(map(question, pairs))
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         samplers = [callback for callback in callbacks if isinstance(callback, SampleAnswers)]
         # The samples go with the questions: a few more rows of a batch cost little, a batch much.
@@ -99,10 +116,25 @@ class EvaluateRounds(Callback):
         answered = list(islice(answers, len(prompts)))
         for sampler in samplers:
             sampler.write(data.run, index, list(islice(answers, len(sampler.prompts))))
-        _keep_answers(data.run / "samples" / f"held-out-{index:04d}.jsonl", answered)
-        questions, embed = list(map(question, pairs)), data.library.embedder.encode
-        form = judge_form(data.policy, answered, questions, embed, seed, reflection)
-        return values | form
+        preferred = preferences(
+            data.policy,
+            loss,
+            data.rounds.collator,
+            data.tokenized_held_out(),
+            data.tokens_per_micro_batch,
+            derive_seed(data.seed, "evaluation"),
+        )
+        embed = data.library.embedder.encode
+        formed = forms(data.policy, answered, questions, embed, settings.reflection)
+        unasked = thinks_unasked(
+            data.policy, questions, settings.system_prompt, data.generation_batch_size
+        )
+        documents = list(map(document_of, pairs))
+        values = gathered(prompts, documents, [preferred.get(pair.id, {}) for pair in pairs])
+        values.values.update(formed, unasked_thinking=list(map(float, unasked)))
+        path = values_path(data.run, index)
+        write_values(path, pairs, [item.completion for item in answered], values)
+        return values.means() | {"distinct": distinct([item.parsed.answer for item in answered])}
 
 
 class SampleAnswers(Callback):
@@ -131,13 +163,6 @@ def _sample(answered: Answered) -> str:
         else "\n\n*(cut: it did not end by itself)*"
     )
     return f"## {answered.question}\n\n```\n{answered.completion.text}\n```{cut}\n"
-
-
-def _keep_answers(path: Path, answered: Sequence[Answered]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [{"prompt": item.question, **asdict(item.completion)} for item in answered]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    path.write_text(text, encoding="utf-8")
 
 
 def _rounds(trainer: Trainer) -> int:
@@ -245,7 +270,10 @@ class FinishRun(Callback):
         facts = self._facts(trainer)
         write_summary(data.run, facts)
         rows = read_rows(data.run / "metrics.csv")
-        lines = [*summary_lines(facts, rows), f"See {data.run / 'summary.md'}"]
+        lines = [
+            *summary_lines(facts, rows, run_changes(data.run)),
+            f"See {data.run / 'summary.md'}",
+        ]
         say("\n" + "\n".join(lines))
         finished = {"epochs": trainer.max_epochs, "minutes": facts["minutes"]}
         write_atomically(data.run / "finished.json", json.dumps(finished))

@@ -236,19 +236,21 @@ def _judged_and_written(
     rows = [row for one in measured for row in one.rows]
     made = plot_comparison(rows, options.out / "plots")
     pictures = "".join(f"\n![{path.stem}](plots/{path.name})\n" for path in made)
-    text = f"# Models side by side\n\n{tables(rows, control, len(task.pairs))}{pictures}"
+    told = tables(rows, control, len(task.pairs), task.documents)
+    text = f"# Models side by side\n\n{told}{pictures}"
     result = {
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
         "questions": len(task.pairs),
         "items": {name: len(items) for name, items in task.items.items()},
         "items in writing": {name: len(items) for name, items in task.written.items()},
+        "documents": task.documents,
         "rows": [row.to_dict() for row in rows],
         "judge": {name: asdict(value) for name, value in control.items()},
     }
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
     write_atomically(options.out / "judgements.jsonl", "".join(lines))
-    told = json.dumps(result, indent=1, ensure_ascii=False)
-    write_atomically(options.out / "results.json", f"{told}\n")
+    record = json.dumps(result, indent=1, ensure_ascii=False)
+    write_atomically(options.out / "results.json", f"{record}\n")
     write_atomically(options.out / "table.md", text)
     say(f"\n{text}\nSee {options.out / 'table.md'}")
 

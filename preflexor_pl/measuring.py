@@ -20,15 +20,17 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.evaluation.answers import form_rate, likelihoods
 from preflexor_pl.evaluation.answers import measure as measure_answers
-from preflexor_pl.evaluation.comparison import INTEGRATED, Answers, Measured, Row
+from preflexor_pl.evaluation.comparison import ANSWERED, INTEGRATED, WRITTEN, Answers, Measured, Row
 from preflexor_pl.evaluation.estimates import rate
 from preflexor_pl.evaluation.facts import Item, key_positions, likeliest
+from preflexor_pl.evaluation.held_out import thinks_unasked
+from preflexor_pl.evaluation.question_values import document_of
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings, Step, Trace
 from preflexor_pl.speakers import Speaker, describe, load_speaker
 
 Variant = Literal["thinking", "reflection"]
-VERSION = 2  # of what is measured; another one is measured anew
+VERSION = 3  # of what is measured; another one is measured anew
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,17 @@ class Task:
             places = iter(key_positions(choices, self.seed))
             asked += [(stratum, i, next(places) if i.kind == "choice" else 0) for i in items]
         return asked
+
+    @property
+    def documents(self) -> dict[str, list[str]]:
+        """What the questions of each measure are about, for differences by document."""
+        found = {ANSWERED: list(map(document_of, self.pairs))}
+        for stratum, items in self.items.items():
+            found[f"facts/{stratum}/likelihood"] = [item.document for item in items]
+        for stratum, item, _ in self.asked_items:
+            for name in (f"facts/{stratum}/{item.kind}", WRITTEN):
+                found.setdefault(name, []).append(item.document)
+        return found
 
     def fingerprint(self, model: str, iterations: int) -> str:
         """Of all that a measurement follows from."""
@@ -185,6 +198,10 @@ class _Measuring:
             ended = [step.finish_reason == "stop" for step in opening]
             form = form_rate(speaker.model, texts, ended, speaker.known.reflects)
             rows["0"].measures["format_rate"] = form
+            unasked = thinks_unasked(
+                speaker.model, task.questions, self.system_prompt, task.batch_size
+            )
+            rows["0"].measures["unasked_thinking"] = rate(unasked)
             rows["0"].measures |= likelihoods(
                 speaker.model, task.pairs, self.system_prompt, task.seed
             )
@@ -210,7 +227,8 @@ class _Measuring:
             hits: dict[str, list[bool]] = {}
             for (stratum, item, position), trace in zip(asked, traces, strict=True):
                 right = item.is_right(upto(trace, int(stage_name)), position)
-                hits.setdefault(f"facts/{stratum}/{item.kind}", []).append(right)
+                for name in (f"facts/{stratum}/{item.kind}", WRITTEN):
+                    hits.setdefault(name, []).append(right)
             row.measures |= {name: rate(found) for name, found in hits.items()}
 
     def _reasoned(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.entry import Parser, guarded
-from preflexor_pl.evaluation.report import phases_table
+from preflexor_pl.evaluation.phases_table import phases_table
 
 
 def main(args: Sequence[str]) -> int:

@@ -117,12 +117,21 @@ def test_from_one_command_to_all_files_and_again(run_evaluate, made, tmp_path):
     assert results["questions"] == 3
     assert results["items"] == {"training": 4, "held out": 2, "control": 2}
     rows = {(row["model"], row["stage"]): row["measures"] for row in results["rows"]}
+    documents = results["documents"]
+    assert documents["answers"] == ["silk.md"] * 3
+    assert len(documents["facts/written"]) == 8
+    for name, measure in rows["base", "0"].items():
+        if name != "distinct":  # of all answers together
+            assert len(measure["values"]) == len(documents.get(name, documents["answers"])), name
+    assert (out / "table.md").read_text().split("\n")[2] == "## What got worse"
     assert list(rows) == [("base", "0"), *(("orpo", stage) for stage in ("0", "1", "integrated"))]
     always = {"answered", "on_topic", "distinct", "repetition", "similarity", "f1", "words"}
     always |= {"tokens", "finished_for_it", "looped"}
     likely = {"format_rate", "teacher_logp", "prefers_chosen", "prefers_matched"}
+    likely |= {"margin_matched", "unasked_thinking"}
     likely |= {f"facts/{stratum}/likelihood" for stratum in STRATA}
     facts = {f"facts/{stratum}/{kind}" for stratum in STRATA for kind in ("choice", "short")}
+    facts |= {"facts/written"}
     assert set(rows["base", "0"]) == always | likely | facts
     assert set(rows["orpo", "0"]) == always | likely | facts | {"wins_over_base"}
     wins = {"wins_over_base", "wins_over_first"}

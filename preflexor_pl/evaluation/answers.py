@@ -11,10 +11,9 @@ from preflexor_pl.evaluation.estimates import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import (
     distinct,
     has_form,
-    mismatched_partners,
-    on_topic,
+    nearest_is_own,
+    partners_of,
     repeated_ngrams,
-    wilson_interval,
 )
 from preflexor_pl.pairs.correctness import token_f1
 from preflexor_pl.pairs.pair import PreferencePair
@@ -22,6 +21,7 @@ from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.scoring import mean_logps
 from preflexor_pl.reasoning.trace import Step
 
+PARTNERS = 3  # other questions' chosen responses that one is set against
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -53,7 +53,6 @@ def measure(
     """
     given = [bool(answer.strip()) for answer in answers]
     vectors = embed([answer if answer.strip() else "-" for answer in answers])
-    n, near = len(answers), on_topic(vectors, embed(questions), seed, given)
     similar = np.where(given, (vectors * embed(taught)).sum(1), 0.0)
     overlap = [token_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
     share = distinct(answers)
@@ -62,8 +61,8 @@ def measure(
         "answered": rate(given),
         "finished_for_it": rate([len(steps) > 1 for steps in made if steps]),
         "looped": rate([any(step.loop for step in steps) for steps in made if steps]),
-        "on_topic": Estimate(near, *wilson_interval(near * n, n), n),
-        "distinct": Estimate(share, share, share, n),
+        "on_topic": rate(nearest_is_own(vectors, embed(questions), given)),
+        "distinct": Estimate(share, share, share, len(answers)),
         "repetition": mean([repeated_ngrams(text) for text in came], seed),
         "similarity": mean([float(value) for value in similar], seed),
         "f1": mean(overlap, seed),
@@ -100,7 +99,8 @@ def likelihoods(
     Returns:
         ``teacher_logp``: of the teacher's answer alone to the bare question, nats a token;
         ``prefers_chosen``: the whole chosen response is likelier than the rejected one, asked with
-        the trigger; ``prefers_matched``: likelier than the chosen response of another question.
+        the trigger; ``margin_matched``: its log-prob less the mean over ``PARTNERS`` other
+        questions' chosen responses, nats a token; ``prefers_matched``: how many of them it beats.
     """
     tokenizer = model.tokenizer
     bare = [chat_ids(tokenizer, p.prompt.removesuffix(TRIGGER), system_prompt) for p in pairs]
@@ -108,17 +108,19 @@ def likelihoods(
     chosen = [encode(tokenizer, pair.chosen) for pair in pairs]
     answers = [encode(tokenizer, parse_response(pair.chosen).answer or ".") for pair in pairs]
     rejected = [encode(tokenizer, pair.rejected or ".") for pair in pairs]
-    others = [chosen[partner] for partner in mismatched_partners(len(pairs), seed)]
+    partners = partners_of(len(pairs), seed, PARTNERS)
     rows = [
         *zip(bare, answers, strict=True),
         *zip(asked, chosen, strict=True),
         *zip(asked, rejected, strict=True),
-        *zip(asked, others, strict=True),
+        *((asked[i], chosen[other]) for others in partners for i, other in enumerate(others)),
     ]
     n, means = len(pairs), mean_logps(model, rows, adapted)
-    taught, good, bad, other = (means[i : i + n] for i in range(0, 4 * n, n))
+    taught, good, bad, *other = (means[i : i + n] for i in range(0, len(means), n))
+    own = list(zip(good, *other, strict=True))  # its own, then those of the partners
     return {
         "teacher_logp": mean(taught, seed),
         "prefers_chosen": rate([a > b for a, b in zip(good, bad, strict=True)]),
-        "prefers_matched": rate([a > b for a, b in zip(good, other, strict=True)]),
+        "prefers_matched": mean([float(np.mean([a > b for b in them])) for a, *them in own], seed),
+        "margin_matched": mean([a - float(np.mean(them)) for a, *them in own], seed),
     }

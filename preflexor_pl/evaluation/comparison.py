@@ -1,36 +1,51 @@
 """Models side by side: the rows of an evaluation, its tables, and its results as JSON."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+from preflexor_pl.evaluation.confidence import paired_difference
 from preflexor_pl.evaluation.estimates import Estimate
 from preflexor_pl.evaluation.facts import STRATA
+from preflexor_pl.evaluation.worse import CEILING, Change, what_got_worse
 
 INTEGRATED = "integrated"
+ENDS = ("0", INTEGRATED)  # stages that are set against the base
+ANSWERED = "answers"  # the held-out questions, among the documents of an evaluation
 
-_ANSWERS = {  # measure -> heading, whether it is a share
-    "format_rate": ("in its form", True),
-    "finished_for_it": ("had to be asked for an answer", True),
-    "looped": ("ended in a loop", True),
-    "answered": ("answered", True),
-    "on_topic": ("on topic (chance: 50 %)", True),
-    "distinct": ("distinct", True),
-    "repetition": ("repeated 4-grams, thinking and loops included", True),
-    "f1": ("F1 with the teacher", False),
-    "similarity": ("similarity to the teacher", False),
-    "words": ("words", False),
-    "tokens": ("tokens drawn", False),
-    "wins_over_base": ("wins over the first row (judge)", True),
-    "wins_over_first": ("wins over its first answer (judge)", True),
+Documents = Mapping[str, Sequence[str]]
+Column = tuple[str, bool, int]  # heading, whether it is a share, which side is better
+
+_NO_DOCUMENTS: Documents = MappingProxyType({})
+
+WRITTEN = "facts/written"
+
+_ANSWERS = {  # measure -> heading, whether it is a share, which side is better (0: neither)
+    "format_rate": ("in its form", True, 1),
+    "unasked_thinking": ("thinks without being asked", True, -1),
+    "finished_for_it": ("had to be asked for an answer", True, -1),
+    "looped": ("ended in a loop", True, -1),
+    "answered": ("answered", True, 1),
+    "on_topic": ("nearest to its own question of all", True, 1),
+    "distinct": ("distinct", True, 1),
+    "repetition": ("repeated 4-grams, thinking and loops included", True, -1),
+    "f1": ("F1 with the teacher", False, 1),
+    "similarity": ("similarity to the teacher", False, 1),
+    "words": ("words", False, 0),
+    "tokens": ("tokens drawn", False, 0),
+    "wins_over_base": ("wins over the first row (judge)", True, 0),
+    "wins_over_first": ("wins over its first answer (judge)", True, 0),
 }
 _LIKELIHOODS = {
-    "teacher_logp": ("log-prob of the teacher's answer, nats a token", False),
-    "prefers_chosen": ("chosen likelier than rejected", True),
-    "prefers_matched": ("chosen likelier than another question's", True),
+    "teacher_logp": ("log-prob of the teacher's answer, nats a token", False, 1),
+    "prefers_chosen": ("chosen likelier than rejected", True, 1),
+    "prefers_matched": ("chosen likelier than other questions' (chance: 50 %)", True, 1),
+    "margin_matched": ("by how much, nats a token", False, 1),
 }
-_FACTS = {
-    f"facts/{stratum}/{way}": (f"{stratum}: {told}", True)
+_FACTS = {WRITTEN: ("all in writing", True, 1)} | {
+    f"facts/{stratum}/{way}": (f"{stratum}: {told}", True, 1)
     for stratum in STRATA
     for way, told in (
         ("likelihood", "likeliest of four"),
@@ -71,7 +86,7 @@ class Row:
     @classmethod
     def from_dict(cls, known: Mapping[str, Any]) -> "Row":
         """What ``to_dict`` gave."""
-        measures = {name: Estimate(**value) for name, value in known["measures"].items()}
+        measures = {name: Estimate.from_dict(v) for name, v in known["measures"].items()}
         return cls(known["model"], known["variant"], known["stage"], measures)
 
 
@@ -98,18 +113,27 @@ class Measured:
     answers: list[Answers] = field(default_factory=list)
 
 
-def tables(rows: Sequence[Row], control: Mapping[str, Estimate], questions: int) -> str:
-    """The whole evaluation in Markdown.
+def tables(
+    rows: Sequence[Row],
+    control: Mapping[str, Estimate],
+    questions: int,
+    documents: Documents = _NO_DOCUMENTS,
+) -> str:
+    """The whole evaluation in Markdown, what got worse first.
 
     Args:
         rows: in their order; of two of one label the first, as both variants of a recursion begin
             with the same answers.
         control: of the judge; empty where none judged.
         questions: how many held-out ones were answered.
+        documents: what the questions of each measure are about; those of ``ANSWERED`` for all
+            measures that it does not name.
     """
     rows = [row for i, row in enumerate(rows) if row.label not in {r.label for r in rows[:i]}]
     first = [row for row in rows if row.stage == "0"]
+    against = f"Against {rows[0].label}" if rows else "Against the base"
     parts = [
+        what_got_worse(_changes(rows, documents), against),
         f"## Answers to {questions} held-out questions",
         _table(rows, _ANSWERS),
         "## What is likely",
@@ -122,7 +146,10 @@ def tables(rows: Sequence[Row], control: Mapping[str, Estimate], questions: int)
         parts += ["## The judge under control", f"| | |\n|---|---|\n{listed}", trust(control)]
     parts.append(
         "In brackets: 95 % intervals, Wilson's for shares, a bootstrap over questions for means "
-        "and win rates. A difference that fits inside them is not a finding."
+        "and win rates. Whether models differ is not read from them but from paired differences, "
+        "as under the first heading: by document for intervals, McNemar's p for shares. "
+        f"Nearest to its own question of all: {_chance(questions)} by chance. How to read this: "
+        "docs/evaluation.md."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -143,17 +170,52 @@ def trust(control: Mapping[str, Estimate]) -> str:
     )
 
 
-def _table(rows: Sequence[Row], columns: Mapping[str, tuple[str, bool]]) -> str:
+def _chance(questions: int) -> str:
+    return f"{100 / questions:.0f} %" if questions else "-"
+
+
+def _changes(rows: Sequence[Row], documents: Documents) -> list[Change]:
+    """First and integrated answers of each model against the first answers of the first row."""
+    found: list[Change] = []
+    columns = _ANSWERS | _LIKELIHOODS | _FACTS
+    for row in rows[1:]:
+        for name, (heading, is_share, better) in columns.items():
+            before, after = rows[0].measures.get(name), row.measures.get(name)
+            if not (better and before and after and row.stage in ENDS):
+                continue
+            about = documents.get(name, documents.get(ANSWERED, ()))
+            if len(before.values) == len(after.values) == len(about) > 0:
+                sides = (_numbers(before.values), _numbers(after.values))
+                difference = paired_difference(*sides, about)
+                found.append(Change(f"{row.label}: {heading}", difference, better, is_share))
+    return found
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _table(rows: Sequence[Row], columns: Mapping[str, Column]) -> str:
     used = {n: c for n, c in columns.items() if any(n in row.measures for row in rows)}
     if not used:
         return "Not measured."
-    lines = ["| | " + " | ".join(heading for heading, _ in used.values()) + " |"]
-    lines.append("|---" * (len(used) + 1) + "|")
+    headings = [
+        f"{heading} ({CEILING})" if _at_ceiling(rows, name, is_share, better) else heading
+        for name, (heading, is_share, better) in used.items()
+    ]
+    lines = ["| | " + " | ".join(headings) + " |", "|---" * (len(used) + 1) + "|"]
     for row in rows:
         cells = [
-            row.measures[name].shown(percent) if name in row.measures else ""
-            for name, (_, percent) in used.items()
+            row.measures[name].shown(is_share) if name in row.measures else ""
+            for name, (_, is_share, _) in used.items()
         ]
         if any(cells):
             lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _at_ceiling(rows: Sequence[Row], name: str, is_share: bool, better: int) -> bool:
+    """Whether a share of the first row, which is the base, could not get better."""
+    base = rows[0].measures.get(name)
+    best = 1.0 if better > 0 else 0.0
+    return bool(len(rows) > 1 and base and is_share and better and base.value == best)

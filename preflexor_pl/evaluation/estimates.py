@@ -1,8 +1,9 @@
 """Numbers with their 95 % interval: Wilson's for rates, a bootstrap over questions for means."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,22 @@ DRAWS = 2000  # of the bootstrap
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval over ``n`` questions; nan for none."""
+    """A value with its 95 % interval over ``n`` questions; nan for none.
+
+    ``values`` are those of each question, None where one has none, for differences to be paired;
+    empty where they are not kept.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    values: tuple[float | None, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> "Estimate":
+        """What ``asdict`` gave."""
+        return cls(**{**known, "values": tuple(known.get("values", ()))})
 
     def shown(self, percent: bool = False, digits: int = 2) -> str:
         """As text: ``0.41 [0.32, 0.50]``, or in per cent; a dash where nothing was measured.
@@ -40,7 +51,8 @@ def rate(hits: Sequence[bool]) -> Estimate:
     n = len(hits)
     if not n:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    return Estimate(sum(hits) / n, *wilson_interval(sum(hits), n), n)
+    values = tuple(map(float, hits))
+    return Estimate(sum(hits) / n, *wilson_interval(sum(hits), n), n, values)
 
 
 def mean(values: Sequence[float], seed: int) -> Estimate:
@@ -50,9 +62,10 @@ def mean(values: Sequence[float], seed: int) -> Estimate:
         values: one a question; those that are not finite are left out.
         seed: of the draws.
     """
-    kept = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    every = tuple(float(value) if math.isfinite(value) else None for value in values)
+    kept = np.array([value for value in every if value is not None], dtype=np.float64)
     if not len(kept):
         return Estimate(math.nan, math.nan, math.nan, 0)
     draws = np.random.default_rng(seed).integers(0, len(kept), (DRAWS, len(kept)))
     low, high = np.quantile(kept[draws].mean(1), [0.025, 0.975])
-    return Estimate(float(kept.mean()), float(low), float(high), len(kept))
+    return Estimate(float(kept.mean()), float(low), float(high), len(kept), every)

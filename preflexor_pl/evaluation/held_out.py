@@ -1,7 +1,7 @@
 """What the policy does on the held-out questions: its form, its answers, its preferences.
 
 Deterministic measures only: greedy answers, the same questions and the same rejected answers each
-round.
+round. Every measure has a value for each question, so that two evaluations can be paired.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,28 +9,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torchmetrics import MeanMetric
 
 from losses import PairLogps, PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
+from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.responses import ParsedResponse, parse_response
 from preflexor_pl.core.settings import Sampling
+from preflexor_pl.evaluation.answers import PARTNERS
 from preflexor_pl.evaluation.per_pair import per_pair
 from preflexor_pl.evaluation.text_metrics import (
-    distinct,
     has_form,
-    mismatched_partners,
-    on_topic,
+    nearest_is_own,
+    partners_of,
     repeated_ngrams,
 )
 from preflexor_pl.pairs.generator import Completion, Request, by_batch
 from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy
 
+UNASKED_TOKENS = 96  # enough for most thinking sections to close
 DRAW = (-1, 0)  # (round, epoch) of the masks: the same at every evaluation
 
 
@@ -44,7 +46,7 @@ class Answered:
 
 
 def answer_questions(
-    policy: Policy,
+    policy: LanguageModel,
     prompts: Sequence[str],
     system_prompt: str | None,
     limit: int,
@@ -62,29 +64,46 @@ def answer_questions(
     return [Answered(p, made[i], parse_response(made[i].text)) for i, p in enumerate(prompts)]
 
 
-def judge_form(
+def thinks_unasked(
+    policy: LanguageModel, questions: Sequence[str], system_prompt: str | None, batch_size: int
+) -> list[bool]:
+    """Whether the policy writes a thinking marker for questions that do not ask for one.
+
+    A closing marker alone counts: without the trigger, a policy in training often thinks without
+    the opening one.
+
+    Args:
+        policy: the model, as it is now.
+        questions: [N] without their trigger.
+        system_prompt: as in training.
+        batch_size: texts made together.
+    """
+    answered = answer_questions(policy, questions, system_prompt, UNASKED_TOKENS, batch_size)
+    texts = [item.completion.text for item in answered]
+    return [THINK_START in text or THINK_END in text for text in texts]
+
+
+def forms(
     policy: Policy,
     answered: Sequence[Answered],
     questions: Sequence[str],
     embed: Callable[[Sequence[str]], np.ndarray],
-    seed: int,
     reflection: bool = False,
-) -> dict[str, float]:
-    """Rates over greedy responses.
+) -> dict[str, list[float]]:
+    """What can be seen of greedy responses.
 
     Args:
         policy: whose tokenizer counts the thinking tokens.
         answered: N responses.
         questions: [N] the questions without their trigger.
         embed: texts -> [N, D] vectors.
-        seed: of the random other question that an answer must not be nearer to.
         reflection: whether the form has a reflection section.
 
     Returns:
-        ``format_rate``, ``distinct``, ``on_topic``, ``repetition``.
+        ``format_rate``, ``on_topic``, ``repetition``: [N] values each, those of rates 0 or 1.
     """
     answers = [item.parsed.answer or "" for item in answered]
-    forms = [
+    formed = [
         has_form(
             item.completion.text,
             len(encode(policy.tokenizer, item.parsed.thinking or "")),
@@ -93,13 +112,12 @@ def judge_form(
         )
         for item in answered
     ]
-    given = np.array([bool(answer.strip()) for answer in answers])
-    near = on_topic(embed([answer or "-" for answer in answers]), embed(questions), seed, given)
+    given = [bool(answer.strip()) for answer in answers]
+    near = nearest_is_own(embed([answer or "-" for answer in answers]), embed(questions), given)
     return {
-        "format_rate": float(np.mean(forms)),
-        "distinct": distinct(answers),
-        "on_topic": near,
-        "repetition": float(np.mean([repeated_ngrams(item.completion.text) for item in answered])),
+        "format_rate": list(map(float, formed)),
+        "on_topic": list(map(float, near)),
+        "repetition": [repeated_ngrams(item.completion.text) for item in answered],
     }
 
 
@@ -111,12 +129,13 @@ def preferences(
     pairs: Sequence[TokenizedPair],
     token_budget: int,
     seed: int,
-) -> dict[str, float]:
+) -> dict[str, dict[str, float]]:
     """Loss and rewards on the held-out pairs, and on mismatched ones.
 
-    ``accuracy_mismatched`` sets the chosen response against that of another question: both have the
-    form, so only what they say can tell them apart. It compares mean log-probs of whole responses,
-    whatever the loss and its mask, so that the phases can be compared.
+    ``margin_mismatched`` is the mean log-prob of a token of the chosen response less that of other
+    questions' chosen responses, on average over ``PARTNERS`` of them; ``accuracy_mismatched`` is
+    the share of these that it beats. Both sides have the form, so only what they say can tell them
+    apart. Whole responses count, whatever the loss and its mask, so that phases can be compared.
 
     Args:
         policy: in any mode; it has no dropout.
@@ -126,39 +145,57 @@ def preferences(
             log-probs where the loss needs them.
         token_budget: tokens in one forward pass.
         seed: of who is set against whom.
+
+    Returns:
+        Value by measure, by the pair's id.
     """
-    partners = mismatched_partners(len(pairs), seed)
-    crossed = [
-        replace(pair, rejected=pairs[partner].chosen, reference=None)
-        for pair, partner in zip(pairs, partners, strict=True)
-    ]
-    nearer = 0
-    for logps, _ in _batches(policy, collator.unmasked(), crossed, token_budget):
-        own, other = logps.chosen / logps.chosen_len, logps.rejected / logps.rejected_len
-        nearer += int((own > other).sum())
-    found = _means(policy, loss, collator, pairs, token_budget)
-    return found | {"accuracy_mismatched": nearer / len(pairs)}
+    found: dict[str, dict[str, float]] = {}
+    for group, logps, reference in _batches(policy, collator, pairs, token_budget):
+        values = per_pair([(logps, loss(logps, reference))])
+        for name, row in values.items():
+            for pair, value in zip(group, row.tolist(), strict=True):
+                found.setdefault(pair.id, {})[name] = value
+    for pair_id, (own, *others) in _crossed(policy, collator, pairs, token_budget, seed).items():
+        found[pair_id] |= {
+            "accuracy_mismatched": float(np.mean([own > other for other in others])),
+            "margin_mismatched": own - float(np.mean(others)),
+        }
+    return found
 
 
-def _means(
+def _crossed(
     policy: Policy,
-    loss: PreferenceLoss,
     collator: PairCollator,
     pairs: Sequence[TokenizedPair],
     token_budget: int,
-) -> dict[str, float]:
-    means: dict[str, MeanMetric] = {}
-    for logps, reference in _batches(policy, collator, pairs, token_budget):
-        output = loss(logps, reference)
-        for name, values in per_pair([(logps, output)]).items():
-            means.setdefault(name, MeanMetric().to(policy.device)).update(values)
-    return {name: float(mean.compute()) for name, mean in means.items()}
+    seed: int,
+) -> dict[str, list[float]]:
+    """Mean log-probs, by pair: of its own chosen response, then of other questions' in its place.
+
+    Two responses go through the model at a time, in the two places of a pair.
+    """
+    partners = partners_of(len(pairs), seed, PARTNERS)
+    crossed = []
+    for place, pair in enumerate(pairs):
+        sides = [pair.chosen, *(pairs[other[place]].chosen for other in partners)]
+        sides += sides[: len(sides) % 2]
+        crossed += [
+            replace(pair, id=f"{pair.id}/{i}", chosen=a, rejected=b, reference=None)
+            for i, (a, b) in enumerate(zip(sides[::2], sides[1::2], strict=True))
+        ]
+    means: dict[str, tuple[float, float]] = {}
+    for group, logps, _ in _batches(policy, collator.unmasked(), crossed, token_budget):
+        first = (logps.chosen / logps.chosen_len).tolist()
+        second = (logps.rejected / logps.rejected_len).tolist()
+        means |= zip([pair.id for pair in group], zip(first, second, strict=True), strict=True)
+    count = 1 + len(partners)
+    return {pair.id: [means[f"{pair.id}/{i // 2}"][i % 2] for i in range(count)] for pair in pairs}
 
 
 def _batches(
     policy: Policy, collator: PairCollator, pairs: Sequence[TokenizedPair], token_budget: int
-) -> Iterator[tuple[PairLogps, PairLogps | None]]:
-    """Log-probs under the policy and under the reference, micro-batch by micro-batch."""
+) -> Iterator[tuple[list[TokenizedPair], PairLogps, PairLogps | None]]:
+    """Micro-batches with their log-probs under the policy and under the reference."""
     for group in micro_batches(pairs, token_budget, collator.packed):
         batch = collator(group, DRAW).to(policy.device)
-        yield policy.logps(batch), batch.reference_logps()
+        yield group, policy.logps(batch), batch.reference_logps()

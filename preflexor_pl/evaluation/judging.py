@@ -10,12 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from preflexor_pl.core.progress import stage
-from preflexor_pl.evaluation.comparison import INTEGRATED, Measured
+from preflexor_pl.evaluation.comparison import ENDS, Measured
 from preflexor_pl.evaluation.estimates import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import mismatched_partners
 from preflexor_pl.pairs.judge import Contest, Judge, Verdict
-
-ENDS = ("0", INTEGRATED)  # stages that are set against the base
 
 
 def judged(

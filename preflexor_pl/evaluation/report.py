@@ -1,7 +1,8 @@
 """The run's numbers on disk and in words: rows of a CSV, `summary.md`, the lines for the terminal.
 
-What a run has shown and what it has not is said here, once: rates carry their 95 % interval, and a
-small model's summary says that it shows form and not truth. The pictures are made in `plots.py`.
+What a run has shown and what it has not is said here, once: what got worse comes first, and a small
+model's summary says that it shows form and not truth. The numbers are set in `metrics_table.py`,
+the pictures in `plots.py`.
 
 The facts of a run, all of them optional; what is not given, or None, is not claimed:
     model, weights (their dtype, and the device), start (what the phase started from), teacher, loss
@@ -12,41 +13,23 @@ The facts of a run, all of them optional; what is not given, or None, is not cla
 
 import csv
 import io
-import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.evaluation.text_metrics import wilson_interval
+from preflexor_pl.evaluation.metrics_table import METRICS, changes, results_table
+from preflexor_pl.evaluation.question_values import read_values, values_path
+from preflexor_pl.evaluation.worse import CEILING, Change, what_got_worse
 
 SMALL_MODEL = 1_000_000_000  # parameters; below it an answer's truth is luck
 
 Row = dict[str, str]
 
-
-@dataclass(frozen=True)
-class _Metric:
-    column: str
-    label: str
-    kind: Literal["rate", "share", "number"]  # a rate is hits of n questions, so it has an interval
-
-
-_METRICS = (
-    _Metric("val/format_rate", "answers in the trained form", "rate"),
-    _Metric("val/distinct", "distinct answers", "share"),
-    _Metric("val/on_topic", "answers on topic (chance: 50 %)", "rate"),
-    _Metric("val/repetition", "repeated word 4-grams (less is better)", "share"),
-    _Metric("val/rewards/accuracies", "chosen preferred to rejected", "rate"),
-    _Metric("val/accuracy_mismatched", "chosen preferred to a mismatched answer", "rate"),
-    _Metric("val/rewards/margins", "reward margin", "number"),
-    _Metric("val/log_odds_ratio", "log odds ratio", "number"),
-    _Metric("val/loss", "loss (less is better)", "number"),
-    _Metric("val/nll", "NLL of chosen, nats per token (less is better)", "number"),
-)
+_NONE: Mapping[str, Change] = MappingProxyType({})
 
 
 def read_rows(csv_path: Path) -> list[Row]:
@@ -97,10 +80,12 @@ def write_summary(run_folder: Path, facts: Mapping[str, Any]) -> str:
     """
     facts = _known(facts)
     rows = read_rows(run_folder / "metrics.csv")
+    changed = run_changes(run_folder)
     plot = "![Overview of the run](plots/overview.png)"
     parts = [
         f"# Run {run_folder.name}",
-        _results(rows, facts.get("held_out_questions")),
+        what_got_worse(list(changed.values()), "From round 0 to the last one"),
+        _results(rows, facts.get("held_out_questions"), changed),
         plot if (run_folder / "plots" / "overview.png").exists() else "",
         "## What this shows, and what it does not\n\n" + _honesty(facts),
         "## What was trained\n\n" + _trained(facts),
@@ -112,103 +97,68 @@ def write_summary(run_folder: Path, facts: Mapping[str, Any]) -> str:
     return text
 
 
-def summary_lines(facts: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """The run in at most 8 plain ASCII lines for a terminal.
+def run_changes(run_folder: Path) -> dict[str, Change]:
+    """The paired changes of a run from round 0 to its last evaluation, by metric."""
+    _, last = before_and_after(read_rows(run_folder / "metrics.csv"))
+    if not last:
+        return {}
+    begun, ended = (values_path(run_folder, index) for index in (0, int(last["round"])))
+    return changes(read_values(begun), read_values(ended))
+
+
+def summary_lines(
+    facts: Mapping[str, Any], rows: Sequence[Row], changed: Mapping[str, Change] = _NONE
+) -> list[str]:
+    """The run in at most 9 plain ASCII lines for a terminal, what got worse before the numbers.
 
     Args:
         facts: See the head of this file.
         rows: The rows of `metrics.csv`.
+        changed: What `run_changes` gives.
     """
     facts = _known(facts)
-    first, last = _before_and_after(rows)
+    first, last = before_and_after(rows)
     n = facts.get("held_out_questions")
     named = [f"{name} {facts[name]}" for name in ("model", "teacher", "loss") if name in facts]
     lines = [", ".join(named), _amounts(facts)]
-    for metric in _METRICS[:4]:
-        before, after = _shown(metric, first, n), _shown(metric, last, n)
-        if before or after:
+    worse = [change.label for change in changed.values() if change.got_worse]
+    lines.append(f"got worse: {', '.join(worse)}" if worse else "")
+    full = [m for m in METRICS[:5] if m.at_ceiling(first) and m.label not in worse]
+    for metric in METRICS[:5]:
+        before, after = metric.shown(first, n), metric.shown(last, n)
+        if metric not in full and (before or after):
             lines.append(f"{metric.label}: {before or '?'} -> {after or '?'}")
+    if full:
+        told = (f"{m.label} {m.shown(last, n) or '?'}" for m in full)
+        lines.append(f"{CEILING}: {', '.join(told)}")
     if facts.get("parameters", SMALL_MODEL) < SMALL_MODEL:
         lines.append("A model of this size shows form, not truth: check what it says.")
     return [line for line in lines if line]
-
-
-def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
-    """A Markdown table: what each run ended with, and first of all what the first one began with.
-
-    Args:
-        runs: folder, minutes and number of held-out questions of each.
-    """
-    metrics = _METRICS[:7]
-    lines = [
-        "| | " + " | ".join(metric.label for metric in metrics) + " | minutes |",
-        "|" + "---|" * (len(metrics) + 2),
-    ]
-    for place, (run, minutes, n) in enumerate(runs):
-        before, after = _before_and_after(read_rows(run / "metrics.csv"))
-        rows = [(f"after {run.name}", after, f"{minutes:.1f}")]
-        if place == 0:
-            rows.insert(0, (f"before {run.name}", before, ""))
-        for name, row, time in rows:
-            cells = [_shown(metric, row, n) or "-" for metric in metrics]
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {time} |")
-    n = runs[0][2]
-    lines.append(
-        f"\nOver {n} held-out questions, in brackets 95 % Wilson intervals. Topic, variety and "
-        "repetition compare across phases. The form is each phase's own, and so are the rejected "
-        "answers and the reward."
-    )
-    return "\n".join(lines)
 
 
 def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _before_and_after(rows: Iterable[Row]) -> tuple[Row, Row]:
+def before_and_after(rows: Iterable[Row]) -> tuple[Row, Row]:
     """Round 0 and the last round after it; an empty row for one that has not been evaluated."""
     by_round = {int(row["round"]): row for row in rows if row.get("round", "").isdecimal()}
     last = max(by_round, default=0)
     return by_round.get(0, {}), by_round[last] if last > 0 else {}
 
 
-def _shown(metric: _Metric, row: Row, n: int | None) -> str:
-    """A value with its unit and, for a rate, its interval over n questions; "" without a value."""
-    try:
-        value = float(row.get(metric.column, ""))
-    except ValueError:
-        return ""
-    if not math.isfinite(value):
-        return ""
-    if metric.kind == "number":
-        return f"{value:.3f}"
-    shown = f"{100 * value:.1f} %"
-    if metric.kind == "rate" and n:
-        low, high = wilson_interval(n * min(1.0, max(0.0, value)), n)
-        shown += f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return shown
-
-
-def _results(rows: Sequence[Row], n: int | None) -> str:
-    first, last = _before_and_after(rows)
-    lines = [
-        f"| held out | metric | before (round 0) | after (round {last.get('round', '?')}) |",
-        "|---|---|---|---|",
-    ]
-    for metric in _METRICS:
-        before, after = _shown(metric, first, n), _shown(metric, last, n)
-        if before or after:
-            lines.append(
-                f"| {metric.label} | `{metric.column}` | {before or '-'} | {after or '-'} |"
-            )
-    if len(lines) == 2:
+def _results(rows: Sequence[Row], n: int | None, changed: Mapping[str, Change]) -> str:
+    table = results_table(*before_and_after(rows), n, changed)
+    if not table:
         return "This run has not been evaluated yet."
-    if n:
-        lines.append(
-            f"\nIn brackets: 95 % Wilson interval over the {n} held-out questions. A difference "
-            "that fits inside the intervals is not a finding. All metrics: `metrics.csv`."
-        )
-    return "\n".join(lines)
+    if not n:
+        return table
+    return (
+        f"{table}\n\nIn brackets: 95 % intervals over the {n} held-out questions, Wilson's for "
+        "rates; of a change, over the same questions, by a bootstrap of whole documents, with "
+        f"McNemar's p for rates. On topic by chance: {100 / n:.0f} %. All metrics: `metrics.csv`; "
+        "values of each question: `samples/held-out-*.jsonl`."
+    )
 
 
 def _honesty(facts: Mapping[str, Any]) -> str:

@@ -57,25 +57,23 @@ def repeated_ngrams(text: str, n: int = 4) -> float:
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
-def on_topic(
+def nearest_is_own(
     answer_vectors: np.ndarray,
     question_vectors: np.ndarray,
-    seed: int,
     answered: Sequence[bool] | np.ndarray | None = None,
-) -> float:
-    """Share of answers that are nearer to their own question than to one random other question.
+) -> list[bool]:
+    """Whether each answer is nearer to its own question than to every other one.
 
-    Chance is 1/2. Near is cosine similarity; a tie, a zero or a non-finite vector is a miss.
+    Chance is 1/N. Near is cosine similarity; a tie, a zero or a non-finite vector is a miss.
 
     Args:
         answer_vectors: [N, D] embeddings of the answers, of any length.
         question_vectors: [N, D] embeddings of the questions, row by row.
-        seed: Chooses the other question of each row; the same for rounds that are compared.
         answered: [N] False where an answer is empty, which is a miss whatever its vector; None
             where there is no empty answer.
 
     Returns:
-        The share over all N rows; nan for N < 2, where there is no other question.
+        [N]; empty for N < 2, where there is no other question.
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -92,9 +90,12 @@ def on_topic(
     if mask.shape != (n,):
         raise ValueError(f"answered must be [N] = [{n}], got {list(mask.shape)}")
     if n < 2:
-        return math.nan
-    others = questions[mismatched_partners(n, seed)]  # [N, D]
-    return float(np.mean(mask & (_cosine(answers, questions) > _cosine(answers, others))))
+        return []
+    similar = _unit(answers) @ _unit(questions).T  # [N, N]
+    own = np.diag(similar).copy()
+    np.fill_diagonal(similar, -np.inf)
+    near = (own[:, None] > similar).all(1)  # nan compares as False
+    return [bool(hit) for hit in mask & near]
 
 
 def wilson_interval(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -138,8 +139,19 @@ def mismatched_partners(n: int, seed: int) -> list[int]:
     return partners
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[N] row-wise cosine similarity of [N, D]; nan, which compares as False, for a zero row."""
+def partners_of(n: int, seed: int, count: int) -> list[list[int]]:
+    """Up to ``count`` permutations as ``mismatched_partners``; a row has no partner twice.
+
+    They are the powers of one cycle over all rows, so there are at most n - 1.
+    """
+    cycle = mismatched_partners(n, seed)
+    found = [cycle]
+    while len(found) < min(count, n - 1):
+        found.append([cycle[partner] for partner in found[-1]])
+    return found
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """[N, D] rows of length 1; nan for a zero row."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        return np.asarray((a * b).sum(axis=1) / norms)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

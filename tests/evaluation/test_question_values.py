@@ -1,0 +1,48 @@
+"""Values question by question: written, read, paired."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from preflexor_pl.evaluation.question_values import (
+    QuestionValues,
+    document_of,
+    gathered,
+    read_values,
+    write_values,
+)
+from preflexor_pl.pairs.generator import Completion
+from tests.tiny import PAIR
+
+
+def test_values_come_back_and_one_that_is_missing_stays_missing(tmp_path):
+    pairs = [PAIR, replace(PAIR, id="2", prompt="Why?\u2028", chunk_ids=["a#b.md#3", "c.md#0"])]
+    rows = [{"loss": 0.5, "on_topic": 1.0}, {"on_topic": 0.0}]
+    values = gathered([p.prompt for p in pairs], list(map(document_of, pairs)), rows)
+    assert values.documents == ["silk.md", "a#b.md"]
+    assert values.means() == {"loss": 0.5, "on_topic": 0.5}
+    path = tmp_path / "samples/held-out-0000.jsonl"
+    write_values(path, pairs, [Completion("x", "stop", 1)] * 2, values)
+    again = read_values(path)
+    assert (again.prompts, again.documents) == (values.prompts, values.documents)
+    assert again.values["on_topic"] == [1, 0]
+    assert again.values["loss"][0] == 0.5
+    assert math.isnan(again.values["loss"][1])
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"prompt": "Why?", "text": "of an older run"}\n'])
+def test_files_of_older_runs_have_no_values(tmp_path, text):
+    path = tmp_path / "held-out-0000.jsonl"
+    if text is not None:
+        path.write_text(text)
+    assert read_values(path).values == {}
+
+
+def test_questions_are_paired_by_what_was_asked_not_by_their_place():
+    first = QuestionValues(["a", "b", "c"], ["x", "y", "z"], {"m": [1.0, 2.0, 3.0]})
+    later = QuestionValues(["c", "d", "a"], ["z", "v", "x"], {"m": [5.0, 9.0, 2.0]})
+    found = first.change_to(later, "m")
+    assert (found.first, found.second, found.n, found.documents) == (2, 3.5, 2, 2)
+    assert first.change_to(later, "other") is None
+    assert first.change_to(QuestionValues(["d"], ["v"], {"m": [1.0]}), "m") is None
