@@ -1,5 +1,6 @@
 """README and CONTRIBUTING say what is so: commands, keys, trees, links, printed numbers."""
 
+import json
 import re
 import shlex
 import shutil
@@ -241,3 +242,34 @@ def test_the_scripts_train_two_rounds_and_reason(tmp_path):
     told = python(script, cwd=tmp_path)
     assert "# Why is nacre tough?" in told
     assert "## 1: rewrite" in told
+
+
+def test_the_facts_in_writing_are_those_of_the_committed_results():
+    from preflexor_pl.evaluation.confidence import fisher_exact
+    from preflexor_pl.evaluation.text_metrics import wilson_interval
+
+    found = {}
+    for seed in (0, 1):
+        results = json.loads((ROOT / f"benchmarks/results/evaluation-seed-{seed}.json").read_text())
+        for row in results["rows"]:
+            if row["stage"] != "0":
+                continue
+            kinds = [m for k, m in row["measures"].items() if k.endswith(("/short", "/choice"))]
+            hits = sum(round(m["value"] * m["n"]) for m in kinds)
+            n = sum(m["n"] for m in kinds)
+            assert n == 60
+            low, high = wilson_interval(hits, n)
+            cell = f"| {100 * hits / n:.0f} % [{100 * low:.0f}, {100 * high:.0f}] |"
+            [table] = [part for part in README.split("\n\n") if part.startswith(f"| seed {seed} ")]
+            assert any(cell in line for line in table.split("\n")), (seed, row["model"], cell)
+            found[row["model"]] = found.get(row["model"], 0) + hits
+    prose = " ".join(README.split())
+    said = (
+        "Of 120 over both seeds the base answers {base}, phase I {orpo}, phase II {exo} and phase "
+        "III {reflect}"
+    )
+    assert said.format(**found) in prose
+    base, *phases = (found[name] for name in ("base", "orpo", "exo", "reflect"))
+    p = [fisher_exact((base, hits), (120, 120)) for hits in phases]
+    assert [round(p[0], 2), round(p[1], 2), round(p[2], 5)] == [0.03, 0.08, 0.00015]
+    assert "p = .03, .08 and .00015" in prose
