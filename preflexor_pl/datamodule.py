@@ -115,6 +115,9 @@ class PreferenceDataModule(LightningDataModule):
             times.
         judge: who judges whether an answer is right, or an object that does (``Examiner``, also by
             its class path); null goes by the words that it shares with the teacher's answer.
+        untriggered_share: share of a round's pairs that are asked without the trigger and whose
+            chosen response is the teacher's answer without thinking, so that the policy thinks only
+            where it is asked to; 0 leaves every pair with its trigger. Held-out pairs all have it.
         reflection: whether the chosen response criticises its thinking before it answers.
         prompts: what the teacher and the judge are asked: the set ``small``, for a small teacher;
             ``large``, for a strong one; or a folder of files that take the place of those in
@@ -160,6 +163,7 @@ class PreferenceDataModule(LightningDataModule):
         rejected_choice: RejectedChoice = "random",
         only_wrong: bool = False,
         judge: JudgeSettings | Examiner | None = None,
+        untriggered_share: float = 0.0,
         reflection: bool = False,
         prompts: str = "small",
         system_prompt: str | None = None,
@@ -247,6 +251,7 @@ class PreferenceDataModule(LightningDataModule):
             judge=judging,
             prompts=read_prompts(prompts),
             grow=grow,
+            untriggered_share=untriggered_share,
         )
         require(
             self.own_judge is None or self.pair_settings.needs_ruling, "data.judge", judge, JUDGES

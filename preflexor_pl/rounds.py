@@ -287,5 +287,11 @@ class Rounds:
 
 
 def held_out_settings(settings: PairSettings, wanted: int) -> PairSettings:
-    """What held-out pairs are made of: random draws, three for each that is wanted."""
-    return replace(settings, topics=3 * wanted, questions_per_topic=1, ask_about="random")
+    """What held-out pairs are made of: three random draws a pair, all with the trigger."""
+    return replace(
+        settings,
+        topics=3 * wanted,
+        questions_per_topic=1,
+        ask_about="random",
+        untriggered_share=0.0,
+    )

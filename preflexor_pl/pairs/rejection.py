@@ -25,6 +25,7 @@ from preflexor_pl.pairs.reading import chosen_response
 from preflexor_pl.pairs.settings import PairSettings
 
 STRANGE = 16  # so many replies without a ruling: it is no judge
+GOLDEN = (5**0.5 - 1) / 2
 TRIES = 3  # all else of a pair is made by then, and costs more than another draw
 
 Likelihood = Callable[[Sequence[PreferencePair]], list[float]]  # mean log-probs of the rejected
@@ -181,7 +182,8 @@ class Rejection:
     def _request(self, item: Item, number: int) -> Request:
         settings = self.settings
         if settings.rejected == "policy":
-            trigger = TRIGGER if settings.rejected_trigger else ""
+            wanted = settings.rejected_trigger and has_trigger(item, settings.untriggered_share)
+            trigger = TRIGGER if wanted else ""
             asked, system = Prompt(item.question + trigger), settings.system_prompt
         else:
             asked = settings.prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
@@ -203,12 +205,15 @@ class Rejection:
         # The policy's own text keeps the markers that it emitted.
         if self.settings.rejected == "teacher":
             text = make_inert(text, self.asker.forbidden)
+        prompt, chosen = item.question, item.answer
+        if has_trigger(item, self.settings.untriggered_share):
+            prompt += TRIGGER
+            blocks = item.ordered_blocks(self.settings.thinking.categories)
+            chosen = chosen_response(blocks, item.answer, item.reflection)
         return PreferencePair(
             id=item.id,
-            prompt=item.question + TRIGGER,
-            chosen=chosen_response(
-                item.ordered_blocks(self.settings.thinking.categories), item.answer, item.reflection
-            ),
+            prompt=prompt,
+            chosen=chosen,
             rejected=text,
             round=self.asker.index,
             topic=item.topic,
@@ -219,6 +224,16 @@ class Rejection:
             seed=seed,
             finish_reason=rejected.finish_reason,
         )
+
+
+def has_trigger(item: Item, untriggered_share: float) -> bool:
+    """Whether an item's pair has the trigger.
+
+    Multiples of the golden ratio spread those without it evenly over a plan, whatever the period of
+    its topics.
+    """
+    place = int(item.id.rsplit("-", 1)[-1])
+    return place * GOLDEN % 1 >= untriggered_share
 
 
 def _closeness(one: Candidate) -> float:

@@ -44,11 +44,17 @@ class PairSettings:
     judge: JudgeSettings | None = None
     prompts: Prompts = BUILT_IN  # their texts: a plan belongs to what is asked, not to a folder
     grow: bool = False
+    untriggered_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name, modes in MODES.items():
             require(getattr(self, name) in get_args(modes), *self._told(name), _listed(modes))
         require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
+        require(
+            0 <= self.untriggered_share < 1,
+            *self._told("untriggered_share"),
+            "0 or more and below 1: some pairs must teach thinking",
+        )
         require(
             self.ask_about == "random" or isinstance(self.topics, int),
             *self._told("ask_about"),

@@ -5,7 +5,17 @@ import json
 import pytest
 
 from preflexor_pl.core.errors import CorpusError, TeacherError
-from tests.scripted import Scripted, kind_of, make_round, scripted_maker
+from preflexor_pl.core.markers import THINK_START, TRIGGER
+from preflexor_pl.pairs.asking import Item
+from preflexor_pl.pairs.rejection import has_trigger
+from tests.scripted import (
+    GOOD,
+    Scripted,
+    kind_of,
+    make_round,
+    scripted_maker,
+    scripted_settings,
+)
 
 # F1 with the teacher's answer, "The layers of {} share the load.": 0, 1/2 and 6/7
 FAR = "Nobody knows."
@@ -129,3 +139,35 @@ def test_a_judge_that_rules_nothing_is_no_judge(tmp_path):
     )
     with pytest.raises(TeacherError, match="of 16 answers the word called none right or wrong"):
         make_round(maker, tmp_path)
+
+
+@pytest.mark.parametrize("rejected_trigger", [False, True])
+def test_a_share_of_pairs_is_asked_and_answered_without_thinking(tmp_path, rejected_trigger):
+    options = {"untriggered_share": 0.25, "rejected_trigger": rejected_trigger, "reflection": True}
+    maker = scripted_maker(policy=Scripted("policy"), **options)
+    pairs = make_round(maker, tmp_path, wanted=8)
+    plain = [pair for pair in pairs if not pair.prompt.endswith(TRIGGER)]
+    assert [pair.id[-4:] for pair in plain] == ["0000", "0002", "0005"]  # 0, 0.24, 0.09 of a turn
+    for pair in plain:
+        assert THINK_START not in pair.prompt
+        assert pair.chosen == GOOD["answer"].format(pair.prompt.split()[2])  # How does silk ...
+    for pair in pairs:
+        thinks = pair not in plain
+        assert pair.chosen.startswith(THINK_START) == thinks
+    triggers = [request.prompt.endswith(TRIGGER) for request in maker.policy.asked]
+    assert triggers == [rejected_trigger and pair not in plain for pair in pairs]
+
+
+def test_the_share_is_kept_and_no_topic_gets_all_of_it():
+    for share in (0.1, 0.25, 0.5):
+        plain = [n for n in range(200) if not has_trigger(Item(f"0001-{n:04d}", "", []), share)]
+        assert abs(len(plain) - 200 * share) <= 1
+        for period in (2, 3, 4, 5):  # topics take turns
+            assert len({n % period for n in plain}) == period
+    assert all(has_trigger(Item(f"held-{n:04d}", "", []), 0.0) for n in range(200))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_leaves_nothing_to_think_is_refused(share):
+    with pytest.raises(ValueError, match=r"data\.untriggered_share: got .*below 1"):
+        scripted_settings(untriggered_share=share)
