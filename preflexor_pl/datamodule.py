@@ -33,10 +33,13 @@ from preflexor_pl.core.settings import (
     require,
 )
 from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
+from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
+from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
@@ -72,6 +75,9 @@ class PreferenceDataModule(LightningDataModule):
         index: a graph that is there already, in the place of ``corpus``: the folder of one that
             ``python -m preflexor_pl.index`` or a run has made with this embedder, or a ``Library``
             (in a config the path of a function that returns one).
+        pairs: preference pairs of your own: a file, a folder or a hub id; ``OwnPairs``, which says
+            for which rounds and with which share; in Python also a list or a ``Dataset`` of rows.
+            Where every round is of these alone no corpus is read.
         embedder: a sentence-transformers model: a hub id, a folder, or ``package:<python
             package>``.
         chunk_tokens: longest chunk, in the embedder's tokens.
@@ -172,10 +178,12 @@ class PreferenceDataModule(LightningDataModule):
         generation_batch_size: int = 32,
         seed: int = 0,
         index: str | Library | None = None,
+        pairs: str | OwnPairs | list[Any] | None = None,
     ) -> None:
         super().__init__()
+        self.own_pairs = _own_pairs(pairs)
         require(
-            bool(index) or corpus is not None,
+            bool(index) or corpus is not None or self._is_own_alone,
             "data.corpus",
             corpus,
             "a folder, or the hub id of a data set",
@@ -276,6 +284,8 @@ class PreferenceDataModule(LightningDataModule):
     @cached_property
     def library(self) -> Library:
         """Chunks and their graph, embedded on first use and kept in the run's folder."""
+        if self._is_own_alone:
+            return Library({}, CorpusGraph(dim=1), Embedder(self.embedder), [])
         if self.index:
             given, folder = self.index, self.run / "graph"
             library = Library.load(given, self.embedder) if isinstance(given, str) else given
@@ -293,9 +303,26 @@ class PreferenceDataModule(LightningDataModule):
                 progress=progress,
             )
 
+    @property
+    def _is_own_alone(self) -> bool:
+        """Whether every pair is the user's own."""
+        return self.own_pairs is not None and self.own_pairs.alone
+
+    @cached_property
+    def own_set(self) -> OwnSet | None:
+        """The pairs of the user's own, read on first use."""
+        if self.own_pairs is None:
+            return None
+        system = self.pair_settings.system_prompt
+        own = OwnSet(self.own_pairs, self.held_out_questions, system, self.seed)
+        own.without({self.library.chunks[id].document for id in self.split[1]})
+        return own
+
     @cached_property
     def split(self) -> tuple[list[str], list[str]]:
         """Ids of the chunks to train on, and of those held out, by whole documents."""
+        if self._is_own_alone:
+            return [], []
         return self.library.hold_out(self.held_out, derive_seed(self.seed, "held out"))
 
     @property
@@ -322,6 +349,7 @@ class PreferenceDataModule(LightningDataModule):
             self.seed,
             self.server_judge,
             self.own_judge,
+            self.own_set,
         )
 
     def collator_of(self, model: LanguageModel) -> PairCollator:
@@ -415,7 +443,11 @@ class PreferenceDataModule(LightningDataModule):
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )
         _, held = self.split
-        library = self.library
+        library, own = self.library, self.own_set
+        if own and self._is_own_alone:
+            told = f"{len(own.train)} pairs to train on, {len(own.held)} held out"
+            say(f"{told}; every round is of these, and no corpus is read")
+            return
         say(
             f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
             f"{len(held)} chunks of {self.held_out} documents held out"
@@ -458,7 +490,10 @@ class PreferenceDataModule(LightningDataModule):
         trainer: Any = self.trainer
         again = ceil(self.replay * self.pairs_per_round)
         rounds = (epoch // self.epochs_per_round for epoch in range(trainer.max_epochs or -1))
-        pairs = (self.pairs_per_round + min(again, n * self.pairs_per_round) for n in rounds)
+        each = self.pairs_per_round
+        if self._is_own_alone and self.own_set:
+            each = min(each, len(self.own_set.train))
+        pairs = (each + min(again, n * each) for n in rounds)
         steps = sum(ceil(count / self.pairs_per_step) for count in pairs)
         limits = [limit for limit in (steps, trainer.max_steps) if limit > 0]
         return min(limits, default=0)
@@ -508,6 +543,13 @@ class PreferenceDataModule(LightningDataModule):
     def _round_pairs(self, index: int) -> list[PreferencePair]:
         assert self.trainer is not None
         return self.rounds.make(index, self.pairs_per_round, self.trainer.global_step)
+
+
+def _own_pairs(given: Any) -> OwnPairs | None:
+    """Pairs of the user's own, however they are given."""
+    if given is None or isinstance(given, OwnPairs):
+        return given
+    return OwnPairs(given)
 
 
 def _apart(given: Any, settings: type, protocol: type, key: str) -> tuple[Any, Any]:

@@ -13,6 +13,8 @@ from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner
 from preflexor_pl.pairs.journal import is_complete, round_folder
 from preflexor_pl.pairs.maker import Order
+from preflexor_pl.pairs.orders import held_out_order, round_order
+from preflexor_pl.pairs.planning import Past
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.recorded import Habit, habits_of
 from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedMaker, RehearsedRulings, Unasked
@@ -124,13 +126,15 @@ def rehearse(
     Raises:
         CorpusError: with such habits not one pair would come out.
     """
-    from preflexor_pl.rounds import HELD_OUT, held_out_settings
+    from preflexor_pl.rounds import held_out_settings
 
     settings, (train, held) = data.pair_settings, data.split
     wanted = data.held_out_questions
+    own, count = data.own_set, data.pairs_per_round
+    asked = held_out_order(wanted, held, own)
     parts = (
-        (data.run / "held_out", held_out_settings(settings, wanted), Order(HELD_OUT, wanted, held)),
-        (round_folder(data.run, 0), settings, Order(0, data.pairs_per_round, train)),
+        (data.run / "held_out", held_out_settings(settings, wanted), asked),
+        (round_folder(data.run, 0), settings, round_order(0, count, train, Past, 0, own)),
     )
     held_out, one = (
         _rehearsed(data, known, Rehearsal(folder, habits, known.tokenizer), made_of, order)

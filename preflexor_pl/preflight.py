@@ -14,6 +14,8 @@ from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
+from preflexor_pl.pairs.own_pairs import OwnPairs
+from preflexor_pl.pairs.own_rows import require_pairs
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.start import read_start
 from preflexor_pl.run_folder import readable
@@ -38,10 +40,13 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     teacher = config.get("data.teacher") or TeacherSettings()
     if "class_path" in vars(teacher):  # an object of the user's own
         teacher = TeacherSettings()
-    index = config["data.index"]
+    index, own = config["data.index"], config["data.pairs"]
+    source = own if isinstance(own, str) else getattr(own, "source", None)
+    alone = bool(own) and (isinstance(own, str) or OwnPairs(**vars(own)).alone)
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
-        ("data.corpus", config["data.corpus"] if not index else None, require_corpus),
+        ("data.corpus", None if index or alone else config["data.corpus"], require_corpus),
         ("data.index", index if isinstance(index, str) else None, _check_index),
+        ("data.pairs", source if isinstance(source, str) else None, require_pairs),
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
         ("data.embedder", config["data.embedder"], _model("data.embedder")),
         ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),

@@ -29,6 +29,8 @@ from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
+from preflexor_pl.pairs.orders import held_out_order, round_order
+from preflexor_pl.pairs.own_pairs import OwnSet
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
@@ -39,7 +41,6 @@ from preflexor_pl.policy.margins import margins, rejected_logps
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
 
-HELD_OUT = -1  # the round number of the held-out pairs
 PREVIEW = "preview"  # in a run's folder
 THINKING_SWITCH = "data.teacher.chat_template_kwargs ({enable_thinking: false})"
 
@@ -61,6 +62,7 @@ class Rounds:
         seed: of the run.
         judge: who judges rejected answers; None has the teacher judge, where that is asked.
         examiner: decides whether they are right, in the place of the settings' judge.
+        own: the pairs of the user's own, if there are any.
 
     Attributes:
         teacher: writes questions, thinking and chosen answers.
@@ -82,6 +84,7 @@ class Rounds:
         seed: int,
         judge: Generator | None = None,
         examiner: Examiner | None = None,
+        own: OwnSet | None = None,
     ) -> None:
         self.run = run
         self.library = library
@@ -108,6 +111,7 @@ class Rounds:
         self.seed = seed
         self.judge = judge
         self.examiner = examiner
+        self.own = own
         self.growth = Growth(run, library, split[0], seed)
         self.meanings = Meanings(library.embedder.encode)
 
@@ -133,7 +137,7 @@ class Rounds:
         pairs = self._make(folder, index, wanted, policy_step)
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
-        if not is_made or not self.growth.is_kept(index):
+        if self.library.chunks and (not is_made or not self.growth.is_kept(index)):
             self.growth.keep(index, notes_of(pairs_before(self.run, index + 1)))
         return pairs
 
@@ -174,7 +178,7 @@ class Rounds:
         """
         folder = self.run / "held_out"
         maker = self._maker(held_out_settings(self.settings, wanted))
-        pairs = maker.make(folder, Order(HELD_OUT, wanted, self.split[1]))
+        pairs = maker.make(folder, held_out_order(wanted, self.split[1], self.own))
         if len(pairs) < 2:
             raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
         return pairs
@@ -257,7 +261,7 @@ class Rounds:
 
     def _order(self, index: int, wanted: int, policy_step: int) -> Order:
         past = partial(past_of, self.run, index, self.settings.grow)
-        return Order(index, wanted, self.split[0], past, policy_step)
+        return round_order(index, wanted, self.split[0], past, policy_step, self.own)
 
     def _maker(self, settings: PairSettings) -> PairMaker:
         tokenizer = self.policy.tokenizer

@@ -25,7 +25,7 @@ class Source(NamedTuple):
     inside: Path
 
 
-def require_corpus(name: str) -> None:
+def require_corpus(name: str, key: str = KEY) -> None:
     """Checks that there is such a corpus; reads nothing.
 
     Raises:
@@ -35,14 +35,14 @@ def require_corpus(name: str) -> None:
         return
     if not DATASET_ID.fullmatch(name):
         raise ConfigError(
-            f"{KEY}: there is no folder {name!r}; give a folder of documents, "
+            f"{key}: there is no folder {name!r}; give a folder of documents, "
             "or the hub id owner/name of a data set"
         )
     if not any(_cached(name, revision) for revision in (None, CONVERTED)):
-        require_dataset(name, KEY)
+        require_dataset(name, key)
 
 
-def find_corpus(name: str | Path) -> Source:
+def find_corpus(name: str | Path, key: str = KEY) -> Source:
     """The files of a corpus; a data set that is not in the cache is downloaded.
 
     Raises:
@@ -50,15 +50,15 @@ def find_corpus(name: str | Path) -> Source:
             of more than ``MAX_DOWNLOAD_BYTES``.
         ResourceError: the download failed.
     """
-    require_corpus(str(name))
+    require_corpus(str(name), key)
     root = Path(name).expanduser()
     if root.exists():
         return Source(root, root.resolve())
     for revision in (None, CONVERTED):
-        snapshot = _cached(str(name), revision) or _downloaded(str(name), revision)
+        snapshot = _cached(str(name), revision) or _downloaded(str(name), revision, key)
         if snapshot:
             return Source(snapshot, snapshot.parents[1].resolve())  # the files are links to blobs/
-    raise ConfigError(f"{KEY}: {name} has no file that can be read ({', '.join(SUFFIXES)})")
+    raise ConfigError(f"{key}: {name} has no file that can be read ({', '.join(SUFFIXES)})")
 
 
 def _options(revision: str | None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _cached(name: str, revision: str | None) -> Path | None:
     return found if any(path.suffix.lower() in SUFFIXES for path in found.rglob("*")) else None
 
 
-def _downloaded(name: str, revision: str | None) -> Path | None:
+def _downloaded(name: str, revision: str | None, key: str) -> Path | None:
     """The snapshot, or None where it holds nothing that can be read."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RevisionNotFoundError
@@ -94,7 +94,7 @@ def _downloaded(name: str, revision: str | None) -> Path | None:
         size = sum(file.file_size for file in files)
         if size > MAX_DOWNLOAD_BYTES:
             raise ConfigError(
-                f"{KEY}: {name} has {size / 1e9:.1f} GB of files: "
+                f"{key}: {name} has {size / 1e9:.1f} GB of files: "
                 "download a part of it and give its folder"
             )
         if files:
@@ -104,4 +104,4 @@ def _downloaded(name: str, revision: str | None) -> Path | None:
         return None
     except OSError as error:  # the client's errors are of this kind
         reason = str(error).strip().partition("\n")[0][:200]
-        raise ResourceError(f"{KEY}: the download of {name} failed: {reason}") from error
+        raise ResourceError(f"{key}: the download of {name} failed: {reason}") from error

@@ -29,13 +29,13 @@ def past_of(run: Path, index: int, grow: bool) -> Past:
         grow: whether it may build on their pairs, as notes.
     """
     earlier = pairs_before(run, index)
-    known = {pair.id: pair.chunk_ids[0] for pair in earlier}
+    known = {pair.id: pair.chunk_ids[0] for pair in earlier if pair.chunk_ids}
     path = round_folder(run, index) / MARGINS
     sure = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return Past(
         tuple(map(question, earlier)),
         Counter(chunk for pair in earlier for chunk in pair.chunk_ids),
-        tuple(known[name] for name in sorted(sure, key=lambda name: (sure[name], name))),
+        tuple(known[n] for n in sorted(sure, key=lambda name: (sure[name], name)) if n in known),
         notes_of(earlier) if grow else (),
         Counter(pair.topic for pair in earlier if pair.topic),
     )

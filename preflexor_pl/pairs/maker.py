@@ -6,7 +6,7 @@ dropped ones are made up for until the round is full or the candidates run out.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.own_pairs import OwnPair
+from preflexor_pl.pairs.own_round import OWN, OwnRound
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import Past, plan
 from preflexor_pl.pairs.questions import Meanings
@@ -38,6 +40,8 @@ class Order:
         within: ids of the chunks that may be used.
         past: gives what earlier rounds used; asked only where the round is not complete.
         policy_step: optimiser steps made so far, for the record.
+        own: pairs of the user's own that the round begins with.
+        alone: whether it has no other pairs.
     """
 
     index: int
@@ -45,6 +49,8 @@ class Order:
     within: Collection[str]
     past: Callable[[], Past] = Past
     policy_step: int = 0
+    own: Sequence[OwnPair] = ()
+    alone: bool = False
 
     @property
     def title(self) -> str:
@@ -119,9 +125,17 @@ class PairMaker:
     def fill(self, journal: Journal, order: Order) -> list[PreferencePair]:
         """As :meth:`make`, in the journal of a round that is not complete."""
         stages = self.stages(journal, order, order.title)
-        asker, tries = stages.asker, len(stages.candidates)
+        asker, tries = stages.asker, len(stages.candidates) + len(order.own)
         rejection = self._rejection(stages, order)
-        pairs: list[PreferencePair] = []
+        own = OwnRound(
+            self.settings,
+            asker,
+            self.policy,
+            self.problem,
+            self.library.chunks,
+            order.policy_step,
+        )
+        pairs = own.pairs(order.own)
         while len(pairs) < order.wanted and not stages.is_exhausted:
             made = rejection.pairs(stages.wave(order.wanted - len(pairs)))
             stages.note_kept(len(made))
@@ -140,6 +154,8 @@ class PairMaker:
             "rejected": dict(rejection.counts),
             **facts_of(pairs, [] if isinstance(topics, int) else topics),
         }
+        if order.own:
+            facts["own"] = sum(pair.teacher == OWN for pair in pairs)
         if self.settings.needs_ruling:
             facts["examiner"] = self.examiner.name
             say(f"  {order.title}: {rejection.told}")
@@ -159,20 +175,21 @@ class PairMaker:
         """
         journal = Journal(folder)
         if not journal.is_complete:
-            self.stages(journal, order, "").wave(order.wanted)
+            self.stages(journal, order, "").wave(order.wanted - len(order.own))
 
     def _fingerprint(self, order: Order) -> str:
         """Of all that a plan follows from."""
         chunks = [(id, self.library.chunks[id].text) for id in sorted(order.within)]
         corpus = hashlib.sha256(repr(chunks).encode("utf-8", "surrogatepass")).hexdigest()
-        return str(derive_seed(repr(self.settings), self.identity, str(order.wanted), corpus))
+        parts = [repr(self.settings), self.identity, str(order.wanted), corpus]
+        return str(derive_seed(*parts, *([repr(order.own)] if order.own else [])))
 
     def stages(self, journal: Journal, order: Order, title: str) -> Stages:
         """The teacher's part of a round; with an empty title it shows no progress."""
         past = order.past()
         planned = journal.plan(
             self._fingerprint(order),
-            lambda: plan(self.settings, self.library, order.within, past, self.seed, order.index),
+            lambda: self._planned(order, past),
         )
         asker = Asker(
             journal,
@@ -193,6 +210,11 @@ class PairMaker:
             self.count_tokens,
             [Item(**item) for item in planned],
         )
+
+    def _planned(self, order: Order, past: Past) -> list[dict[str, Any]]:
+        if order.alone:
+            return []
+        return plan(self.settings, self.library, order.within, past, self.seed, order.index)
 
     def _rejection(self, stages: Stages, order: Order) -> Rejection:
         return Rejection(

@@ -1,0 +1,233 @@
+"""Preference pairs of the user's own: where they lie, how they are read, and which round has which.
+
+A row has ``prompt`` (or ``question``, ``instruction``), ``chosen`` and, unless the policy in
+training is to write it, ``rejected``: texts, or lists of messages as chat data sets have them.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.progress import say
+from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.settings import require
+from preflexor_pl.pairs.own_rows import rows_of
+from preflexor_pl.pairs.pair import question_key
+
+PROMPTS = "prompt", "question", "instruction"
+
+
+@dataclass(frozen=True)
+class OwnPairs:
+    """Preference pairs of one's own.
+
+    Attributes:
+        source: a .jsonl, .json or .parquet file, a folder of such files or one that ``datasets``
+            saved, the hub id of a data set; in Python also rows themselves.
+        rounds: which rounds they are for: the ``first``, or ``every`` one.
+        share: of the pairs of such a round; the others are made.
+    """
+
+    source: str | list[Any]
+    rounds: Literal["first", "every"] = "every"
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        fits = isfinite(self.share) and 0 < self.share <= 1
+        require(fits, "data.pairs.share", self.share, "in (0, 1]")
+        require(self.rounds in ("first", "every"), "data.pairs.rounds", self.rounds, "first, every")
+
+    @property
+    def alone(self) -> bool:
+        """Whether no round has pairs that are made, so that no corpus is needed."""
+        return self.rounds == "every" and self.share == 1
+
+
+@dataclass(frozen=True)
+class OwnPair:
+    """A row as it was read; its texts are untrusted.
+
+    Attributes:
+        prompt: the user's turn, with the trigger if it has one.
+        chosen: the better response.
+        rejected: the worse one; None is written by the policy in training.
+        topic: as in ``PreferencePair``.
+        chunk_ids: likewise, where the row is of an earlier run over the same corpus.
+        finish_reason: of the rejected response.
+    """
+
+    prompt: str
+    chosen: str
+    rejected: str | None = None
+    topic: str = ""
+    chunk_ids: tuple[str, ...] = ()
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+class OwnSet:
+    """The pairs of one's own that a run trains on, and those that it holds out.
+
+    Args:
+        settings: where they are and which rounds they are for.
+        held_out: how many different prompts are held out where no corpus gives held-out questions.
+        system_prompt: of the run; other system turns in the rows are left out, and counted.
+        seed: of the run.
+
+    Attributes:
+        train: pairs to train on.
+        held: pairs of the prompts that are held out; none where a corpus gives them.
+
+    Raises:
+        ConfigError: there is no such source, or too few prompts to hold some out.
+        CorpusError: a row is no pair.
+    """
+
+    def __init__(
+        self, settings: OwnPairs, held_out: int, system_prompt: str | None, seed: int
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        pairs = read_own(settings.source, system_prompt)
+        names = sorted({question_key(pair.prompt) for pair in pairs})
+        held: set[str] = set()
+        if settings.alone:
+            if len(names) <= held_out:
+                raise ConfigError(
+                    f"data.held_out_questions: {held_out} cannot be held out of the {len(names)} "
+                    f"different prompts in data.pairs; give at most {len(names) - 1}"
+                )
+            held = set(random.Random(derive_seed(seed, "own held out")).sample(names, held_out))
+        self.train = [pair for pair in pairs if question_key(pair.prompt) not in held]
+        self.held = [pair for pair in pairs if question_key(pair.prompt) in held]
+
+    def without(self, documents: Collection[str]) -> None:
+        """Leave out the pairs that say they rest on one of these held-out documents."""
+        kept = [
+            pair
+            for pair in self.train
+            if not {id.rpartition("#")[0] for id in pair.chunk_ids} & {*documents}
+        ]
+        if len(kept) < len(self.train):
+            say(f"  {len(self.train) - len(kept)} rest on held-out documents and are left out")
+        self.train = kept
+
+    def of_round(self, index: int, wanted: int) -> list[OwnPair]:
+        """The pairs of a round: each is taken once before any is taken again.
+
+        Args:
+            index: of the round, from 0.
+            wanted: pairs of the whole round.
+        """
+        if self.settings.rounds == "first" and index > 0:
+            return []
+        total = len(self.train)
+        if not total:
+            return []
+        count = min(total, max(1, round(self.settings.share * wanted)))
+        taken: dict[int, None] = {}
+        place = index * count
+        while len(taken) < count:
+            order = list(range(total))
+            random.Random(derive_seed(self.seed, "own pairs", place // total)).shuffle(order)
+            for number in order[place % total :]:
+                place += 1
+                if len(taken) < count:
+                    taken[number] = None
+        return [self.train[number] for number in taken]
+
+
+def read_own(source: str | Iterable[Any], system_prompt: str | None) -> list[OwnPair]:
+    """The pairs of a source; says what was left out.
+
+    Raises:
+        ConfigError: there is no such source.
+        CorpusError: a row is no pair, or not one can be used.
+    """
+    dropped: Counter[str] = Counter()
+    pairs, systems = [], 0
+    for place, row in rows_of(source):
+        try:
+            pair, system = _own_pair(asdict(row) if is_dataclass(row) else row)  # type: ignore[arg-type]
+        except _Unusable as reason:
+            dropped[str(reason)] += 1
+            continue
+        except (TypeError, ValueError, KeyError) as error:
+            raise CorpusError(f"data.pairs: {place} is no preference pair ({error})") from error
+        pairs.append(pair)
+        systems += system not in (None, system_prompt)
+    told = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    if not pairs:
+        raise CorpusError(f"data.pairs: not one pair can be used{f': {told}' * bool(told)}")
+    missing = sum(pair.rejected is None for pair in pairs)
+    say(
+        f"{len(pairs)} pairs of your own"
+        + f", {missing} without a rejected answer" * bool(missing)
+        + f"; left out: {told}" * bool(told)
+    )
+    if systems:
+        say(f"  {systems} have a system turn that is not data.system_prompt: it is left out")
+    return pairs
+
+
+class _Unusable(Exception):
+    """A row that is a pair, and not one that can be used."""
+
+
+def _own_pair(row: Any) -> tuple[OwnPair, str | None]:
+    """A row's pair and its system turn."""
+    if not isinstance(row, Mapping):
+        raise TypeError(f"a {type(row).__name__}")
+    before, chosen = _response(row["chosen"])
+    _, rejected = _response(row["rejected"]) if row.get("rejected") is not None else ([], None)
+    given = next((row[name] for name in PROMPTS if row.get(name) is not None), None)
+    turns = _turns(given) if given is not None else before
+    if not turns:
+        raise KeyError(f"no {', '.join(PROMPTS[:-1])} or {PROMPTS[-1]}")
+    system = next((text for role, text in turns if role == "system"), None)
+    asked = [(role, text) for role, text in turns if role != "system"]
+    if len(asked) != 1 or asked[0][0] != "user" or sum(role == "user" for role, _ in before) > 1:
+        raise _Unusable("with several turns")
+    if not (asked[0][1].strip() and chosen.strip() and (rejected is None or rejected.strip())):
+        raise _Unusable("with an empty text")
+    if rejected is not None and rejected.strip() == chosen.strip():
+        raise _Unusable("rejected as chosen")
+    topic, reason = row.get("topic"), row.get("finish_reason")
+    return OwnPair(
+        asked[0][1],
+        chosen,
+        rejected,
+        topic if isinstance(topic, str) else "",
+        tuple(id for id in row.get("chunk_ids") or () if isinstance(id, str)),
+        "length" if reason == "length" else "stop",
+    ), system
+
+
+def _response(value: Any) -> tuple[list[tuple[str, str]], str]:
+    """The turns before a response, and its text."""
+    if isinstance(value, str):
+        return [], value
+    turns = _turns(value)
+    if not turns or turns[-1][0] != "assistant":
+        raise ValueError("a response must be a text, or messages that end with the assistant's")
+    return turns[:-1], turns[-1][1]
+
+
+def _turns(value: Any) -> list[tuple[str, str]]:
+    """Role and text of each message; a text alone is the user's."""
+    if isinstance(value, str):
+        return [("user", value)]
+    if not isinstance(value, Sequence):
+        raise TypeError(f"a {type(value).__name__} in the place of a text or of messages")
+    return list(_messages(value))
+
+
+def _messages(value: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    for message in value:
+        role, text = message["role"], message["content"]
+        if not isinstance(role, str) or not isinstance(text, str):
+            raise TypeError("a message must have role and content, both texts")
+        yield role, text
