@@ -39,7 +39,7 @@ from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
-from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet
+from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet, stand_alone
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
@@ -306,7 +306,7 @@ class PreferenceDataModule(LightningDataModule):
     @property
     def _is_own_alone(self) -> bool:
         """Whether every pair is the user's own."""
-        return self.own_pairs is not None and self.own_pairs.alone
+        return stand_alone(self.own_pairs)
 
     @cached_property
     def own_set(self) -> OwnSet | None:

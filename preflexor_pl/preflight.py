@@ -14,7 +14,7 @@ from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
-from preflexor_pl.pairs.own_pairs import OwnPairs
+from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.pairs.own_rows import require_pairs
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.start import read_start
@@ -42,7 +42,7 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         teacher = TeacherSettings()
     index, own = config["data.index"], config["data.pairs"]
     source = own if isinstance(own, str) else getattr(own, "source", None)
-    alone = bool(own) and (isinstance(own, str) or OwnPairs(**vars(own)).alone)
+    alone = stand_alone(own)
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
         ("data.corpus", None if index or alone else config["data.corpus"], require_corpus),
         ("data.index", index if isinstance(index, str) else None, _check_index),

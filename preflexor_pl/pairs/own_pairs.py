@@ -44,7 +44,13 @@ class OwnPairs:
     @property
     def alone(self) -> bool:
         """Whether no round has pairs that are made, so that no corpus is needed."""
-        return self.rounds == "every" and self.share == 1
+        return stand_alone(self)
+
+
+def stand_alone(given: Any) -> bool:
+    """Whether own pairs, as a config or a script gives them, leave no pair to be made."""
+    rounds, share = getattr(given, "rounds", "every"), getattr(given, "share", 1.0)
+    return given is not None and rounds == "every" and share == 1
 
 
 @dataclass(frozen=True)
