@@ -68,7 +68,8 @@ def test_the_judge_is_asked_with_the_prompts_of_the_run():
     made = rounds()
     mine = replace(BUILT_IN, ruling=Template("Is {{answer}} right?"))
     made.settings = scripted_settings(judge=JudgeSettings(), only_wrong=True, prompts=mine)
-    made.judge, made.teacher, made.special_strings = None, "teacher", ["</s>"]
+    made.judge = made.examiner = None
+    made.teacher, made.special_strings = "teacher", ["</s>"]
     judge = made._examiner()
     assert (judge.generator, judge.forbidden, judge.prompts) == ("teacher", ["</s>"], mine)
 
