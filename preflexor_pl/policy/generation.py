@@ -1,18 +1,16 @@
 """Batched generation with the local model: the policy itself, or its base as the teacher.
 
-A static, left-padded batch of prompts of like length. Rows that have ended leave the batch, each
-row draws from a random generator of its own, and the model is handed back as it was.
+A static batch of prompts of like length. Rows that have ended leave the batch, each row draws from
+a random generator of its own, and the model is handed back as it was.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import ResourceError
@@ -20,9 +18,9 @@ from preflexor_pl.core.inert import TOKEN_LIKE
 from preflexor_pl.pairs.generator import Completion, Request, Watch
 from preflexor_pl.policy import attention
 from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.prompt_batch import PromptBatch
 from preflexor_pl.policy.sampling import Sampler
 
-SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
 SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
 # Whole words, in which nothing may yet become a control token that is made inert.
 _SETTLED = re.compile(rf"(?:{TOKEN_LIKE}|(?!<[|\uff5c]).)*\s|", re.DOTALL)
@@ -136,58 +134,24 @@ class LocalGenerator:
         rows = [row for row, text in enumerate(texts) if text.going]  # request of each batch row
         if not rows:
             return [text.completion() for text in texts]
-        prompts = [every[row] for row in rows]
-        shared, cache = self._shared_prefix(model, prompts)
-        rest = [prompt[shared:] for prompt in prompts]
-        ids, mask = _left_padded(rest, speaker.pad_id, speaker.device)
-        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], 1)  # [B, T]
+        batch = PromptBatch(model, [every[row] for row in rows], speaker.pad_id)
         suppressed = [] if self.adapters else speaker.marker_ids
         sampler = Sampler(requests, suppressed, speaker.stop_ids, speaker.device)
         while True:
-            logits = self._forward(model, ids, mask, cache)  # [R, V]
-            tokens = sampler.draw(logits, rows)  # [R]
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                texts[row].take(token)
-                if watch and (grown := texts[row].grown()):
-                    watch(row, grown)
+            places, logits = batch.read()
+            tokens = sampler.draw(logits, [rows[place] for place in places])
+            batch.add(places, tokens)
+            for place, token in zip(places, tokens.tolist(), strict=True):
+                text = texts[rows[place]]
+                text.take(token)
+                if watch and (grown := text.grown()):
+                    watch(rows[place], grown)
             going = [place for place, row in enumerate(rows) if texts[row].going]
             if not going:
-                break
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+                return [text.completion() for text in texts]
             if len(going) <= SHRINK_AT * len(rows):
-                kept = torch.tensor(going, device=speaker.device)
-                cache.batch_select_indices(kept)
-                mask, tokens, rows = mask[kept], tokens[kept], [rows[place] for place in going]
-            ids = tokens[:, None]
-        return [text.completion() for text in texts]
-
-    def _shared_prefix(self, model: Any, prompts: list[list[int]]) -> tuple[int, Any]:
-        """Run what all prompts begin with once; its length, and a cache that holds it for each."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=model.config)
-        columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)  # each row keeps a token
-        shared = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
-        if len(prompts) == 1 or shared < SHARED_FROM:
-            return 0, cache
-        ids = torch.tensor([prompts[0][:shared]], device=self.speaker.device)
-        self._forward(model, ids, torch.ones_like(ids), cache)
-        cache.batch_repeat_interleave(len(prompts))
-        return shared, cache
-
-    @staticmethod
-    def _forward(model: Any, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Logits [B, V] after the last of ``ids`` [B, T]; ``mask`` [B, L] covers the cache too."""
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1]
+                batch.keep(going)
+                rows = [rows[place] for place in going]
 
 
 @dataclass
@@ -241,10 +205,3 @@ class _Text:
         for stop in self.request.stop:
             text = text.split(stop, 1)[0]
         return text
-
-
-def _left_padded(prompts: list[list[int]], pad: int, device: Any) -> tuple[Tensor, Tensor]:
-    width = max(map(len, prompts))
-    ids = [[pad] * (width - len(p)) + p for p in prompts]
-    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)  # [B, T], [B, T]

@@ -7,7 +7,7 @@ from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Request
-from preflexor_pl.policy import generation
+from preflexor_pl.policy import generation, prompt_batch
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
 
@@ -78,7 +78,7 @@ def test_a_text_does_not_depend_on_its_companions(policy, sampling):
 @pytest.mark.parametrize("shared_from", [2, 10**6], ids=["shared", "apart"])
 @pytest.mark.parametrize("shrink_at", [0.0, 1.0], ids=["kept", "shrunk"])
 def test_shared_beginnings_and_shrinking_do_not_show(policy, monkeypatch, shared_from, shrink_at):
-    monkeypatch.setattr(generation, "SHARED_FROM", shared_from)
+    monkeypatch.setattr(prompt_batch, "SHARED_FROM", shared_from)
     monkeypatch.setattr(generation, "SHRINK_AT", shrink_at)
     asked = [
         Request(text, "Be brief.", Sampling(max_new_tokens=4 + 9 * place, temperature=0.0))

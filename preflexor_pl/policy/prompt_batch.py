@@ -1,0 +1,156 @@
+"""A batch of prompts that a model reads, then a token of each row at a time.
+
+What a row gives must not depend on its companions. Prompts of attention models are padded on the
+left, before everything, so that a window which counts columns counts tokens; what all of them begin
+with is read once. A recurrent state would take the padding in, so other models read the length of
+the shortest prompt, and the rest of the longer ones a token at a time, while the others answer.
+"""
+
+import inspect
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
+CACHES = "past_key_values", "cache_params"  # what a model calls its cache
+
+
+class PromptBatch:
+    """Prompts in a model, each row with the token that it reads next.
+
+    Args:
+        model: a transformers model in eval mode.
+        prompts: ids of each, at least one.
+        pad: any id.
+    """
+
+    def __init__(self, model: Any, prompts: list[list[int]], pad: int) -> None:
+        self.model = model
+        self.known = set(inspect.signature(model.forward).parameters)
+        self.cache: dict[str, Any] = {}  # by the name that the model gives it
+        self.padded = is_paddable(model)
+        longest = max(map(len, prompts))
+        if self.padded:
+            read = prompts
+            shared = _shared(prompts)
+            self.seen = shared
+            if shared:
+                missing = [longest - len(prompt) for prompt in prompts]
+                self.cache = {CACHES[0]: self._read_once(prompts[0][:shared], missing)}
+        else:
+            self.seen, length = 0, min(map(len, prompts))
+            read = [prompt[:length] for prompt in prompts]
+        self.waiting = [p[len(r) :] for p, r in zip(prompts, read, strict=True)]
+        width = max(map(len, read))
+        ids = [[pad] * (width - len(p)) + p for p in read]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in read]
+        self.ids = torch.tensor(ids, device=model.device)  # [R, L], all that is read so far or next
+        self.mask = torch.tensor(mask, device=model.device)
+
+    def read(self) -> tuple[list[int], Tensor]:
+        """Read what comes next.
+
+        Returns:
+            (places of the rows whose prompt is read, their logits [R', V] for the next token).
+        """
+        logits = self._forward(self.ids[:, self.seen :], self.mask)
+        if self.cache:  # else the model reads all of it again
+            self.seen = self.ids.shape[1]
+        places = [place for place, left in enumerate(self.waiting) if not left]
+        return places, logits if len(places) == len(self.waiting) else logits[places]
+
+    def add(self, places: Sequence[int], tokens: Tensor) -> None:
+        """Let each row read one token more.
+
+        Args:
+            places: rows whose prompt is read.
+            tokens: [R'] of these; the other rows take the next of their prompt.
+        """
+        column = torch.tensor(
+            [left.pop(0) if left else 0 for left in self.waiting], device=self.ids.device
+        )
+        column[list(places)] = tokens
+        self.ids = torch.cat([self.ids, column[:, None]], 1)
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(column), 1)], 1)
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Let all rows but those in ``places`` leave."""
+        kept = torch.tensor(places, device=self.ids.device)
+        for cache in self.cache.values():
+            cache.reorder_cache(kept)
+        self.ids, self.mask = self.ids[kept], self.mask[kept]
+        self.waiting = [self.waiting[place] for place in places]
+
+    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits [R, V] after the last of ``ids`` [R, T]; ``mask`` [R, L] covers the cache too."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        given = {"position_ids": positions, "use_cache": True, "logits_to_keep": 1, **self.cache}
+        if self.padded:  # a recurrent layer would take the mask for one of these tokens alone
+            given["attention_mask"] = mask
+        output = self.model(
+            input_ids=ids, **{name: value for name, value in given.items() if name in self.known}
+        )
+        # Rows cannot leave caches of a model's own, nor states that it keeps in itself.
+        self.cache = {
+            name: output[name]
+            for name in CACHES
+            if type(output.get(name)) in (DynamicCache, EncoderDecoderCache)
+        }
+        return output.logits[:, -1]
+
+    def _read_once(self, beginning: list[int], missing: list[int]) -> Any:
+        """A cache of what all prompts begin with, as each row has it.
+
+        Args:
+            beginning: S ids.
+            missing: tokens of padding that stand before each row, so that its beginning ends as
+                many columns further right; what would stand beyond the beginning's S columns the
+                row reads itself.
+        """
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+        once, cache = (DynamicCache(config=self.model.config) for _ in range(2))
+        once.layers = [  # a window must not forget what rows further right still see
+            DynamicLayer() if type(layer) is DynamicSlidingWindowLayer else layer
+            for layer in once.layers
+        ]
+        ids = torch.tensor([beginning], device=self.model.device)
+        self.cache = {CACHES[0]: once}
+        self._forward(ids, torch.ones_like(ids))
+        shift = torch.tensor(missing, device=ids.device)[:, None]  # [R, 1]
+        source = (torch.arange(len(beginning), device=ids.device) - shift).clamp(min=0)  # [R, S]
+        for layer, filled in zip(once.layers, cache.layers, strict=True):
+            if isinstance(layer, DynamicLayer) and isinstance(filled, DynamicLayer):
+                if layer.keys is None or layer.values is None:  # it reads another layer's
+                    continue
+                both = (kept[0][:, source].transpose(0, 1) for kept in (layer.keys, layer.values))
+                filled.update(*both)  # [R, H, S, D]
+        return cache
+
+
+def is_paddable(model: Any) -> bool:
+    """Whether padding on the left leaves no trace in what the model gives.
+
+    It keeps keys and values alone, behind a mask, and takes its positions as they are told.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
+
+    known = inspect.signature(model.forward).parameters
+    if model._is_stateful or not {"attention_mask", "position_ids", CACHES[0]} <= set(known):
+        return False
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer, DummyLayer}
+
+
+def _shared(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with, each keeping one; 0 where it is not worth it."""
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    count = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
+    return count if len(prompts) > 1 and count >= SHARED_FROM else 0

@@ -1,0 +1,18 @@
+"""Greedy texts of tiny families: alone, in a batch, and as ``generate`` writes them."""
+
+import pytest
+
+from preflexor_pl.policy.language_model import load_language_model
+from preflexor_pl.policy.prompt_batch import is_paddable
+from tests.families import save_family
+from tests.family_checks import decodes_as_generate
+
+PADDED = ["gemma3", "mistral, window", "llama4", "gpt_oss", "gpt_neo"]  # windows, chunks, sinks
+UNPADDED = ["lfm2", "qwen3_next", "bamba", "mamba", "minimax", "bloom"]  # states, own positions
+
+
+@pytest.mark.parametrize("name", PADDED + UNPADDED)
+def test_a_family_decodes_as_generate(tmp_path, name):
+    model = load_language_model(str(save_family(tmp_path, name)), "x", "float32")
+    assert is_paddable(model.inner) == (name in PADDED)
+    assert decodes_as_generate(model) == ""
