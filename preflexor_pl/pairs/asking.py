@@ -88,7 +88,7 @@ class Asker:
         name: str,
         asks: list[Ask],
         sampling: Sampling,
-        may_be_cut: bool = False,
+        before_cut: Callable[[str], str] = lambda text: "",
         first: Callable[[list[str]], None] = lambda texts: None,
     ) -> list[Item]:
         """Ask the teacher.
@@ -97,7 +97,7 @@ class Asker:
             name: of the stage.
             asks: an item may be asked about several times.
             sampling: of the first attempt.
-            may_be_cut: whether a reply that did not end by itself can be used.
+            before_cut: what can be used of a reply that did not end by itself; "" where nothing.
             first: takes the texts of an attempt together, before they are accepted one by one.
 
         Returns:
@@ -113,12 +113,16 @@ class Asker:
                 a.call(name, attempt): self._request(a, name, attempt, sampling) for a in asks
             }
             made = self.complete(name, requests, self.teacher)
+            was_cut = [made[call].finish_reason == "length" for call in requests]
             texts = [make_inert(made[call].text, self.forbidden) for call in requests]
+            texts = [
+                before_cut(text) if cut else text for text, cut in zip(texts, was_cut, strict=True)
+            ]
             first(texts)
             again, failed = [], {}
-            for ask, call, text in zip(asks, requests, texts, strict=True):
-                cut = made[call].finish_reason == "length" and not may_be_cut
-                reason = made[call].problem or f"{name}_cut" * cut or ask.accept(ask.item, text)
+            for ask, call, text, cut in zip(asks, requests, texts, was_cut, strict=True):
+                lost = f"{name}_cut" if cut and not text else ""
+                reason = made[call].problem or lost or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)
                     failed[ask.item.id] = reason, made[call].text

@@ -8,22 +8,10 @@ from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
 Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
 
-MIN_WORDS = 4  # of a question, a thought or an answer
+MIN_WORDS = 4  # of a thought or an answer
 MAX_KNOWN = 0.8  # share of a criticism's words that the thinking may have already
 
-_LABEL = re.compile(r"^\W*(?:question|q|a)\b\s*:\s*", re.IGNORECASE)
-_QUESTION = re.compile(r"[^?.!\n]*\?")
 _WORD = re.compile(r"\w+")
-_POINTING = re.compile(
-    r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b(?! of)",
-    re.IGNORECASE,
-)
-_SOURCE = re.compile(
-    r"\b(?:the|this|that|above|given|provided)\s+(?:\w+\s+)?"
-    r"(?:texts?|passage|study|paper|article|excerpt|document|notes?|authors?|context|paragraph)\b"
-    r"|\baccording to\b",
-    re.IGNORECASE,
-)
 _RULING = re.compile(  # "not right", "partly right" and "right or wrong" are no ruling
     r"\W*(?:(?:the|this|answer|to|examine|verdict|is|it)\W+){0,6}(right|correct|wrong|incorrect)\b"
     r"(?!\W+(?:or|and|but)\b)",
@@ -36,27 +24,8 @@ _CLOSED = re.compile(
 )  # one line needs no full stop
 
 
-def read_question(text: str) -> tuple[str, str]:
-    """The question in a reply, and why it cannot be used.
-
-    Returns:
-        (question, reason): reason is "" where the question can be used.
-    """
-    found = _QUESTION.search(text)
-    if not found:
-        return "", "not_a_question"
-    question = " ".join(_LABEL.sub("", found.group()).strip(" \n\t\"'*“”").split())
-    if len(question.split()) < MIN_WORDS:
-        return question, "question_too_short"
-    if _SOURCE.search(question):
-        return question, "question_mentions_source"
-    if _POINTING.search(question):
-        return question, "question_not_standalone"
-    return question[0].upper() + question[1:], ""
-
-
 def read_block(text: str, name: str = "") -> tuple[str, str]:
-    """A block of the thinking section, and why it cannot be used, as for :func:`read_question`.
+    """A block of the thinking section, and why it cannot be used, as for a question.
 
     Paragraphs, lists, tables and formulas stay as they are. A heading that says the block's name
     again is taken off, and ``**Heading**:`` at the beginning of a line becomes ``**Heading:**``,
@@ -74,7 +43,7 @@ def read_block(text: str, name: str = "") -> tuple[str, str]:
 
 
 def read_critique(text: str, thinking: str) -> tuple[str, str]:
-    """The criticism in a reply, and why it cannot be used, as for :func:`read_question`.
+    """The criticism in a reply, and why it cannot be used, as for a question.
 
     One whose words nearly all stand in the thinking says it again and criticises nothing.
     """
@@ -87,7 +56,7 @@ def read_critique(text: str, thinking: str) -> tuple[str, str]:
 
 
 def read_answer(text: str) -> tuple[str, str]:
-    """The answer in a reply, and why it cannot be used, as for :func:`read_question`."""
+    """The answer in a reply, and why it cannot be used, as for a question."""
     answer = text.strip()
     return answer, _problem(answer, "answer_too_short")
 

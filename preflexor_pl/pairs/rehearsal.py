@@ -19,8 +19,9 @@ from preflexor_pl.pairs.generator import Completion, Request, Watch
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.question_reply import read_question
 from preflexor_pl.pairs.questions import Asked
-from preflexor_pl.pairs.reading import MIN_WORDS, read_question
+from preflexor_pl.pairs.reading import MIN_WORDS
 from preflexor_pl.pairs.recorded import JUDGING, Habit, read_call
 from preflexor_pl.pairs.stages import Stages
 

@@ -14,6 +14,7 @@ from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.asking import Ask, Asker, Item
 from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.question_reply import asked_before_cut, read_question
 from preflexor_pl.pairs.questions import Asked, Meanings
 from preflexor_pl.pairs.settings import PairSettings
 
@@ -97,7 +98,7 @@ class Stages:
 
     def _ask_questions(self, items: list[Item]) -> list[Item]:
         def accept(item: Item, text: str) -> str:
-            item.question, reason = reading.read_question(text)
+            item.question, reason = read_question(text)
             if not reason and not self.meanings.has(item.question):
                 reason = "question_without_vector"
             if not reason and not self.asked.add(item.question):
@@ -109,13 +110,13 @@ class Stages:
             for item in items
         ]
         sampling = self.teacher.question
-        return self.asker.ask("question", asks, sampling, True, first=self._understand)
+        return self.asker.ask(
+            "question", asks, sampling, before_cut=asked_before_cut, first=self._understand
+        )
 
     def _understand(self, texts: list[str]) -> None:
         """Embed the questions in some replies together; they are compared and searched with."""
-        questions = [
-            question for question, reason in map(reading.read_question, texts) if not reason
-        ]
+        questions = [question for question, reason in map(read_question, texts) if not reason]
         if questions:
             self.meanings(questions)
 

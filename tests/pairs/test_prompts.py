@@ -11,6 +11,7 @@ from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.correctness import AskedJudge, Case
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompt, Template
+from preflexor_pl.pairs.question_reply import read_question
 from tests.scripted import make_round, scripted_maker, scripted_settings
 from tests.tiny import tiny_tokenizer
 
@@ -34,7 +35,7 @@ def test_worked_examples_look_like_the_prompt_they_stand_before():
 
 def test_worked_questions_pass_the_reader():
     for _, question in BUILT_IN.ask_question(["Facts."], "").examples:
-        assert reading.read_question(question) == (question, "")
+        assert read_question(question) == (question, "")
 
 
 def test_worked_criticisms_pass_the_reader_and_are_no_repetition():

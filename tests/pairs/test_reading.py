@@ -5,45 +5,6 @@ from preflexor_pl.pairs import reading
 
 
 @pytest.mark.parametrize(
-    ("reply", "question"),
-    [
-        ("How does nacre resist cracks?", "How does nacre resist cracks?"),
-        ("how does nacre resist cracks?", "How does nacre resist cracks?"),
-        ("Question: How does nacre resist cracks?", "How does nacre resist cracks?"),
-        ("**Question:** How does nacre resist cracks?", "How does nacre resist cracks?"),
-        ("Q: How does nacre resist cracks?", "How does nacre resist cracks?"),
-        ('"How does nacre resist cracks?"', "How does nacre resist cracks?"),
-        ("  How  does nacre\tresist cracks? Because", "How does nacre resist cracks?"),
-        ("Sure! How does nacre resist cracks? And how does bone?", "How does nacre resist cracks?"),
-        ("Good.\nHow does nacre resist cracks?", "How does nacre resist cracks?"),
-        ("Why is the answer of mussels glue?", "Why is the answer of mussels glue?"),
-    ],
-)
-def test_a_usable_question_is_taken_out_of_its_reply(reply, question):
-    assert reading.read_question(reply) == (question, "")
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        ("", "not_a_question"),
-        ("Nacre resists cracks.", "not_a_question"),
-        ("How does nacre resist\ncracks", "not_a_question"),
-        ("?", "question_too_short"),
-        ("Why is nacre?", "question_too_short"),
-        ("What does the passage say about nacre?", "question_mentions_source"),
-        ("What does the given text say about nacre?", "question_mentions_source"),
-        ("According to experts, how does nacre break?", "question_mentions_source"),
-        ("What did the authors find in nacre?", "question_mentions_source"),
-        ("How does this resist the cracks?", "question_not_standalone"),
-        ("How strong is the material in water?", "question_not_standalone"),
-    ],
-)
-def test_a_reply_without_a_usable_question_says_why(reply, reason):
-    assert reading.read_question(reply)[1] == reason
-
-
-@pytest.mark.parametrize(
     ("reply", "block", "reason"),
     [
         ("It bends before it breaks", "It bends before it breaks.", ""),
