@@ -50,9 +50,8 @@ def prepare(
     collator = PairCollator(
         policy.tokenizer, policy.markers, policy.end_id, AnswerOnly(True), None, 512, 128, 0
     )
-    pairs = [
-        made for pair in read_pairs(HERE / "data/pairs.jsonl") if (made := collator.tokenize(pair))
-    ]
+    made = map(collator.tokenize, read_pairs(HERE / "data/pairs.jsonl"))
+    pairs = [pair for pair in made if not collator.problem_of(pair)]
     path = folder / f"{dtype}-{attention}.safetensors"
     return policy, collator, with_reference(policy, collator, pairs, 2048, path, dtype)
 

@@ -24,6 +24,7 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
+from preflexor_pl.pairs.drops import advice, by_reason
 from preflexor_pl.pairs.earlier import keep_margins, pairs_before, past_of
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
@@ -227,7 +228,7 @@ class Rounds:
     def tokenized(
         self, pairs: Sequence[PreferencePair], folder: Path, reference: bool
     ) -> list[TokenizedPair]:
-        """The pairs as ids; says how many responses were cut.
+        """The pairs as ids; says how many cannot be trained on, by reason.
 
         Args:
             pairs: of one round, or the held-out ones.
@@ -235,18 +236,16 @@ class Rounds:
             reference: whether the loss needs the reference's log-probs.
 
         Raises:
-            CorpusError: not one of them fits.
+            CorpusError: there is none that can.
         """
         tokenized = [self.collator.tokenize(pair) for pair in pairs]
-        made = [one for one in tokenized if one and not self.collator.problem_of(one)]
-        cut = sum(pair.truncated for pair in made)
-        if cut or len(made) < len(pairs):
-            lost = len(pairs) - len(made)
-            say(f"  {cut} responses cut to data.max_length, {lost} pairs unusable")
+        reasons = [self.collator.problem_of(pair) for pair in tokenized]
+        made = [pair for pair, reason in zip(tokenized, reasons, strict=True) if not reason]
+        if len(made) < len(pairs):
+            told = by_reason(filter(None, reasons))
+            say(f"  {len(pairs) - len(made)} of {len(pairs)} pairs cannot be trained on: {told}")
         if not made:
-            raise CorpusError(
-                f"{folder}: no pair fits: raise data.max_length or data.max_prompt_length"
-            )
+            raise CorpusError(f"{folder}: no pair can be trained on{advice(reasons)}")
         if not reference:
             return made
         title = "held-out pairs" if folder.name == "held_out" else f"round {int(folder.name[6:])}"

@@ -118,16 +118,14 @@ def test_the_table_is_over_all_pairs_of_the_round(see, tmp_path):
     shown = see("--data.masking", "AnswerOnly", "--count", "0", "--data.max_length", "600")
     lines = [unspaced(line) for line in shown.splitlines()]
     assert lines[-5:] == [
-        "tokens mean max supervised truncated",
+        "tokens mean max supervised",
         f"prompt {TOKENS}.0 {TOKENS}",
-        "chosen 24.8 27 34% 0 of 4",  # lengths 24, 24, 24, 27; targets 11, 11, 11, 1
-        "rejected 6.0 9 100% 0 of 4",  # 9, 3, 3, 9
+        "chosen 24.8 27 34%",  # lengths 24, 24, 24, 27; targets 11, 11, 11, 1
+        "rejected 6.0 9 100%",  # 9, 3, 3, 9
         "5 pairs, 1 unusable (prompt_too_long 1)",
     ]
     shown = see("--data.max_length", limit, "--data.max_prompt_length", TOKENS, "--count", "0")
-    lines = [unspaced(line) for line in shown.splitlines()]
-    assert "chosen 9.0 9 100% 4 of 4" in lines
-    assert "rejected 6.0 9 100% 0 of 4" in lines
+    assert "5 pairs, 5 unusable (chosen_too_long 4, prompt_too_long 1)" in shown
 
 
 def test_a_pair_that_is_not_trained_on_says_why_and_is_shown_whole(see, tmp_path):
@@ -146,11 +144,10 @@ def test_a_pair_that_is_not_trained_on_says_why_and_is_shown_whole(see, tmp_path
     assert "2 pairs, 2 unusable (prompt_too_long 1, chosen_no_target 1)" in shown
 
 
-def test_a_response_that_is_cut_says_so(see):
+def test_a_response_that_does_not_fit_is_shown_whole_and_says_so(see):
     shown = see("--data.max_length", TOKENS + 5, "--data.max_prompt_length", TOKENS)
-    assert f"total {TOKENS + 5} · truncated: 19 more did not fit\n" in shown
-    assert f"total {TOKENS + 5} · truncated: 4 more did not fit\n" in shown
-    assert f"total {TOKENS + 3}\n" in shown
+    assert "not trained on: chosen_too_long\n" in shown
+    assert f"total {TOKENS + 24}\n" in shown
 
 
 def test_masks_are_those_of_the_round_and_epoch_in_training(see, tmp_path, model_folder):

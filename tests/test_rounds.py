@@ -15,7 +15,7 @@ from tests.tiny import PAIR
 
 
 class Problems:
-    """A collator that cuts every pair twice, and finds ``reason`` with every pair but ``fine``."""
+    """A collator that finds ``reason`` with every pair but ``fine``."""
 
     def __init__(self, reason=""):
         self.reason = reason
@@ -24,7 +24,7 @@ class Problems:
         return "" if made.id == "fine" else self.reason
 
     def tokenize(self, pair):
-        return SimpleNamespace(id=pair.id, truncated=2)
+        return SimpleNamespace(id=pair.id)
 
 
 def rounds(reason=""):
@@ -34,15 +34,16 @@ def rounds(reason=""):
 
 
 def test_a_round_without_a_usable_pair_is_no_success(tmp_path, capsys):
-    with pytest.raises(CorpusError, match=r"round-0001: no pair fits: raise data\.max_length"):
+    told = r"round-0001: no pair can be trained on: raise data\.max_prompt_length"
+    with pytest.raises(CorpusError, match=told):
         rounds("prompt_too_long").tokenized([PAIR] * 3, tmp_path / "round-0001", False)
-    assert "3 pairs unusable" in capsys.readouterr().out
+    assert "3 of 3 pairs cannot be trained on: prompt_too_long 3" in capsys.readouterr().out
 
 
-def test_cut_responses_and_unusable_pairs_are_counted(tmp_path, capsys):
+def test_unusable_pairs_are_counted_by_their_reason(tmp_path, capsys):
     made = rounds("x").tokenized([PAIR, replace(PAIR, id="fine"), PAIR], tmp_path, False)
     assert [pair.id for pair in made] == ["fine"]
-    assert "2 responses cut to data.max_length, 2 pairs unusable" in capsys.readouterr().out
+    assert "2 of 3 pairs cannot be trained on: x 2\n" in capsys.readouterr().out
 
 
 def test_older_pairs_are_drawn_by_the_seed_from_all_rounds_before(tmp_path):

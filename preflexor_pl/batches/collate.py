@@ -126,35 +126,34 @@ class PairCollator:
         """Whether a micro-batch is one row without padding."""
         return self.batching == "packed"
 
-    def tokenize(self, pair: PreferencePair) -> TokenizedPair | None:
-        """Ids of a pair, its responses cut to what the prompt leaves of ``max_length``.
-
-        Returns:
-            None where the prompt is longer than ``max_prompt_length``: cutting it would cut its
-            trigger.
-        """
+    def tokenize(self, pair: PreferencePair) -> TokenizedPair:
+        """Ids of a pair, whole; ``problem_of`` says whether it can be trained on."""
         prompt = chat_ids(self.tokenizer, pair.prompt, self.system_prompt)
-        if len(prompt) > min(self.max_prompt_length, self.max_length - 1):
-            return None
-        room = self.max_length - len(prompt)
         chosen = [*encode(self.tokenizer, pair.chosen), self.end_id]
         rejected = encode(self.tokenizer, pair.rejected)
         if pair.finish_reason == "stop":
             rejected.append(self.end_id)
-        cut = sum(len(side) > room for side in (chosen, rejected))
-        return TokenizedPair(pair.id, prompt, chosen[:room], rejected[:room], cut)
+        return TokenizedPair(pair.id, prompt, chosen, rejected)
 
     def problem(self, pair: PreferencePair) -> str:
         """Why a pair cannot be trained on, as a slug; "" where it can."""
         return self.problem_of(self.tokenize(pair))
 
-    def problem_of(self, made: TokenizedPair | None) -> str:
-        """As ``problem``, of what ``tokenize`` made of the pair."""
-        if made is None:
+    def problem_of(self, made: TokenizedPair) -> str:
+        """As ``problem``, of what ``tokenize`` made of the pair.
+
+        Nothing is cut: a prompt would lose its trigger, a response its closing marker, its answer
+        or its end of turn. A rejected response that generation cut is as the policy left it, and
+        is used if that fits.
+        """
+        if len(made.prompt) > min(self.max_prompt_length, self.max_length - 1):
             return "prompt_too_long"
         for side in ("chosen", "rejected"):
+            response = getattr(made, side)
+            if len(made.prompt) + len(response) > self.max_length:
+                return f"{side}_too_long"
             # Which tokens a mask draws can change; whether any is left cannot.
-            if not any(self.masking(getattr(made, side), self.markers, random.Random(0))):
+            if not any(self.masking(response, self.markers, random.Random(0))):
                 return f"{side}_no_target"
         return ""
 

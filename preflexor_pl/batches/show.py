@@ -3,7 +3,6 @@
 Read from the labels that training uses; no mask is applied here.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 SIDES = "chosen", "rejected"
 STYLES = {"prompt": "dim", "masked": "yellow", "supervised": "green"}
 BRACKETS = {"prompt": ("[|", "|]"), "masked": ("{~", "~}")}  # where there is no colour
-UNLIMITED = 2**31
 # What would move a terminal's cursor, colour it or turn its text around is shown as an escape.
 _CONTROLS = {*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {10}
 _SHOWN = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
@@ -30,11 +28,10 @@ _SHOWN = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
 
 @dataclass(frozen=True)
 class Side:
-    """One response: its ids, which of them are targets, and how many tokens did not fit."""
+    """One response: its ids, and which of them are targets."""
 
     ids: list[int]
     supervised: list[bool]
-    cut: int
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,13 @@ class Seen:
 
 
 def look(collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]) -> Seen:
-    """A pair with the masks of ``draw``, (round, epoch). Where its prompt is too long, uncut."""
-    unlimited = copy.copy(collator)
-    unlimited.max_length = unlimited.max_prompt_length = UNLIMITED
-    whole = unlimited.tokenize(pair)
-    assert whole is not None
-    fitted = collator.tokenize(pair)
-    made = fitted or whole
-    sides = {}
-    for name in SIDES:
-        ids = getattr(made, name)
-        targets = collator.supervised(made, draw)[SIDES.index(name)]
-        sides[name] = Side(ids, targets, len(getattr(whole, name)) - len(ids))
-    return Seen(pair, collator.problem_of(fitted), made.prompt, sides)
+    """A pair with the masks of ``draw``, (round, epoch), whole even where it does not fit."""
+    made = collator.tokenize(pair)
+    targets = collator.supervised(made, draw)
+    sides = {
+        name: Side(getattr(made, name), kept) for name, kept in zip(SIDES, targets, strict=True)
+    }
+    return Seen(pair, collator.problem_of(made), made.prompt, sides)
 
 
 def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
@@ -76,8 +67,7 @@ def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
         console.print(_painted(collator, side.ids, kinds, plain))
         counts = [prompt, kinds.count("masked"), kinds.count("supervised"), prompt + len(side.ids)]
         told = zip(("prompt", "masked", "supervised", "total"), counts, strict=True)
-        cut = f" · truncated: {side.cut} more did not fit" if side.cut else ""
-        console.print(f"tokens: {' · '.join(f'{kind} {n}' for kind, n in told)}{cut}")
+        console.print(f"tokens: {' · '.join(f'{kind} {n}' for kind, n in told)}")
     if seen.problem:
         console.print(f"not trained on: {seen.problem}", style="bold red")
     console.print()
@@ -142,16 +132,15 @@ def summarise(console: Console, seen: Sequence[Seen]) -> None:
     """Print a table over all pairs; those that are not trained on are only counted."""
     used = [one for one in seen if not one.problem]
     table = Table("tokens", box=None, pad_edge=False)
-    for name in ("mean", "max", "supervised", "truncated"):
+    for name in ("mean", "max", "supervised"):
         table.add_column(name, justify="right")
     if used:
-        table.add_row("prompt", *_mean_and_max([len(one.prompt) for one in used]), "", "")
+        table.add_row("prompt", *_mean_and_max([len(one.prompt) for one in used]), "")
     for name in SIDES if used else ():
         sides = [one.sides[name] for one in used]
         targets, tokens = sum(sum(s.supervised) for s in sides), sum(len(s.ids) for s in sides)
-        cut = sum(side.cut > 0 for side in sides)
         sizes = _mean_and_max([len(side.ids) for side in sides])
-        table.add_row(name, *sizes, f"{targets / tokens:.0%}", f"{cut} of {len(used)}")
+        table.add_row(name, *sizes, f"{targets / tokens:.0%}")
     console.print(table)
     reasons = Counter(one.problem for one in seen if one.problem).most_common()
     told = f" ({', '.join(f'{reason} {count}' for reason, count in reasons)})" if reasons else ""

@@ -14,7 +14,6 @@ class TokenizedPair:
         prompt: ids up to where the model starts to answer.
         chosen: ids of the chosen response.
         rejected: ids of the rejected response.
-        truncated: how many of the two responses were cut to fit.
         reference: log-prob of each token of the two responses under the reference, float32, where
             the loss needs it.
     """
@@ -23,7 +22,6 @@ class TokenizedPair:
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
-    truncated: int = 0
     reference: tuple[Tensor, Tensor] | None = None
 
     @property

@@ -5,7 +5,6 @@ dropped ones are made up for until the round is full or the candidates run out.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Examiner
+from preflexor_pl.pairs.drops import advice, by_reason
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.own_pairs import OwnPair
@@ -143,8 +143,8 @@ class PairMaker:
         pairs = pairs[: order.wanted]
         if not pairs:
             journal.keep_drops(asker.drops)
-            reasons = Counter(drop["reason"] for drop in asker.drops)
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            reasons = [drop["reason"] for drop in asker.drops]
+            told = f"{by_reason(reasons)}{advice(reasons)}"
             raise CorpusError(f"{journal.folder}: no pair came out of {tries} tries: {told}")
         topics = self.settings.topics
         facts: dict[str, Any] = {

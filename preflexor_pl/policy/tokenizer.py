@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-from preflexor_pl.batches.show import UNLIMITED
 from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
@@ -12,6 +11,8 @@ from preflexor_pl.policy.foreign import FOREIGN, reason_of
 from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.start import read_start
+
+UNLIMITED = 2**31  # positions, where a config names none
 
 
 def tokenizer_of(settings: PolicySettings) -> Any:

@@ -94,39 +94,32 @@ def test_markers_are_single_ids_and_thinking_is_masked(tokenizer, collator):
 
 
 # Chosen responses as they are read and their targets, for each mask. The prompt has the trigger,
-# whose marker opens nothing; a response may be cut anywhere, its end of turn first.
+# whose marker opens nothing. ``room``: tokens that the prompt leaves of max_length.
 ONE = "<|thinking|>Hm<|/thinking|>So."
 REFLECTED = "<|thinking|>Hm<|/thinking|><|reflect|>No<|/reflect|>So."
+ASKED = "User: Why? Use <|thinking|>.\nAssistant:"
 
 
 @pytest.mark.parametrize(
-    ("masking", "chosen", "room", "read", "targets"),
+    ("masking", "chosen", "read", "targets"),
     [
-        (NoMasking(), ONE, 9, "(Hm)So.^", "(Hm)So.^"),
-        (MaskThinking(), ONE, 9, "(Hm)So.^", "____So.^"),
-        (MaskThinking(0.0), ONE, 9, "(Hm)So.^", "(Hm)So.^"),
-        (MaskThinking(keep_markers=True), ONE, 9, "(Hm)So.^", "(__)So.^"),
-        (AnswerOnly(), ONE, 9, "(Hm)So.^", "____So.^"),
-        (AnswerOnly(True), ONE, 9, "(Hm)So.^", "___)So.^"),
-        (MaskThinking(), REFLECTED, 12, "(Hm)[No]So.^", "____[No]So.^"),
-        (AnswerOnly(), REFLECTED, 12, "(Hm)[No]So.^", "________So.^"),
-        (AnswerOnly(True), REFLECTED, 12, "(Hm)[No]So.^", "_______]So.^"),
-        (MaskThinking(), ONE, 6, "(Hm)So", "____So"),  # cut in the answer
-        (AnswerOnly(), ONE, 6, "(Hm)So", "____So"),
-        (NoMasking(), ONE, 3, "(Hm", "(Hm"),  # cut in the thinking
-        (MaskThinking(), ONE, 3, "(Hm", None),
-        (AnswerOnly(True), ONE, 3, "(Hm", None),
-        (AnswerOnly(True), ONE, 4, "(Hm)", None),  # nothing after the closing marker
-        (MaskThinking(), "So.", 9, "So.^", "So.^"),  # no marker of its own
-        (AnswerOnly(), "So.", 9, "So.^", "So.^"),
+        (NoMasking(), ONE, "(Hm)So.^", "(Hm)So.^"),
+        (MaskThinking(), ONE, "(Hm)So.^", "____So.^"),
+        (MaskThinking(0.0), ONE, "(Hm)So.^", "(Hm)So.^"),
+        (MaskThinking(keep_markers=True), ONE, "(Hm)So.^", "(__)So.^"),
+        (AnswerOnly(), ONE, "(Hm)So.^", "____So.^"),
+        (AnswerOnly(True), ONE, "(Hm)So.^", "___)So.^"),
+        (MaskThinking(), REFLECTED, "(Hm)[No]So.^", "____[No]So.^"),
+        (AnswerOnly(), REFLECTED, "(Hm)[No]So.^", "________So.^"),
+        (AnswerOnly(True), REFLECTED, "(Hm)[No]So.^", "_______]So.^"),
+        (AnswerOnly(True), "<|thinking|>Hm", "(Hm^", None),
+        (MaskThinking(), "So.", "So.^", "So.^"),  # no marker of its own
+        (AnswerOnly(), "So.", "So.^", "So.^"),
     ],
 )
-def test_masks_after_a_prompt_with_its_trigger(
-    tokenizer, collator, masking, chosen, room, read, targets
-):
-    prompt = "User: Why? Use <|thinking|>.\nAssistant:"
-    before = len(tokenizer(prompt)["input_ids"])
-    made = collator(masking, max_length=before + room)
+def test_masks_after_a_prompt_with_its_trigger(tokenizer, collator, masking, chosen, read, targets):
+    before = len(tokenizer(ASKED)["input_ids"])
+    made = collator(masking, max_length=before + len(read))
     asked = replace(FULL, prompt="Why? Use <|thinking|>.", chosen=chosen)
     assert made.problem(asked) == ("" if targets else "chosen_no_target")
     pair = made.tokenize(asked)
@@ -135,22 +128,40 @@ def test_masks_after_a_prompt_with_its_trigger(
         assert rows(tokenizer, made([pair], (0, 0)))[1].rstrip("_") == "_" * before + targets
 
 
-def test_responses_are_cut_to_what_the_prompt_leaves(tokenizer, collator):
-    made = collator(max_length=25)  # 21 of the prompt leave 4
-    pair = made.tokenize(replace(FULL, rejected="Oh no!"))
-    assert short(tokenizer, pair.chosen) == "So.^"
-    assert short(tokenizer, pair.rejected) == "Oh n"
-    assert (pair.truncated, pair.longest) == (1, 25)
-    assert made.tokenize(replace(FULL, chosen="So it is.", rejected="Oh no!")).truncated == 2
+@pytest.mark.parametrize("room", range(1, 8))
+def test_a_chosen_response_is_refused_wherever_max_length_would_cut_it(tokenizer, collator, room):
+    before = len(tokenizer(ASKED)["input_ids"])
+    asked = replace(FULL, prompt="Why? Use <|thinking|>.", chosen=ONE, rejected="")
+    for masking in (NoMasking(), MaskThinking(), AnswerOnly(True)):
+        cut = collator(masking, max_length=before + room)  # of 8
+        assert cut.problem(asked) == "chosen_too_long"
+        assert cut.problem_of(cut.tokenize(asked)) == "chosen_too_long"
 
 
 @pytest.mark.parametrize(
-    ("max_length", "max_prompt_length", "fits"),
-    [(64, 21, True), (64, 20, False), (22, 21, True), (21, 21, False)],
+    ("rejected", "finish_reason", "problem"),
+    [
+        ("Oh!", "stop", ""),  # 4 with its end of turn: what the prompt leaves
+        ("Oh n", "stop", "rejected_too_long"),  # its end of turn would be lost
+        ("Oh n", "length", ""),  # generation cut it: it has no end of turn to lose
+        ("Oh no", "length", "rejected_too_long"),
+    ],
 )
-def test_a_prompt_that_is_too_long_drops_its_pair(collator, max_length, max_prompt_length, fits):
-    pair = collator(None, max_length, max_prompt_length).tokenize(FULL)
-    assert (pair is not None) == fits
+def test_a_rejected_response_is_never_cut_by_max_length(
+    tokenizer, collator, rejected, finish_reason, problem
+):
+    made = collator(max_length=25)  # 21 of the prompt leave 4
+    pair = replace(FULL, rejected=rejected, finish_reason=finish_reason)
+    assert made.problem(pair) == problem
+    assert short(tokenizer, made.tokenize(pair).rejected).rstrip("^") == rejected
+
+
+@pytest.mark.parametrize(
+    ("max_length", "max_prompt_length", "problem"),
+    [(64, 21, ""), (64, 20, "prompt_too_long"), (25, 21, ""), (21, 21, "prompt_too_long")],
+)
+def test_a_prompt_that_is_too_long_drops_its_pair(collator, max_length, max_prompt_length, problem):
+    assert collator(None, max_length, max_prompt_length).problem(FULL) == problem
 
 
 def test_a_pair_without_a_target_is_told_before_the_batch_and_refused_in_it(tokenizer, collator):
