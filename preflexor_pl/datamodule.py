@@ -93,6 +93,8 @@ class PreferenceDataModule(LightningDataModule):
         enrich_chunks: further chunks, found with the question, that the answer rests on as well.
         grow: whether one of these may be an earlier round's question with its answer, so that later
             rounds build on earlier ones, and on their mistakes: off, as a small teacher makes many.
+        min_grounding: share of a chosen answer's words and numbers that must stand in its chunks;
+            below it the answer is drawn once more, then its question is dropped.
         pairs_per_round: pairs wanted of each round; a shortfall is reported.
         epochs_per_round: epochs that each round is trained for.
         replay: pairs of older rounds that are trained on once more, as a share of pairs_per_round.
@@ -150,6 +152,7 @@ class PreferenceDataModule(LightningDataModule):
         contexts: Contexts = "neighbours",
         enrich_chunks: int = 1,
         grow: bool = False,
+        min_grounding: float = 0.0,
         pairs_per_round: int = 32,
         epochs_per_round: int = 2,
         replay: float = 0.0,
@@ -260,6 +263,7 @@ class PreferenceDataModule(LightningDataModule):
             prompts=read_prompts(prompts),
             grow=grow,
             untriggered_share=untriggered_share,
+            min_grounding=min_grounding,
         )
         require(
             self.own_judge is None or self.pair_settings.needs_ruling, "data.judge", judge, JUDGES

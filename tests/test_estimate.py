@@ -65,6 +65,13 @@ def test_a_run_that_has_not_begun(call_verb, place, nothing_loads):
     assert "Money" not in told
 
 
+def test_candidates_are_calls_and_stand_ins_need_no_grounding(call_verb, place, nothing_loads):
+    options = ["--data.teacher.candidates", "3", "--data.min_grounding", "0.9"]
+    rows = table_of(done(call_verb(estimate, "--trainer.max_epochs", "1", *options)))
+    assert rows["answer", "teacher"][:2] == [2 * 3, 3 * 3]
+    assert rows["rejected", "policy"][:2] == [2, 3]
+
+
 def test_the_prompts_and_calls_are_those_that_are_made(call_verb, teacher, place):
     (place / "mine.yaml").write_text((place / "mine.yaml").read_text() + "  reflection: true\n")
     guessed = table_of(done(call_verb(estimate, "--trainer.max_epochs", "1")))

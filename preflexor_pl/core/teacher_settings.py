@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from preflexor_pl.core.settings import Sampling, require
 
 BUDGETS = "max_calls", "max_tokens", "max_minutes"  # of a server
+BACKGROUND = "Additional Background"  # a category whose facts are what was retrieved
 DEFAULT_CATEGORIES = {
     "Reasoning Steps": "the steps of reasoning that lead to the answer",
     "Materials and Concepts": "the materials and concepts that matter",
@@ -32,7 +33,8 @@ class ThinkingSettings:
     """The thinking section that the teacher writes: one ``**Category**:`` block each.
 
     Attributes:
-        categories: name of each block -> what the teacher is asked to extract for it.
+        categories: name of each block -> what the teacher is asked to extract for it. The
+            facts of ``Additional Background`` are the chunks retrieved with the question.
         sampling: how an extraction is drawn.
         min_tokens: a thinking section shorter than this is dropped.
     """
@@ -118,6 +120,8 @@ class TeacherSettings:
         question: how questions are drawn.
         answer: how answers are drawn.
         critique: how the criticism in a reflect section is drawn.
+        candidates: answers that are drawn for each question; the one that stands best in its chunks
+            is taken.
         model_name: a model of its own, named as the policy's is; null is the policy's own base, one
             copy of the weights for both.
         quantization: how that model is held, as for the policy.
@@ -133,6 +137,7 @@ class TeacherSettings:
     question: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=48))
     answer: Sampling = field(default_factory=_teacher_text)
     critique: Sampling = field(default_factory=_teacher_text)
+    candidates: int = 1
     model_name: str | None = None
     quantization: Literal["4bit"] | None = None
     # Not in repr, to which a round's plan belongs: a plan is the same whoever is asked.
@@ -148,6 +153,7 @@ class TeacherSettings:
             self.chat_template_kwargs,
             "{} where data.teacher.server is given: put it into its extra_body",
         )
+        require(self.candidates >= 1, "data.teacher.candidates", self.candidates, ">= 1")
         for name in ("model_name", "quantization"):
             value, rule = getattr(self, name), "null where data.teacher.server is given"
             require(self.server is None or value is None, f"data.teacher.{name}", value, rule)

@@ -11,6 +11,7 @@ from preflexor_pl.core.progress import Stage, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Request, journal_name
+from preflexor_pl.pairs.grounding import Grounding
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
 
@@ -19,7 +20,10 @@ SECOND_TEMPERATURE = 0.7  # a second try at a low temperature would say the same
 
 @dataclass
 class Item:
-    """A pair in the making: a draw of chunks, and what has been said about it so far."""
+    """A pair in the making: a draw of chunks, and what has been said about it so far.
+
+    ``retrieved``: those of ``chunk_ids`` that were found with the question.
+    """
 
     id: str
     topic: str
@@ -28,6 +32,8 @@ class Item:
     blocks: dict[str, str] = field(default_factory=dict)
     reflection: str = ""
     answer: str = ""
+    retrieved: list[str] = field(default_factory=list)
+    grounding: Grounding | None = None
 
     def ordered_blocks(self, categories: Collection[str]) -> dict[str, str]:
         """The blocks in the order of the categories, whichever came first."""
@@ -90,6 +96,7 @@ class Asker:
         sampling: Sampling,
         before_cut: Callable[[str], str] = lambda text: "",
         first: Callable[[list[str]], None] = lambda texts: None,
+        one_will_do: bool = False,
     ) -> list[Item]:
         """Ask the teacher.
 
@@ -99,9 +106,10 @@ class Asker:
             sampling: of the first attempt.
             before_cut: what can be used of a reply that did not end by itself; "" where nothing.
             first: takes the texts of an attempt together, before they are accepted one by one.
+            one_will_do: whether an item needs one accepted reply, and not all of them.
 
         Returns:
-            The items whose every reply was accepted, in order.
+            The items that have their replies, in order.
         """
         items = {ask.item.id: ask.item for ask in asks}
         failed: dict[str, tuple[str, str]] = {}
@@ -119,14 +127,17 @@ class Asker:
                 before_cut(text) if cut else text for text, cut in zip(texts, was_cut, strict=True)
             ]
             first(texts)
-            again, failed = [], {}
+            again, failed, done = [], {}, set()
             for ask, call, text, cut in zip(asks, requests, texts, was_cut, strict=True):
                 lost = f"{name}_cut" if cut and not text else ""
                 reason = made[call].problem or lost or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)
                     failed[ask.item.id] = reason, made[call].text
-            asks = again
+                elif one_will_do:
+                    done.add(ask.item.id)
+            asks = [ask for ask in again if ask.item.id not in done]
+            failed = {i: why for i, why in failed.items() if i not in done}
         for item_id, (reason, text) in failed.items():
             self.drop(items[item_id], reason, text)
         return [item for item_id, item in items.items() if item_id not in failed]

@@ -1,9 +1,10 @@
 """The preference pair, as it stands in a round's ``pairs.jsonl``."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import get_origin
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.markers import TRIGGER
@@ -27,6 +28,9 @@ class PreferencePair:
         policy_step: optimiser steps that the policy had made when it wrote it.
         seed: of the rejected response's draws.
         finish_reason: of the rejected response; ``length`` means that it has no end of turn.
+        grounding: share of the chosen answer's words and numbers that stand in its chunks, see
+            ``grounding``; None in files that were written without it.
+        invented_numbers: numbers in the chosen answer that stand in no chunk; None likewise.
     """
 
     id: str
@@ -41,6 +45,8 @@ class PreferencePair:
     policy_step: int
     seed: int
     finish_reason: str
+    grounding: float | None = None
+    invented_numbers: int | None = None
 
     def to_json(self) -> str:
         """One line of ``pairs.jsonl``."""
@@ -53,7 +59,7 @@ def read_pairs(path: Path) -> list[PreferencePair]:
     Raises:
         CorpusError: a line is not a pair; names the file and the line.
     """
-    names = {field.name for field in fields(PreferencePair)}
+    known = fields(PreferencePair)
     pairs = []
     try:  # splitlines would cut at U+2028 in a text
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -62,6 +68,7 @@ def read_pairs(path: Path) -> list[PreferencePair]:
     for number, line in enumerate(lines if lines[-1] else lines[:-1], 1):
         try:
             record = json.loads(line)
+            names = [f.name for f in known if f.default is MISSING or f.name in record]
             pair = PreferencePair(**{name: record[name] for name in names})
             _require_types(pair)
             pairs.append(pair)
@@ -73,7 +80,9 @@ def read_pairs(path: Path) -> list[PreferencePair]:
 def _require_types(pair: PreferencePair) -> None:
     for field in fields(pair):
         value = getattr(pair, field.name)
-        if type(value) is not (get_origin(field.type) or field.type):
+        kind: Any = field.type
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
+        if type(value) not in kinds:
             raise TypeError(f"{field.name}: a {type(value).__name__}")
         if isinstance(value, int):
             value.to_bytes(8, signed=True)  # no table has a column of more than 64 bits

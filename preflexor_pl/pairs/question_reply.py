@@ -58,14 +58,15 @@ def read_question(text: str) -> tuple[str, str]:
         (question, reason): reason is "" where the question can be used.
     """
     if refuses(text) or NO_QUESTION.match(text):
-        return "", "question_refused"
+        return "", "refusal"
     question = _unquoted(_question_of(list(_blocks(text))))
     if not question:
         return "", "not_a_question"
     if len(list(segmentation.words(question))) < MIN_WORDS:
         return question, "question_too_short"
-    if not _asks(question) and unfinished(text if "\n" in question else question):
-        return question, "question_unfinished"
+    cut = "" if _asks(question) else unfinished(text if "\n" in question else question)
+    if cut:
+        return question, cut
     if SOURCE.search(question):
         return question, "question_mentions_source"
     if _points_out(question):

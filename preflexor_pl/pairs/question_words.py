@@ -65,7 +65,8 @@ PREAMBLES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"\s*{_INTERJECTIONS}(?: thing| question| here you go)?\s*[!,.:;！，。、：—–-]+\s*",
-        r"\s*(?:here(?:['’]s| is| are)|below (?:is|are))\b[^?:：\n]{0,120}?(?:[:：]|\.(?:\s|$)|$)\s*",
+        r"\s*(?:here(?:['’]s| is| are)|below (?:is|are))\b[^?:：\n]{0,120}?"
+        r"(?:[:：]|\.(?:\s|$)|$)\s*",
         rf"[^?？؟\n:：]{{0,160}}{_WORD_FOR_QUESTION}[^?？؟\n:：]{{0,80}}[:：]\s*",
         r"\s*(?:a|one)\b[^?\n\"“]{0,80}\bquestion\b[^?\n\"“]{0,60}\b(?:is|be)\s+(?=[\"“])",
         r"\s*(?:q|question)\s*:\s*",
@@ -74,36 +75,48 @@ PREAMBLES = tuple(
 NUMBERED = re.compile(rf"(?:q|{_WORD_FOR_QUESTION})\s*#?\d{{1,2}}\s*[:：.)]\s*", re.IGNORECASE)
 NO_QUESTION = re.compile(  # a refusal where it is not English
     r"\s*(?:(?:es )?tut mir leid|(?:leider )?(?:ich )?kann (?:ich )?(?:leider )?(?:keine|nicht)"
-    r"|ich kann (?:leider )?(?:keine|nicht)|je (?:suis désolé|ne peux pas)|désolé|lo siento|no puedo"
-    r"|desculpe|não posso|mi dispiace|non posso|к сожалению|извините|я не могу|抱歉|对不起"
+    r"|ich kann (?:leider )?(?:keine|nicht)|je (?:suis désolé|ne peux pas)|désolé|lo siento"
+    r"|no puedo|desculpe|não posso|mi dispiace|non posso|к сожалению|извините|я не могу|抱歉|对不起"
     r"|很遗憾|我无法|申し訳|죄송|λυπάμαι|عذر[اً]|آسف|(?:could|can|would) you (?:please )?(?:provide"
     r"|share|send|paste)|please (?:provide|share|send|paste)\b)",
     re.IGNORECASE,
 )
-SOURCE = re.compile(
+_SOURCES = (
+    # English
     r"\b(?:this|that|above|given|provided)\s+(?:\w+\s+)?(?:texts?|passages?|study|studies|papers?"
-    r"|articles?|excerpts?|documents?|notes?|contexts?|paragraphs?|chapters?|information)\b"
-    r"|\bthe\s+(?:\w+\s+)?(?:texts?|passages?|study|papers?|articles?|excerpts?|documents?|notes?"
-    r"|contexts?|paragraphs?)\b(?!['’]?s? of\b)|\bthe (?:authors?|researchers?)\b"
-    r"|\baccording to (?:the (?:texts?|passages?|study|authors?|description|information|figures?)"
-    r"|this|these|experts?|researchers?|scientists?|stud)\w*"
-    r"|\b(?:mentioned|described|discussed|stated|shown|listed|outlined) (?:above|below|here|in the)\b"
-    r"|\b(?:laut|gemäß) (?:de[mr]|dieser) (?:text|studie|artikel|autor\w*|abschnitt)"
-    r"|\bin (?:dieser|der vorliegenden) (?:studie|arbeit)\b|\bim (?:text|artikel|abschnitt)\b"
-    r"|\bselon (?:le |la |les |l['’]|cette |ce )(?:texte|passage|étude|article|auteurs?)"
-    r"|\bdans (?:cette|l['’]|ce) ?(?:étude|article|texte|passage)|\bd['’]après l[ea] (?:texte|passage)"
-    r"|\bsegún (?:el|la|los|este) (?:texto|pasaje|estudio|artículo|autor(?:es)?)"
-    r"|\ben este (?:estudio|texto|artículo|pasaje)\b|\bneste (?:estudo|texto|artigo)\b"
-    r"|\b(?:segundo|de acordo com) (?:o|os) (?:texto|autores|estudo|artigo)"
-    r"|\bsecondo (?:il|lo|gli) (?:testo|brano|studio|autori|articolo)|\bin questo (?:studio|testo)\b"
-    r"|\bсогласно (?:тексту|статье|отрывку|автор\w+)|\bв (?:это[мй]|данно[мй]) (?:исследовании|тексте"
-    r"|статье|работе)|\bавтор(?:ы|ов|ами)\b"
-    r"|\bσύμφωνα με (?:το|τη|την|τους) (?:κείμενο|μελέτη|συγγραφείς)|\bσε αυτή τη μελέτη"
-    r"|(?:وفق[اً]*|بحسب|حسب) (?:ل)?(?:النص|الدراسة)|في هذه الدراسة|المؤلف(?:ون|ين)"
-    r"|(?:根据|按照)(?:上述|上面|以上|本|该|所给)?(?:文章|文本|段落|文献|原文|文中)|文中|本研究|该研究|本文"
-    r"|この研究|著者|文章によ|본문|이 연구|저자",
-    re.IGNORECASE,
+    r"|articles?|excerpts?|documents?|notes?|contexts?|paragraphs?|chapters?|information)\b",
+    r"\bthe\s+(?:\w+\s+)?(?:texts?|passages?|study|papers?|articles?|excerpts?|documents?|notes?"
+    r"|contexts?|paragraphs?)\b(?!['’]?s? of\b)",
+    r"\bthe (?:authors?|researchers?)\b",
+    r"\baccording to (?:the (?:texts?|passages?|study|authors?|description|information|figures?)"
+    r"|this|these|experts?|researchers?|scientists?|stud)\w*",
+    r"\b(?:mentioned|described|discussed|stated|shown|listed) (?:above|below|here|in the)\b",
+    # German
+    r"\b(?:laut|gemäß) (?:de[mr]|dieser) (?:text|studie|artikel|autor\w*|abschnitt)",
+    r"\bin (?:dieser|der vorliegenden) (?:studie|arbeit)\b|\bim (?:text|artikel|abschnitt)\b",
+    # French
+    r"\bselon (?:le |la |les |l['’]|cette |ce )(?:texte|passage|étude|article|auteurs?)",
+    r"\bdans (?:cette|l['’]|ce) ?(?:étude|article|texte|passage)",
+    r"\bd['’]après l[ea] (?:texte|passage)",
+    # Spanish, Portuguese, Italian
+    r"\bsegún (?:el|la|los|este) (?:texto|pasaje|estudio|artículo|autor(?:es)?)",
+    r"\ben este (?:estudio|texto|artículo|pasaje)\b",
+    r"\bneste (?:estudo|texto|artigo)\b",
+    r"\b(?:segundo|de acordo com) (?:o|os) (?:texto|autores|estudo|artigo)",
+    r"\bsecondo (?:il|lo|gli) (?:testo|brano|studio|autori|articolo)",
+    r"\bin questo (?:studio|testo)\b",
+    # Russian
+    r"\bсогласно (?:тексту|статье|отрывку|автор\w+)|\bавтор(?:ы|ов|ами)\b",
+    r"\bв (?:это[мй]|данно[мй]) (?:исследовании|тексте|статье|работе)",
+    # Greek, Arabic
+    r"\bσύμφωνα με (?:το|τη|την|τους) (?:κείμενο|μελέτη|συγγραφείς)|\bσε αυτή τη μελέτη",
+    r"(?:وفق[اً]*|بحسب|حسب) (?:ل)?(?:النص|الدراسة)|في هذه الدراسة|المؤلف(?:ون|ين)",
+    # Chinese, Japanese, Korean
+    r"(?:根据|按照)(?:上述|上面|以上|本|该|所给)?(?:文章|文本|段落|文献|原文|文中)|文中|本研究|该研究|本文",
+    r"この研究|著者|文章によ",
+    r"본문|이 연구|저자",
 )
+SOURCE = re.compile("|".join(_SOURCES), re.IGNORECASE)
 POINTING = re.compile(
     r"\b(?:this|these|those)\b|\bthe (?:material|product|answer|question|process|facts?)\b"
     r"(?! (?:of|by|that|through|whereby)\b)",

@@ -3,6 +3,7 @@
 import re
 from typing import Literal
 
+from preflexor_pl.core import segmentation
 from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
 from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
@@ -73,7 +74,7 @@ def _problem(text: str, too_short: str) -> str:
     """Why a reply cannot be used; "" where it can."""
     if refuses(text):
         return "refusal"
-    if len(text.split()) < MIN_WORDS:
+    if len(list(segmentation.words(text))) < MIN_WORDS:
         return too_short
     return unfinished(text)
 

@@ -14,6 +14,7 @@ from typing import Any
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.pairs.journal import read_manifest
 
+ANSWER = "answer"  # of which there may be candidates: an item fails where all of them do
 REJECTED, JUDGING = ALIKE = "rejected", "judging"  # of each item some are drawn, all alike
 
 
@@ -77,16 +78,18 @@ def habits_of(folders: Sequence[Path]) -> tuple[dict[str, Habit], int]:
         # A call that a kill had made twice counts once, as it was used.
         calls = dict(_records(folder / "calls.jsonl", "call", "tokens"))
         last: dict[str, str] = {}
+        answered: set[tuple[str, int]] = set()
         for call, tokens in calls.items():
             stage, item, attempt = read_call(call)
             stages[stage].lengths.append(int(tokens))
-            stages[stage].attempts[attempt] += 1
+            stages[stage].attempts[attempt] += stage != ANSWER or (item, attempt) not in answered
+            answered |= {(item, attempt)} if stage == ANSWER else set()
             stages[stage].items.add(f"{folder} {item}")
             last[item] = stage
         for item, _ in _records(folder / "drops.jsonl", "id", "reason"):
             stages[last[item]].dropped += 1
         counts.update(read_manifest(folder).get("rejected") or {})
-    known = sum(stage.attempts.total() for stage in stages.values())
+    known = sum(len(stage.lengths) for stage in stages.values())
     habits = {name: stage.habit(name in ALIKE) for name, stage in stages.items()}
     return habits | _counted(habits, counts), known
 

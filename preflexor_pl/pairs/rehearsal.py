@@ -22,7 +22,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.question_reply import read_question
 from preflexor_pl.pairs.questions import Asked
 from preflexor_pl.pairs.reading import MIN_WORDS
-from preflexor_pl.pairs.recorded import JUDGING, Habit, read_call
+from preflexor_pl.pairs.recorded import ANSWER, JUDGING, Habit, read_call
 from preflexor_pl.pairs.stages import Stages
 
 ASSUMED_LENGTH = 0.5  # of its limit, a text whose stage has no habit; it is of use then
@@ -92,6 +92,7 @@ class Rehearsal(Journal):
         self.tokenizer = tokenizer
         self.costs: defaultdict[tuple[str, str], Cost] = defaultdict(Cost)
         self._owed: defaultdict[tuple[str, int], float] = defaultdict(float)
+        self._failed: dict[tuple[str, str, int], bool] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -104,7 +105,7 @@ class Rehearsal(Journal):
 
     def recall(self, call: str, request: Request, source: str) -> Completion:
         """A text as it may well come out, and counted as asked for."""
-        stage, _, attempt = read_call(call)
+        stage, item, attempt = read_call(call)
         sampling = request.sampling
         habit = self.habits.get(stage) or Habit(0.0)
         tokens = habit.tokens or ASSUMED_LENGTH * sampling.max_new_tokens
@@ -113,7 +114,10 @@ class Rehearsal(Journal):
         self.costs[source, stage] += Cost(1, len(ids), tokens, sampling.max_new_tokens)
         if stage == JUDGING:
             return Completion(f"{self.ruling()}.", "stop", round(tokens))
-        if self._fails(stage, attempt, habit.fails_at(attempt)):
+        drawn = stage, item, attempt  # of candidates for one answer all fail, or none counts
+        if drawn not in self._failed or stage != ANSWER:
+            self._failed[drawn] = self._fails(stage, attempt, habit.fails_at(attempt))
+        if self._failed[drawn]:
             return Completion("", "stop", 0)
         return Completion(self._text(stage, request, round(tokens)), "stop", round(tokens))
 
@@ -161,9 +165,11 @@ class RehearsedMaker(PairMaker):
     def stages(self, journal: Journal, order: Order, title: str) -> Stages:
         """As in a round, but questions are known again by their words alone.
 
-        To an embedder the stand-ins for questions about one chunk would mean the same.
+        To an embedder the stand-ins for questions about one chunk would mean the same, and those
+        for answers stand in no chunk.
         """
         stages = super().stages(journal, order, title)
+        stages.min_grounding = 0.0
         stages.asked = Asked(order.past().questions, None)
         return stages
 

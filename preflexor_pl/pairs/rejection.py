@@ -223,6 +223,8 @@ class Rejection:
             policy_step=self.policy_step,
             seed=seed,
             finish_reason=rejected.finish_reason,
+            grounding=round(item.grounding.score, 4) if item.grounding else None,
+            invented_numbers=len(item.grounding.invented) if item.grounding else None,
         )
 
 

@@ -20,10 +20,17 @@ def facts_of(pairs: Sequence[PreferencePair], topics: Sequence[str]) -> dict[str
 
     Returns:
         ``rejected_thinking``: of the rejected responses, how many have a ``complete`` thinking
-        section, how many ``any_marker``, and how many ``no_marker``. ``topics``: how many pairs
-        each topic has, where there are topics.
+        section, how many ``any_marker``, and how many ``no_marker``. ``grounding``: the mean over
+        the chosen answers that have one, ``under_half`` how many have less than 1/2, and
+        ``invented_numbers`` in them. ``topics``: how many pairs each topic has, where there are
+        topics.
     """
     facts: dict[str, Any] = {"rejected_thinking": _thinking_of(pairs)}
+    scores = [pair.grounding for pair in pairs if pair.grounding is not None]
+    if scores:
+        facts["grounding"] = round(sum(scores) / len(scores), 4)
+        facts["under_half"] = sum(score < 0.5 for score in scores)
+        facts["invented_numbers"] = sum(pair.invented_numbers or 0 for pair in pairs)
     if topics:
         counts = Counter(pair.topic for pair in pairs)
         facts["topics"] = {topic: counts[topic] for topic in topics}
@@ -37,6 +44,12 @@ def lines_of(facts: dict[str, Any]) -> Iterator[str]:
         f"of {pairs} rejected answers {counts['complete']} have a complete thinking section, "
         f"{counts['any_marker']} have any marker, {counts['no_marker']} have none"
     )
+    if "grounding" in facts:
+        yield (
+            f"grounding {facts['grounding']:.2f} (share of an answer's words that stand in its "
+            f"chunks), {facts['under_half']} of {pairs} answers under half, "
+            f"{facts['invented_numbers']} invented numbers"
+        )
     if "topics" in facts:
         yield f"pairs by topic: {_by_topic(facts['topics'])}"
 

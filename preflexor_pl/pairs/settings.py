@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from preflexor_pl.core.settings import Sampling, require
-from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.teacher_settings import (
+    BACKGROUND,
+    JudgeSettings,
+    TeacherSettings,
+    ThinkingSettings,
+)
 from preflexor_pl.pairs.prompt_files import BUILT_IN, TOPIC
 from preflexor_pl.pairs.prompts import Prompts
 
@@ -45,10 +50,18 @@ class PairSettings:
     prompts: Prompts = BUILT_IN  # their texts: a plan belongs to what is asked, not to a folder
     grow: bool = False
     untriggered_share: float = 0.0
+    min_grounding: float = 0.0
 
     def __post_init__(self) -> None:
         for name, modes in MODES.items():
             require(getattr(self, name) in get_args(modes), *self._told(name), _listed(modes))
+        require(0 <= self.min_grounding <= 1, *self._told("min_grounding"), "0 to 1")
+        require(
+            BACKGROUND not in self.thinking.categories or self.enrich_chunks > 0,
+            "data.enrich_chunks",
+            self.enrich_chunks,
+            f">= 1 where data.thinking.categories has {BACKGROUND}: its facts are those retrieved",
+        )
         require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
         require(
             0 <= self.untriggered_share < 1,

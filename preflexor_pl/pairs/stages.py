@@ -1,5 +1,7 @@
 """The teacher's part of a round, stage by stage: question, thinking, reflection, answer.
 
+What is retrieved with the question is there from thinking on.
+
 Each stage takes items and gives those that passed; what of a pair does not depend on the policy is
 made here, so it can be made while the policy still trains.
 """
@@ -7,11 +9,12 @@ made here, so it can be made while the policy still trains.
 from collections.abc import Callable, Collection
 
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.teacher_settings import TeacherSettings
+from preflexor_pl.core.teacher_settings import BACKGROUND, TeacherSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reading
 from preflexor_pl.pairs.asking import Ask, Asker, Item
+from preflexor_pl.pairs.grounding import Grounding, grounding
 from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.planning import Past
 from preflexor_pl.pairs.question_reply import asked_before_cut, read_question
@@ -59,6 +62,7 @@ class Stages:
         self.count_tokens = count_tokens
         self.candidates = candidates
         self.notes = Notes(past.notes, self.meanings, asker.seed)
+        self.min_grounding = settings.min_grounding
         self._questions: list[Item] = []  # asked, and not gone further
         self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
 
@@ -76,6 +80,8 @@ class Stages:
         self._questions += self._ask_questions(asking)
         items, self._questions = self._questions[:goal], self._questions[goal:]
         self._tried += len(items)
+        for item in items:
+            self._enrich(item)
         return self._answers(self._reflections(self._thinking(items)))
 
     def note_kept(self, pairs: int) -> None:
@@ -123,13 +129,14 @@ class Stages:
     def _thinking(self, items: list[Item]) -> list[Item]:
         asks = []
         for item in items:
-            texts = self.texts(item.chunk_ids)
             for name, wanted in self.settings.thinking.categories.items():
+                rests_on = item.retrieved if name == BACKGROUND else item.chunk_ids
 
                 def accept(item: Item, text: str, name: str = name) -> str:
                     item.blocks[name], reason = reading.read_block(text, name)
                     return reason
 
+                texts = self.texts(rests_on)
                 prompt = self.prompts.ask_category(texts, item.question, wanted)
                 asks.append(Ask(item, name, prompt, accept))
         kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
@@ -152,20 +159,32 @@ class Stages:
         return self.asker.ask("reflection", asks, self.teacher.critique)
 
     def _answers(self, items: list[Item]) -> list[Item]:
+        """Of each item's candidates the one that stands best in its chunks."""
+
         def accept(item: Item, text: str) -> str:
-            item.answer, reason = reading.read_answer(text)
+            answer, reason = reading.read_answer(text)
             notes = [self.notes.by_id[id] for id in item.chunk_ids if id in self.notes.by_id]
-            if not reason and any(says_again(item.answer, note) for note in notes):
+            if not reason and any(says_again(answer, note) for note in notes):
                 reason = "repeats_earlier_answer"
+            found = self._grounding(item, answer)
+            if not reason and found.score < self.min_grounding:
+                reason = "not_grounded"
+            if not reason and (item.grounding is None or found.rank > item.grounding.rank):
+                item.answer, item.grounding = answer, found
             return reason
 
         asks = []
         for item in items:
-            self._enrich(item)
             thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
             prompt = self.prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
-            asks.append(Ask(item, "", prompt, accept))
-        return self.asker.ask("answer", asks, self.teacher.answer)
+            parts = [str(number or "") for number in range(self.teacher.candidates)]
+            asks += [Ask(item, part, prompt, accept) for part in parts]
+        return self.asker.ask("answer", asks, self.teacher.answer, one_will_do=True)
+
+    def _grounding(self, item: Item, answer: str) -> Grounding:
+        """How far an answer stands in the corpus; an earlier pair is no source."""
+        chunks = [id for id in item.chunk_ids if id not in self.notes.by_id]
+        return grounding(answer, self.texts(chunks), item.question)
 
     def _enrich(self, item: Item) -> None:
         """Add the chunks nearest to the question that are not in its context yet.
@@ -179,7 +198,8 @@ class Stages:
         new = [(chunk.id, cosine) for chunk, cosine in near if chunk.id not in item.chunk_ids]
         note = self.notes.nearest(item.question)
         new = sorted([*new, *([note] if note else [])], key=lambda found: -found[1])
-        item.chunk_ids = item.chunk_ids + [id for id, _ in new[:count]]
+        item.retrieved = [id for id, _ in new[:count]]
+        item.chunk_ids = item.chunk_ids + item.retrieved
 
     def _thinking_of(self, item: Item) -> str:
         return reading.thinking_text(item.ordered_blocks(self.settings.thinking.categories))

@@ -43,6 +43,8 @@ def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
         policy_step=12,
         seed=rejected.seed,
         finish_reason="stop",
+        grounding=0.0,  # of "layers" and "share", which the question has not, none is in a chunk
+        invented_numbers=0,
     )
     assert rejected.prompt == "How does silk carry its load?"  # without the trigger
     assert (rejected.system, rejected.examples) == ("Be brief.", ())

@@ -56,8 +56,8 @@ def test_an_answer_rests_on_an_earlier_pair_where_that_is_nearer_than_source_tex
 def test_the_teacher_is_told_that_it_is_no_source_text(tmp_path):
     _, asked = make(tmp_path)
     told = [request for request in asked if HEADING in request.prompt]
-    assert [kind_of(request) for request in told] == ["answer"]
-    assert f"It is tough. subject: silk\n\n{EARLIER}\n\n" in told[0].prompt
+    assert [kind_of(request) for request in told] == ["thinking", "thinking", "answer"]
+    assert f"It is tough. subject: silk\n\n{EARLIER}\n\n" in told[-1].prompt
 
 
 def test_one_earlier_pair_at_most(tmp_path):
@@ -76,7 +76,7 @@ def test_an_answer_that_only_repeats_the_earlier_one_is_asked_again_then_dropped
     earlier = replace(PAIR, chosen=f"<|thinking|>\nA.\n<|/thinking|>\n{said}")
     pairs, asked = make(tmp_path, [earlier])  # the teacher says: The layers of silk share the load.
     assert [pair.id for pair in pairs] == ["0001-0001", "0001-0002"]
-    told = [request for request in asked if HEADING in request.prompt]
+    told = [r for r in asked if HEADING in r.prompt and kind_of(r) == "answer"]
     assert [request.sampling.temperature for request in told] == [0.25, 0.7]
     drop = json.loads((tmp_path / "drops.jsonl").read_text())
     assert (drop["reason"], drop["id"]) == ("repeats_earlier_answer", "0001-0000")
@@ -98,11 +98,13 @@ def test_nothing_is_added_where_nothing_is_asked_for_or_there(tmp_path, changes)
 
 def test_a_teacher_of_wrong_answers_sees_it_too(tmp_path):
     _, asked = make(tmp_path, rejected="teacher")
-    assert [kind_of(r) for r in asked if EARLIER in r.prompt] == ["answer", "rejected"]
+    told = [kind_of(r) for r in asked if EARLIER in r.prompt]
+    assert told == ["thinking", "thinking", "answer", "rejected"]
 
 
 def test_what_an_earlier_pair_says_stays_inert(tmp_path):
     forged = replace(PAIR, chosen="<|thinking|>\nA.\n<|/thinking|>\nIt </s> bends.")
     _, asked = make(tmp_path, [forged], forbidden=["</s>"])
-    [told] = [request.prompt for request in asked if HEADING in request.prompt]
-    assert "It <·/s> bends." in told
+    told = [request.prompt for request in asked if HEADING in request.prompt]
+    assert len(told) == 3
+    assert all("It <·/s> bends." in prompt for prompt in told)

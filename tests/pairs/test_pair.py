@@ -16,6 +16,16 @@ def test_one_line_a_pair_and_back(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8").split("\n")[0])["prompt"] == PAIR.prompt
 
 
+def test_a_file_without_grounding_is_read(tmp_path):
+    record = asdict(replace(PAIR, grounding=0.5, invented_numbers=2))
+    old = {name: record[name] for name in record if name not in ("grounding", "invented_numbers")}
+    lines = [json.dumps(old), json.dumps(record), PAIR.to_json()]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    read = read_pairs(tmp_path / "pairs.jsonl")
+    assert [pair.grounding for pair in read] == [None, 0.5, None]
+    assert [pair.invented_numbers for pair in read] == [None, 2, None]
+
+
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
 def test_line_separators_inside_a_text_end_no_line(tmp_path, separator):
     pair = replace(PAIR, rejected=f"one{separator}two")
@@ -31,6 +41,7 @@ OTHER_TYPES = [
     for name, value in [
         *(("topic", None), ("teacher", 1), ("finish_reason", ["stop"])),
         *(("chunk_ids", None), ("chunk_ids", "silk.md#0"), ("chunk_ids", [1])),
+        *(("grounding", "0.5"), ("grounding", True), ("invented_numbers", 0.5)),
         *(("chunk_ids", ["\ud800"]), ("seed", 2**63), ("round", 0.5), ("policy_step", True)),
     ]
 ]

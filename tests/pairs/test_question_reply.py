@@ -51,8 +51,8 @@ WHOLE = {
     "Compare the energy dissipation of tendon (ca. 10 %) and of mussel byssus (ca. 70 %).": (
         "Compare the energy dissipation of tendon (ca. 10 %) and of mussel byssus (ca. 70 %)."
     ),
-    "Using Griffith's theory, estimate the flaw size below which aragonite reaches its strength.": (
-        "Using Griffith's theory, estimate the flaw size below which aragonite reaches its strength."
+    "Using Griffith's theory, estimate the flaw size below which aragonite is strong.": (
+        "Using Griffith's theory, estimate the flaw size below which aragonite is strong."
     ),
     "According to Griffith's criterion, at which flaw size does a 2 nm platelet fail?": (
         "According to Griffith's criterion, at which flaw size does a 2 nm platelet fail?"
@@ -137,19 +137,19 @@ def test_the_question_is_taken_whole_and_nothing_else(reply):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ("I cannot write a question about this topic.", "question_refused"),
-        ("I'm sorry, but I can't help with that. Could I ask something else?", "question_refused"),
-        ("Could you please provide the passage you are referring to?", "question_refused"),
-        ("抱歉，我无法回答。您能提供更多信息吗？", "question_refused"),
+        ("I cannot write a question about this topic.", "refusal"),
+        ("I'm sorry, but I can't help with that. Could I ask something else?", "refusal"),
+        ("Could you please provide the passage you are referring to?", "refusal"),
+        ("抱歉，我无法回答。您能提供更多信息吗？", "refusal"),
         ("Explain how the hierarchical structure of bone deflects", "not_a_question"),
         ("How does the mussel foot protein keep its adhesive", "not_a_question"),
         ("Nacre is a composite of aragonite and protein.", "not_a_question"),
         ("Design principles of nacre include layering and bridging.", "not_a_question"),
         ("Consider a beam of bone under bending.", "not_a_question"),
-        ("Compare the following properties of nacre and bone:", "question_unfinished"),
+        ("Compare the following properties of nacre and bone:", "ends_in_colon"),
         (
             "Compare nacre and bone in two respects:\n1. The bridges between tablets\n2.",
-            "question_unfinished",
+            "unfinished_list",
         ),
         ("According to the passage, why is nacre tough?", "question_mentions_source"),
         ("Why did the authors use a humid chamber?", "question_mentions_source"),

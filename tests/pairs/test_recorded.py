@@ -45,6 +45,14 @@ def test_lengths_and_failures_over_several_rounds(tmp_path):
     assert habits["answer"].fails_at(1) == 0
 
 
+def test_an_item_fails_where_all_candidates_for_its_answer_do(tmp_path):
+    calls = [(f"answer/{item}/{n}0", 10) for item in "abcd" for n in ("", "1/")]
+    calls += [("answer/a/0", 10), ("answer/a/1", 10), ("answer/a/1/1", 10)]  # asked again, dropped
+    habits, number = habits_of([leave(tmp_path / "one", calls, drops=["a"])])
+    assert habits == {"answer": Habit(10.0, (1 / 4, 1.0))}
+    assert number == 10
+
+
 def test_a_call_that_was_made_twice_counts_once(tmp_path):
     folder = leave(tmp_path / "one", [("answer/0/0", 10), ("answer/1/0", 10), ("answer/0/0", 20)])
     assert habits_of([folder]) == ({"answer": Habit(15.0, (0.0,))}, 2)

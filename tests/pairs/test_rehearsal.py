@@ -1,6 +1,7 @@
 """Rounds rehearsed: they ask for what the round itself asks for, and nobody is asked."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,15 @@ from preflexor_pl.pairs.correctness import AskedJudge
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.recorded import Habit, habits_of
 from preflexor_pl.pairs.rehearsal import Cost, Rehearsal, RehearsedRulings, Unasked
-from tests.scripted import LIMITS, SUBJECTS, Scripted, kind_of, make_round, scripted_maker
+from tests.scripted import (
+    LIMITS,
+    SUBJECTS,
+    Scripted,
+    kind_of,
+    make_round,
+    scripted_maker,
+    scripted_settings,
+)
 from tests.tiny import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -75,6 +84,17 @@ def test_what_is_of_no_use_is_asked_again_or_dropped():
     assert len(pairs) == 4
     with pytest.raises(CorpusError, match="nowhere: no pair came out of 8 tries"):
         rehearsed(4, {"answer": Habit(20.0, (1.0, 1.0))})
+
+
+def test_every_candidate_for_an_answer_is_a_call_and_an_item_fails_whole():
+    teacher = replace(scripted_settings().teacher, candidates=3)
+    journal = Rehearsal("nowhere", {"answer": Habit(20.0, (0.25, 0.0))}, TOKENIZER)
+    maker = scripted_maker(Unasked("teacher"), Unasked("policy"))
+    maker.settings = replace(maker.settings, teacher=teacher)
+    pairs = maker.fill(journal, Order(0, 4, list(maker.library.chunks)))
+    # 4 items with three answers each; those of the 2nd fail, and are drawn again.
+    assert journal.costs["teacher", "answer"].calls == 4 * 3 + 3
+    assert len(pairs) == 4
 
 
 def test_several_rejected_answers_are_drawn_and_judged():

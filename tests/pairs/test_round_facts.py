@@ -33,6 +33,17 @@ def test_the_counts_are_over_all_pairs_and_told_in_one_line():
     ]
 
 
+def test_grounding_is_the_mean_over_the_answers_that_have_it():
+    scores = [(0.25, 0), (0.5, 2), (None, None), (0.9, 1)]
+    pairs = [replace(PAIR, grounding=score, invented_numbers=n) for score, n in scores]
+    facts = facts_of(pairs, [])
+    assert (facts["grounding"], facts["under_half"], facts["invented_numbers"]) == (0.55, 1, 3)
+    told = [*lines_of({"pairs": 4, **facts})][-1]
+    assert told.startswith("grounding 0.55 (share")
+    assert told.endswith("1 of 4 answers under half, 3 invented numbers")
+    assert "grounding" not in facts_of([PAIR], [])
+
+
 def topics_told(*topics, asked):
     facts = facts_of([replace(PAIR, topic=topic) for topic in topics], asked)
     return facts["topics"], [*lines_of({"pairs": len(topics), **facts})][-1]
