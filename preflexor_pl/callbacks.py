@@ -40,8 +40,9 @@ from preflexor_pl.evaluation.report import (
     write_summary,
 )
 from preflexor_pl.evaluation.text_metrics import distinct
-from preflexor_pl.pairs.journal import is_complete, read_manifest
+from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.pair import question
+from preflexor_pl.pairs.round_facts import metrics_of, run_facts
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.regenerate import RegenerateRounds
 from preflexor_pl.stopping import StopOnSignal
@@ -97,7 +98,8 @@ class EvaluateRounds(Callback):
         started = time.monotonic()
         values = self._measure(trainer, index)
         row = {"round": index, "epoch": trainer.current_epoch, "step": trainer.global_step}
-        write_row(path, row | {f"val/{name}": round(v, 6) for name, v in values.items()})
+        measured = {f"val/{name}": round(v, 6) for name, v in values.items()}
+        write_row(path, row | measured | _of_pairs(data, index))
         for logger in trainer.loggers:
             logger.log_metrics({f"val/{n}": v for n, v in values.items()}, step=trainer.global_step)
         told = " · ".join(f"{name} {values[name]:.2f}" for name in HEADLINE)
@@ -135,6 +137,12 @@ class EvaluateRounds(Callback):
         path = values_path(data.run, index)
         write_values(path, pairs, [item.completion for item in answered], values)
         return values.means() | {"distinct": distinct([item.parsed.answer for item in answered])}
+
+
+def _of_pairs(data: PreferenceDataModule, index: int) -> dict[str, float]:
+    """What the pairs are that the policy of row ``index`` was trained on last."""
+    folder = round_folder(data.run, index - 1)
+    return metrics_of(read_manifest(folder)) if index and is_complete(folder) else {}
 
 
 class SampleAnswers(Callback):
@@ -303,6 +311,7 @@ class FinishRun(Callback):
             "epochs": trainer.max_epochs,
             "minutes": round((time.monotonic() - self._started) / 60, 1),
             "drops": dict(drops),
+            **run_facts(manifests),
             "versions": {name: version(name) for name in VERSIONS},
             "sample": _before_and_after(data.run / "samples"),
         }

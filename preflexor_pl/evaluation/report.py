@@ -7,7 +7,8 @@ the pictures in `plots.py`.
 The facts of a run, all of them optional; what is not given, or None, is not claimed:
     model, weights (their dtype, and the device), start (what the phase started from), teacher, loss
     (str); parameters, rounds, pairs, held_out_questions, seed, epochs (int); minutes (float); drops
-    (reason -> count); versions (package -> version); config (path of the YAML file); artifact (the
+    (reason -> count); rejected_thinking, pairs_by_topic, answers (see `pairs/round_facts.py`: name
+    -> number); versions (package -> version); config (path of the YAML file); artifact (the
     folder that the run left); sample (dict of question, before, after: three texts).
 """
 
@@ -195,7 +196,7 @@ def _trained(facts: Mapping[str, Any]) -> str:
     ]
     if amounts := _amounts(facts):
         lines.append(f"- amounts: {amounts}")
-    for name in ("drops", "versions"):
+    for name in ("drops", "rejected_thinking", "pairs_by_topic", "answers", "versions"):
         if items := facts.get(name):
             listed = ", ".join(f"{key} {value}" for key, value in sorted(items.items()))
             lines.append(f"- {name}: {_inline(listed)}")

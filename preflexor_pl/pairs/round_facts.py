@@ -1,7 +1,7 @@
 """What the pairs of a round are, in numbers: for its manifest, and in lines for the screen."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from preflexor_pl.core.markers import MARKERS
@@ -9,6 +9,7 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.pairs.pair import PreferencePair
 
 LISTED = 8  # topics that a line names one by one
+OF_ANSWERS = "grounding", "under_half", "invented_numbers"
 
 
 def facts_of(pairs: Sequence[PreferencePair], topics: Sequence[str]) -> dict[str, Any]:
@@ -52,6 +53,36 @@ def lines_of(facts: dict[str, Any]) -> Iterator[str]:
         )
     if "topics" in facts:
         yield f"pairs by topic: {_by_topic(facts['topics'])}"
+
+
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """What of a round's manifest is a number of its row in ``metrics.csv``."""
+    found = {f"pairs/{name}": manifest[name] for name in OF_ANSWERS if name in manifest}
+    if "rejected_thinking" in manifest:
+        complete = manifest["rejected_thinking"]["complete"]
+        found["pairs/rejected_thinking"] = round(complete / manifest["pairs"], 4)
+    if manifest.get("topics"):
+        found["pairs/least_on_a_topic"] = min(manifest["topics"].values())
+    return found
+
+
+def run_facts(manifests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float] | None]:
+    """As :func:`facts_of`, over the rounds of a run; None where no round says anything."""
+    thinking, topics, answers = Counter[str](), Counter[str](), Counter[str]()
+    weight = 0
+    for manifest in manifests:
+        thinking.update(manifest.get("rejected_thinking") or {})
+        topics.update(manifest.get("topics") or {})
+        if "grounding" in manifest:
+            weight += manifest["pairs"]
+            answers.update({name: manifest[name] for name in OF_ANSWERS[1:]})
+    means = [m["grounding"] * m["pairs"] for m in manifests if "grounding" in m]
+    grounding = {"grounding": round(sum(means) / weight, 2)} if weight else {}
+    return {
+        "rejected_thinking": dict(thinking) or None,
+        "pairs_by_topic": dict(topics) if 0 < len(topics) <= LISTED else None,
+        "answers": grounding | dict(answers) or None,
+    }
 
 
 def _thinking_of(pairs: Sequence[PreferencePair]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from preflexor_pl.pairs.round_facts import facts_of, lines_of
+from preflexor_pl.pairs.round_facts import facts_of, lines_of, metrics_of, run_facts
 from tests.tiny import PAIR
 
 RESPONSES = {
@@ -58,3 +58,34 @@ def test_a_topic_without_a_pair_is_named():
 def test_many_topics_are_told_in_short():
     _, line = topics_told("a", "a", "b", asked=list("abcdefghi"))
     assert line == "pairs by topic: 2 of 9 topics have pairs, 0 to 2 each"
+
+
+FIRST = {
+    "pairs": 4,
+    "rejected_thinking": {"complete": 1, "any_marker": 3, "no_marker": 1},
+    "grounding": 0.5,
+    "under_half": 2,
+    "invented_numbers": 3,
+    "topics": {"webs": 3, "glue": 1},
+}
+
+
+def test_a_row_of_metrics_has_the_numbers_of_its_pairs():
+    assert metrics_of(FIRST) == {
+        "pairs/grounding": 0.5,
+        "pairs/under_half": 2,
+        "pairs/invented_numbers": 3,
+        "pairs/rejected_thinking": 0.25,
+        "pairs/least_on_a_topic": 1,
+    }
+    assert metrics_of({"pairs": 4}) == {}
+
+
+def test_the_rounds_of_a_run_are_counted_together():
+    second = {**FIRST, "pairs": 12, "grounding": 0.9, "topics": {"webs": 6, "glue": 6}}
+    assert run_facts([FIRST, second, {"pairs": 9}]) == {
+        "rejected_thinking": {"complete": 2, "any_marker": 6, "no_marker": 2},
+        "pairs_by_topic": {"webs": 9, "glue": 7},
+        "answers": {"grounding": 0.8, "under_half": 4, "invented_numbers": 6},  # (2 + 10.8) / 16
+    }
+    assert set(run_facts([{"pairs": 9}]).values()) == {None}
