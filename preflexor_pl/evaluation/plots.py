@@ -126,6 +126,7 @@ def _form(axes: "Axes", run: _Run) -> bool:
         "val/distinct": (GREEN, "distinct"),
         "val/on_topic": (ORANGE, "on topic"),
         "val/repetition": (PURPLE, "repetition (less is better)"),
+        "val/unasked_thinking": (INK, "thinks unasked (less is better)"),
     }
     rounds = [0.0, 1.0]
     for column, (colour, label) in named.items():
