@@ -41,7 +41,7 @@ def test_files_of_older_runs_have_no_values(tmp_path, text):
 
 def test_questions_are_paired_by_what_was_asked_not_by_their_place():
     first = QuestionValues(["a", "b", "c"], ["x", "y", "z"], {"m": [1.0, 2.0, 3.0]})
-    later = QuestionValues(["c", "d", "a"], ["z", "v", "x"], {"m": [5.0, 9.0, 2.0]})
+    later = QuestionValues(["d", "c", "a"], ["v", "z", "x"], {"m": [9.0, 5.0, 2.0]})
     found = first.change_to(later, "m")
     assert (found.first, found.second, found.n, found.documents) == (2, 3.5, 2, 2)
     assert first.change_to(later, "other") is None
