@@ -1,11 +1,12 @@
 """How likely given responses are under a model: no text is drawn."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from losses.logps import IGNORE_INDEX, shift_labels, token_logps
+from losses.logps import IGNORE_INDEX, token_logps
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.policy.language_model import LanguageModel
 
@@ -70,9 +71,15 @@ def _together(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int)
         labels[row, len(prompt) : len(whole)] = torch.tensor(response)
         mask[row, : len(whole)] = 1
     device = model.device
+    first = max(1, min(len(prompt) for prompt, _ in rows))  # columns before it need no logits
+    kept = width - first + 1
+    fewer = "logits_to_keep" in inspect.signature(model.forward).parameters
     logits = model(
-        input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
-    ).logits  # [B, T, V]
-    targets = shift_labels(labels).to(device)  # [B, T]
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        use_cache=False,
+        **({"logits_to_keep": kept} if fewer else {}),
+    ).logits[:, -kept:-1]  # [B, K, V]
+    targets = labels[:, first:].to(device)  # [B, K]
     logps = token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
     return (logps.sum(1) / (targets != IGNORE_INDEX).sum(1)).tolist()

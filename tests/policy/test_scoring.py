@@ -101,3 +101,13 @@ def test_equal_logits_by_hand(model_folder):
     size = len(model.tokenizer)
     [mean] = mean_logps(model, [([1, 2], [3, 4, 5])])
     assert mean == pytest.approx(-math.log(size), abs=1e-6)
+
+
+def test_logits_are_made_from_the_first_answer_on(policy):
+    """Of prompts of 40 and 50 tokens and answers of 3, the last 14 columns at most."""
+    seen = []
+    policy.inner.get_output_embeddings().register_forward_hook(
+        lambda module, args, out: seen.append(out.shape[:2])
+    )
+    mean_logps(policy, [([5] * 40, [1, 2, 3]), ([6] * 50, [3, 2, 1])])
+    assert seen == [(2, 53 - 40 + 1)]
