@@ -143,7 +143,8 @@ def _takes_system(tokenizer: Any, turns: list[Turn]) -> bool:
 
 
 def _one_token(tokenizer: Any, given: str) -> int:
-    ids = encode(tokenizer, given)
+    known = tokenizer.get_vocab().get(given)
+    ids = encode(tokenizer, given) if known is None else [known]
     if len(ids) != 1:
         raise ConfigError(
             f"{KEY}: {given!r} is not one token of the model's tokenizer but {len(ids)}: "

@@ -349,6 +349,8 @@ def test_what_a_generation_config_does_not_settle_is_asked_for():
     assert turn_ends(glm, []) == [user, eos]
     assert end_of_turn_id(glm, given="<|user|>") == user
     assert end_of_turn_id(glm, [eos]) == eos  # the model itself stops there, and only there
+    spelt, stored = "\n", "Ċ"  # as the vocabulary has it
+    assert end_of_turn_id(glm, given=spelt) == end_of_turn_id(glm, given=stored)
     with pytest.raises(ConfigError, match=r"end_of_turn: '<\|eot\|>' is not one token"):
         end_of_turn_id(glm, given="<|eot|>")
 
