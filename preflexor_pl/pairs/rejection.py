@@ -22,6 +22,7 @@ from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reading import chosen_response
+from preflexor_pl.pairs.reply_checks import refuses
 from preflexor_pl.pairs.settings import PairSettings
 
 STRANGE = 16  # so many replies without a ruling: it is no judge
@@ -198,6 +199,8 @@ class Rejection:
             return "rejected_empty"
         if pair.rejected.strip() in (pair.chosen.strip(), item.answer):
             return "rejected_equals_chosen"
+        if self.settings.rejected == "teacher" and refuses(pair.rejected):
+            return "rejected_refusal"
         return self.problem(pair)
 
     def _pair(self, item: Item, rejected: Completion, seed: int) -> PreferencePair:

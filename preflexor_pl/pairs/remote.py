@@ -1,7 +1,7 @@
 """A teacher behind HTTP: any server that speaks the OpenAI chat API, as a Generator."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from preflexor_pl.core.errors import ConfigError
@@ -22,6 +22,7 @@ class RemoteGenerator:
         settings: which server, and what may be asked of it.
         key: to name in an error; that of the settings where none is given.
         thinking_tags: further forms of the model's thoughts, as for ``thoughts.forms``.
+        report: takes a line for the user.
 
     Attributes:
         forms: of thoughts, which are taken off its texts.
@@ -31,7 +32,11 @@ class RemoteGenerator:
     """
 
     def __init__(
-        self, settings: ServerSettings, key: str = "", thinking_tags: Sequence[str] = ()
+        self,
+        settings: ServerSettings,
+        key: str = "",
+        thinking_tags: Sequence[str] = (),
+        report: Callable[[str], None] = say,
     ) -> None:
         self.settings = settings
         self.key = key or settings.key
@@ -42,6 +47,7 @@ class RemoteGenerator:
         self.forms = forms(thinking_tags)
         self.dialect = Dialect(settings, self.tell)
         self._told: set[str] = set()
+        self._report = report
 
     @property
     def switch(self) -> str:
@@ -57,7 +63,7 @@ class RemoteGenerator:
         """Say once what there is about this server."""
         if what not in self._told:
             self._told.add(what)
-            say(f"  {self.key}: {self.name} {what}")
+            self._report(f"  {self.key}: {self.name} {what}")
 
     @property
     def identity(self) -> str:

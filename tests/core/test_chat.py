@@ -111,3 +111,11 @@ def test_a_system_text_that_the_question_holds_is_not_taken_for_a_system_turn():
     assert chat(tiny_tokenizer(template), "Must I be: Be brief.", "Be brief.").endswith(
         asked + REPLY
     )
+
+
+def test_a_template_is_told_what_is_given_for_it():
+    template = TEMPLATE + "{% if add_generation_prompt and quiet %}<quiet>{% endif %}"
+    tokenizer = tiny_tokenizer(template)
+    plain = HEAD + ASK.format("Why?") + REPLY
+    told = chat(tokenizer, "Why?", None, (), {"quiet": True, "add_generation_prompt": False})
+    assert (chat(tokenizer, "Why?"), told) == (plain, f"{plain}<quiet>")

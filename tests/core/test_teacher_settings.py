@@ -1,6 +1,11 @@
 import pytest
 
-from preflexor_pl.core.teacher_settings import ServerSettings, TeacherSettings, ThinkingSettings
+from preflexor_pl.core.teacher_settings import (
+    JudgeSettings,
+    ServerSettings,
+    TeacherSettings,
+    ThinkingSettings,
+)
 
 KEY = "gsk_0123456789abcdef"
 
@@ -41,6 +46,10 @@ def server(**values):
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_minutes": float("nan")}, "max_minutes"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"extra_body": {"stream": True}}, "extra_body"),
+        ({"extra_body": {"messages": []}}, "extra_body"),
+        ({"extra_body": {"temperature": 1}}, "extra_body"),
+        ({"drop_fields": ["model"]}, "drop_fields"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(values, key):
@@ -89,3 +98,20 @@ def test_a_teacher_is_here_or_behind_a_server(other):
 
 def test_a_plan_does_not_depend_on_the_server():
     assert repr(TeacherSettings(server=server())) == repr(TeacherSettings())
+
+
+@pytest.mark.parametrize("tag", ["", "<a>", "two three four", "a\nb"])
+@pytest.mark.parametrize("settings", [TeacherSettings, JudgeSettings])
+def test_a_tag_is_a_name_or_a_pair(settings, tag):
+    settings(thinking_tags=["notes", "<<a>> <</a>>"])
+    with pytest.raises(
+        ValueError, match=r"^data\.(teacher|judge)\.thinking_tags: got .*, must be "
+    ):
+        settings(thinking_tags=[tag])
+
+
+def test_a_server_is_told_by_its_own_key_how_to_fill_its_template():
+    told = {"enable_thinking": False}
+    TeacherSettings(chat_template_kwargs=told)
+    with pytest.raises(ValueError, match=r"put it into its extra_body"):
+        TeacherSettings(chat_template_kwargs=told, server=server())
