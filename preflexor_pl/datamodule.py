@@ -69,8 +69,8 @@ class PreferenceDataModule(LightningDataModule):
     """Preference pairs over a corpus, made anew every round.
 
     Args:
-        corpus: a folder of .md .txt .rst .html .pdf .docx .jsonl .parquet .arrow files, one that
-            ``datasets`` saved, or the hub id of a data set with a text column.
+        corpus: a folder of .md .txt .rst .html .pdf .docx .jsonl .json .csv .tsv .parquet .arrow
+            files, one that ``datasets`` saved, or the hub id of a data set with a text column.
         run: the run's folder; graph and rounds are kept there.
         index: a graph that is there already, in the place of ``corpus``: the folder of one that
             ``python -m preflexor_pl.index`` or a run has made with this embedder, or a ``Library``
@@ -82,6 +82,8 @@ class PreferenceDataModule(LightningDataModule):
             package>``.
         chunk_tokens: longest chunk, in the embedder's tokens.
         chunk_overlap: tokens that neighbouring chunks may share.
+        text_column: the column of records that holds their text, or COLUMN.PART; null takes
+            ``text``, or the only column whose name says that it holds text.
         topics: a list of topics to ask about, or how many random draws from the graph a round may
             make.
         questions_per_topic: questions to each topic or draw.
@@ -145,6 +147,7 @@ class PreferenceDataModule(LightningDataModule):
         embedder: str = DEFAULT_EMBEDDER,
         chunk_tokens: int = DEFAULT_CHUNK_TOKENS,
         chunk_overlap: int = DEFAULT_CHUNK_OVERLAP,
+        text_column: str | None = None,
         topics: int | list[str] = 64,
         questions_per_topic: int = 1,
         ask_about: AskAbout = "random",
@@ -223,6 +226,7 @@ class PreferenceDataModule(LightningDataModule):
         self.embedder = embedder
         self.chunk_tokens = chunk_tokens
         self.chunk_overlap = chunk_overlap
+        self.text_column = text_column
         self.pairs_per_round = pairs_per_round
         self.epochs_per_round = epochs_per_round
         self.replay = replay
@@ -305,6 +309,7 @@ class PreferenceDataModule(LightningDataModule):
                 self.run / "graph",
                 seed=self.seed,
                 progress=progress,
+                text_column=self.text_column,
             )
 
     @property

@@ -37,6 +37,7 @@ class Task:
         embedder: a model's name.
         chunk_tokens: most tokens of a chunk.
         chunk_overlap: most tokens that neighbouring chunks share.
+        text_column: of records, the one that holds the text; None where its name says so.
         seed: of the graph.
         folder: that is locked: of the run, or of the graph where there is no run.
         graph: where the graph goes.
@@ -46,6 +47,7 @@ class Task:
     embedder: str
     chunk_tokens: int
     chunk_overlap: int
+    text_column: str | None
     seed: int
     folder: Path
     graph: Path
@@ -78,6 +80,7 @@ def main(args: Sequence[str]) -> int:
                 task.graph,
                 task.seed,
                 progress,
+                text_column=task.text_column,
             )
     finally:
         folder.release()
@@ -96,6 +99,7 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add("--embedder", "--data.embedder", help="a sentence-transformers model")
     add("--chunk_tokens", "--data.chunk_tokens", type=int, help="longest chunk")
     add("--chunk_overlap", "--data.chunk_overlap", type=int, help="shared by neighbours")
+    add("--text_column", "--data.text_column", help="the column of records that holds their text")
     add("--seed", "--seed_everything", type=int, help="of the graph")
     add("--out", type=Path, help="folder of the graph; default: the run's graph/")
     options = parser.parse_args(args)
@@ -135,12 +139,14 @@ def _task(options: argparse.Namespace) -> Task:
     for key, value in numbers.items():
         if not isinstance(value, int):
             raise ConfigError(f"{key}: got {value!r}, must be a whole number")
+    column = chosen(options.text_column, data.get("text_column"), None)
     folder = Path(options.out or run)
     return Task(
         str(corpus),
         str(chosen(options.embedder, data.get("embedder"), DEFAULT_EMBEDDER)),
         int(numbers["data.chunk_tokens"]),
         int(numbers["data.chunk_overlap"]),
+        None if column is None else str(column),
         int(numbers["seed_everything"]),
         folder,
         folder if options.out else folder / "graph",
@@ -162,6 +168,13 @@ def report(library: "Library") -> str:
     cut = Counter(suffix_of(chunk.document) for chunk in library.chunks.values())
     kinds = [(kind, read[kind], cut[kind]) for kind in sorted(read)]
     lines = table(("read", "documents", "chunks"), [*kinds, ("all", read.total(), cut.total())])
+    if library.columns:
+        columns = [
+            (shown(c.name), c.documents, shown(c.first), shown(c.words, len(c.words)))
+            for c in library.columns
+        ]
+        heads = "column read", "documents", "the first", "its first words"
+        lines += ["", *table(heads, columns)]
     reasons = Counter(skipped.reason for skipped in library.skipped)
     first = {skipped.reason: skipped.path for skipped in reversed(library.skipped)}
     if reasons:

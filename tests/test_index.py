@@ -1,5 +1,6 @@
 """The graph of a corpus from the command line: what it prints, where it goes, what it refuses."""
 
+import json
 import subprocess
 import sys
 
@@ -96,6 +97,20 @@ def test_options_lie_over_configs_and_these_over_each_other(folder):
     assert (str(task.graph), task.corpus) == ("y/graph", "z")
 
 
+def test_the_table_shows_which_column_was_read(run_index, folder):
+    texts = [{"q": "Why?", "a": f"Remark {n} on silk, a tough material. " * 6} for n in (1, 2)]
+    (folder / "notes/rows.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    lines = told(run_index("--config", "orpo.yaml"))
+    reason = "which column is the text? There are q, a: set data.text_column"
+    assert f"| {reason} | 2 | rows.jsonl#1 |" in lines
+    lines = told(run_index("--config", "orpo.yaml", "--data.text_column", "a"))
+    first = texts[0]["a"][:60].strip()
+    assert f"| a | 2 | rows.jsonl#1 | {first} |" in lines
+    (folder / "more.yaml").write_text("data: {text_column: a}\n")
+    lines = told(run_index("--config", "orpo.yaml", "--config", "more.yaml"))
+    assert "0 chunks embedded now" in lines[-2]
+
+
 def test_what_is_not_said_is_as_fit_has_it(folder):
     from inspect import signature
 
@@ -104,7 +119,7 @@ def test_what_is_not_said_is_as_fit_has_it(folder):
     (folder / "bare.yaml").write_text("data: {corpus: notes}\n")
     task = index._task(index._parsed(["--config", "bare.yaml"]))
     defaults = signature(PreferenceDataModule).parameters
-    for name in ("embedder", "chunk_tokens", "chunk_overlap", "seed"):
+    for name in ("embedder", "chunk_tokens", "chunk_overlap", "text_column", "seed"):
         assert getattr(task, name) == defaults[name].default
 
 

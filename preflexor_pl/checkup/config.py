@@ -30,17 +30,18 @@ def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
                 require()
                 report.ok(asked)
         with report.check("config"):
-            _check_documents(report, cli.config["data.corpus"], cli.config["data.held_out"])
+            data = cli.datamodule
+            _check_documents(report, data.corpus, data.held_out, data.text_column)
     if cli is None:
         report.note("corpus, models and teacher were not looked at", "correct the config first")
     return cli
 
 
-def _check_documents(report: Report, corpus: str, held_out: int) -> None:
+def _check_documents(report: Report, corpus: str, held_out: int, column: str | None) -> None:
     """Whether a corpus on this machine has as many documents as a run needs; reads no more."""
-    if not Path(corpus).expanduser().exists():
+    if not corpus or not Path(corpus).expanduser().exists():
         return
-    found = len(read_folder(corpus, enough=held_out + 1).documents)
+    found = len(read_folder(corpus, enough=held_out + 1, column=column).documents)
     if found <= held_out:
         raise ConfigError(
             f"data.held_out: {held_out} documents cannot be held out of {found}: lower it"

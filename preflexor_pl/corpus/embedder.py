@@ -64,10 +64,25 @@ class Embedder:
         norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)  # [N, 1]
         return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
-    @property
+    @functools.cached_property
     def tokenizer(self) -> Any:
-        """The model's own tokenizer (a fast Hugging Face one)."""
-        return self._model.tokenizer
+        """The model's own tokenizer, a fast Hugging Face one.
+
+        Raises:
+            ConfigError: it has none, so that nothing tells how long a text is in its tokens.
+        """
+        from tokenizers import Tokenizer
+        from transformers import PreTrainedTokenizerFast
+
+        own = getattr(self._model, "tokenizer", None)
+        if isinstance(own, Tokenizer):  # of a static embedder: a table of vectors, no network
+            return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(own.to_str()))
+        if not getattr(own, "is_fast", False):
+            raise ConfigError(
+                f"{KEY}: {self.name!r} has no fast tokenizer, which chunks are measured with: "
+                "take another embedder"
+            )
+        return own
 
     @property
     def dim(self) -> int:

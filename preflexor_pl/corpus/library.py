@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.reader import read_folder
-from preflexor_pl.corpus.records import Document, Documents, Skipped
+from preflexor_pl.corpus.records import ColumnRead, Document, Documents, Skipped
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
 from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 from preflexor_pl.corpus.walk import walk as walked
@@ -47,6 +47,7 @@ class Library:
         embedder: the model that made the vectors and makes those of queries.
         skipped: files, rows and chunks that are left out, each with its reason.
         embedded: how many texts were embedded to make this; the others' vectors were there.
+        columns: that the texts of records were read from.
     """
 
     chunks: dict[str, Chunk]
@@ -54,6 +55,7 @@ class Library:
     embedder: Embedder
     skipped: list[Skipped]
     embedded: int = 0
+    columns: Sequence[ColumnRead] = ()
 
     @classmethod
     def open(
@@ -66,6 +68,7 @@ class Library:
         seed: int = 0,
         progress: Progress | None = None,
         forbidden: Collection[str] = (),
+        text_column: str | None = None,
     ) -> "Library":
         """Reads the corpus and loads its graph from ``folder``, or builds and saves it there.
 
@@ -79,6 +82,7 @@ class Library:
             seed: of the graph.
             progress: called with (stage, done, total); total 0: not known.
             forbidden: special and added tokens that must not arise from a text (``make_inert``).
+            text_column: of records, the one that holds the text; None: see ``columns``.
 
         Raises:
             ConfigError: no such folder or embedder; chunk sizes that make no sense.
@@ -93,7 +97,7 @@ class Library:
         embedder = Embedder(embedder_name)
         folder = Path(folder)
         report = progress or (lambda stage, done, total: None)
-        found = read_folder(corpus_folder, lambda count: report("reading", count, 0))
+        found = read_folder(corpus_folder, lambda n: report("reading", n, 0), column=text_column)
         documents = [_inert(document, forbidden) for document in found.documents]
         settings = [FORMAT, embedder.identity, chunk_tokens, chunk_overlap, seed]
         fingerprint = _fingerprint(documents, settings)
@@ -107,7 +111,7 @@ class Library:
             rows, fresh = embed(chunks, embedder, folder / VECTORS, show)
             library = replace(_build(chunks, rows, embedder, seed, found), embedded=fresh)
             library._save(folder, fingerprint)
-        return library
+        return replace(library, columns=found.columns)
 
     @classmethod
     def load(cls, folder: str | Path, embedder_name: str) -> "Library":

@@ -1,8 +1,9 @@
 """A corpus of documents, read in a fixed order; what cannot be used is skipped with its reason.
 
 A corpus is a folder (what ``datasets`` saved to disk is one), a file, or a data set on the hub.
-Read are .md .txt .rst .html .htm .pdf .docx, and .jsonl .parquet .arrow, whose rows are documents.
-Links out of the corpus are not followed, and whatever a file holds, the run goes on.
+Read are .md .markdown .txt .rst .html .htm .xhtml .pdf .docx, and .jsonl .ndjson .json .csv .tsv
+.parquet .arrow, whose records are documents. What this project writes, hidden files and caches are
+no corpus (``folders``). Links out of it are not followed; whatever a file holds, the run goes on.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.corpus.documents import SUFFIXES, read_file
+from preflexor_pl.corpus.folders import HIDDEN, why_no_corpus
 from preflexor_pl.corpus.records import Document, Documents, Skipped
 from preflexor_pl.corpus.sandbox import Sandbox
 from preflexor_pl.corpus.sources import Source, find_corpus
@@ -20,20 +22,22 @@ MAX_CORPUS_CHARS = 1_000_000_000
 MAX_ENTRIES = 5_000_000  # documents and what is skipped: each takes some hundred bytes
 TOO_LARGE = "corpus too large: this and what follows is left out"
 # What ``datasets`` writes beside its tables.
-NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
+NOTES = ("state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 
 
 def read_folder(
     folder: str | Path,
     progress: Callable[[int], None] | None = None,
     enough: int | None = None,
+    column: str | None = None,
 ) -> Documents:
     """Reads every usable document of a corpus.
 
     Args:
-        folder: a folder or file, or a hub id; hidden files and folders are ignored without a word.
+        folder: a folder or file, or a hub id.
         progress: called with the number of documents seen so far, the skipped ones too, after each.
         enough: stop after so many usable ones; None: read all.
+        column: of records, the one that holds the text; None: see ``columns``.
 
     Returns:
         Documents with normalised text, at least ``MIN_WORDS`` words each and no two alike.
@@ -48,7 +52,7 @@ def read_folder(
     seen: set[bytes] = set()
     room = MAX_CORPUS_CHARS
     with Sandbox() as sandbox:
-        for count, entry in enumerate(_entries(source, sandbox), start=1):
+        for count, entry in enumerate(_entries(source, sandbox, column), start=1):
             room -= len(entry.text) if isinstance(entry, Document) else 0
             if room < 0 or count > MAX_ENTRIES:
                 name = entry.id if isinstance(entry, Document) else entry.path
@@ -86,12 +90,12 @@ def _seen(found: Documents) -> str:
     return f"seen: {types}; skipped: {reasons}"
 
 
-def _entries(source: Source, sandbox: Sandbox) -> Iterator[Document | Skipped]:
+def _entries(source: Source, sandbox: Sandbox, column: str | None) -> Iterator[Document | Skipped]:
     for path in _walk(source):
         if isinstance(path, Skipped):
             yield path
         else:
-            yield from read_file(path, _relative(path, source.root), sandbox)
+            yield from read_file(path, _relative(path, source.root), sandbox, column)
 
 
 def _walk(source: Source) -> Iterator[Path | Skipped]:
@@ -102,10 +106,18 @@ def _walk(source: Source) -> Iterator[Path | Skipped]:
         return
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(root, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folder = Path(parent)
+        name = "" if folder == root else folder.name  # that of the corpus may be hidden
+        if reason := why_no_corpus(name, {*folders, *files}):
+            yield Skipped(_relative(folder, root), reason)
+            folders.clear()
+            continue
+        folders.sort()
         for name in sorted(name for name in files if not _is_ignored(name)):
-            path = Path(parent, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(source.inside):
+            path = folder / name
+            if name.startswith("."):
+                yield Skipped(_relative(path, root), HIDDEN)
+            elif path.is_symlink() and not _inside(path, source.inside):
                 yield Skipped(_relative(path, root), "link out of the corpus")
             else:
                 yield path
@@ -115,7 +127,11 @@ def _walk(source: Source) -> Iterator[Path | Skipped]:
 
 def _is_ignored(name: str) -> bool:
     cache = name.startswith("cache-") and name.endswith(".arrow")  # of ``datasets``
-    return name.startswith(".") or name in NOTES or cache
+    return name in NOTES or cache
+
+
+def _inside(link: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(link)).is_relative_to(folder)  # unlike resolve, takes a loop
 
 
 def _relative(path: Path, root: Path) -> str:

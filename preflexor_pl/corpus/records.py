@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+FIRST_CHARS = 60  # of a row, shown for the column that it is from
 ROW = re.compile(r"#\d+\Z")
 
 
@@ -18,11 +19,28 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """A document. ``id``: posix path relative to the corpus folder, for a row ``file.jsonl#3``."""
+    """A document.
+
+    Attributes:
+        id: posix path relative to the corpus folder, for a row ``file.jsonl#3``.
+        title: never empty.
+        text: normalised.
+        column: that a row's text is from; "" for other files.
+    """
 
     id: str
     title: str
     text: str
+    column: str = ""
+
+
+class ColumnRead(NamedTuple):
+    """A column that texts were read from: of how many rows, the first one and its first words."""
+
+    name: str
+    documents: int
+    first: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,18 @@ class Documents:
     def reasons(self) -> Counter[str]:
         """How many were skipped for each reason."""
         return Counter(reason for _, reason in self.skipped)
+
+    @property
+    def columns(self) -> list[ColumnRead]:
+        """The columns that texts were read from."""
+        counts = Counter(document.column for document in self.documents if document.column)
+        first = {document.column: document for document in reversed(self.documents)}
+        return [
+            ColumnRead(
+                name, count, first[name].id, " ".join(first[name].text[:FIRST_CHARS].split())
+            )
+            for name, count in counts.most_common()
+        ]
 
     @property
     def skipped_types(self) -> Counter[str]:

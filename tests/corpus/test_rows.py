@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
-from preflexor_pl.corpus import parsers, reader
+from preflexor_pl.corpus import reader
+from preflexor_pl.corpus.parsing import tables
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.sandbox import Sandbox
 from tests.corpus.test_printed import highest_memory
@@ -52,15 +53,57 @@ def test_a_row_is_a_document(folder):
         ({"id": [7], "content": [numbered(1)], "score": [0.5]}, ["7"]),
         ({"text": pa.array([numbered(1)], pa.large_string()), "note": ["x"]}, ["1"]),
         ({"text": pa.array([numbered(1)]).dictionary_encode()}, ["1"]),
-        ({"question": ["x"], "answer": ["y"]}, []),
-        ({"text": [3]}, []),
+        ({"text": [["Nacre", numbered(1)]]}, ["1"]),
+        ({"text": [{"lang": None, "content": numbered(1)}], "licence": ["CC"]}, ["1"]),
+        ({"messages": [[{"role": "user", "content": numbered(1)}]], "model": ["m"]}, ["1"]),
+        ({"id": [7], "paragraph": [numbered(1)]}, ["7"]),
     ],
 )
 def test_which_column_is_the_text(folder, columns, read):
     write(folder / "a.parquet", **columns)
     found = read_folder(folder)
     assert [d.title.split("#")[-1] for d in found.documents] == [*read, "good"]
-    assert dict(found.skipped) == ({} if read else {"a.parquet": "no column named text"})
+    assert dict(found.skipped) == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        (
+            {"question": ["x"], "answer": ["y"]},
+            "which column is the text? There are question, answer: set data.text_column",
+        ),
+        (
+            {"licence": [numbered(1)], "tokens": [[1, 2]]},  # once taken for the text: it is long
+            "which column is the text? There are licence, tokens: set data.text_column",
+        ),
+        (
+            {"content": ["x"], "body": ["y"]},
+            "which column is the text? There are content, body: set data.text_column",
+        ),
+        ({"text": [3]}, "no column holds text: there are text"),
+    ],
+)
+def test_what_could_be_another_column_is_refused(folder, columns, reason):
+    write(folder / "a.parquet", **columns)
+    assert dict(read_folder(folder).skipped) == {"a.parquet": reason}
+
+
+def test_the_column_that_was_asked_for(folder):
+    texts = [{"de": numbered(1), "en": numbered(2)}, {"de": numbered(3), "en": None}]
+    write(folder / "a.parquet", text=texts, note=[numbered(4), numbered(5)])
+    assert read_folder(folder).reasons == {
+        "which part is the text? There are de, en: set data.text_column to COLUMN.PART": 1
+    }
+    found = read_folder(folder, column="text.en")
+    assert [d.text for d in found.documents if d.column] == [numbered(2)]
+    assert dict(found.skipped) == {"a.parquet#2": "no text"}
+    found = read_folder(folder, column="note")
+    assert [(c.name, c.documents, c.first) for c in found.columns] == [("note", 2, "a.parquet#1")]
+    assert numbered(4).startswith(found.columns[0].words)
+    assert dict(read_folder(folder, column="none").skipped) == {
+        "a.parquet": "no column none (data.text_column) among text, note"
+    }
 
 
 def test_strings_that_are_no_utf8(folder):
@@ -94,7 +137,7 @@ def test_tables_that_are_none(folder):
 
 
 def test_a_row_of_any_size_and_rows_without_end(folder, monkeypatch):
-    write(folder / "a.parquet", text=["x" * (parsers.MAX_ROW_BYTES + 1), numbered(1)])
+    write(folder / "a.parquet", text=["x" * (tables.MAX_ROW_BYTES + 1), numbered(1)])
     assert dict(read_folder(folder).skipped) == {"a.parquet#1": "too large"}
     monkeypatch.setattr(reader, "MAX_ENTRIES", 2)
     assert dict(read_folder(folder).skipped) == {

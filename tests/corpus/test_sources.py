@@ -70,7 +70,7 @@ def test_a_data_set_is_read_and_then_found_in_the_cache(serve):
 
 
 def test_what_the_hub_made_of_other_formats(serve):
-    server = serve({"data.csv": b"text\nx\n"})
+    server = serve({"data.xml": b"<text/>", "dataset_infos.json": b"{}"})
     server.files["refs/convert/parquet"] = {"default/train/0000.parquet": table(TEXT)}
     assert [d.id for d in read_folder("someone/notes").documents] == [
         "default/train/0000.parquet#1"
@@ -78,7 +78,7 @@ def test_what_the_hub_made_of_other_formats(serve):
 
 
 def test_a_data_set_without_texts(serve):
-    serve({"data.csv": b"text\nx\n"})
+    serve({"data.xml": b"<text/>", "dataset_infos.json": b"{}"})
     with pytest.raises(ConfigError, match=r"someone/notes has no file that can be read \(\.md"):
         read_folder("someone/notes")
 
