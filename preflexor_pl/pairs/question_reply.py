@@ -13,12 +13,15 @@ from itertools import takewhile
 from preflexor_pl.core import segmentation
 from preflexor_pl.pairs.question_words import (
     ASKS_WITHOUT_MARK,
+    LABEL,
+    LABELLED,
     NO_QUESTION,
     NUMBERED,
     POINTING,
     PREAMBLES,
     SETTING,
     SOURCE,
+    TAG,
     TASK,
 )
 from preflexor_pl.pairs.reply_checks import refuses, unfinished
@@ -85,20 +88,22 @@ def _blocks(text: str) -> Iterator[_Block]:
     """Paragraphs and list items in order, without emphasis, titles, labels and preambles."""
     paragraph: list[str] = []
     for line in [*text.splitlines(), ""]:
-        line = line.strip().removeprefix("> ")
-        is_title = bool(_TITLE.fullmatch(line)) and not _is_whole_question(_plain(line))
-        item = _ITEM.match(line) or NUMBERED.match(_plain(line))
-        if (not line or _RULE.fullmatch(line) or is_title or item) and paragraph:
+        line = TAG.sub("", line).strip().removeprefix("> ")
+        plain = _plain(line)
+        is_title = bool(_TITLE.fullmatch(line)) and not _is_whole_question(plain)
+        is_title = is_title or bool(_RULE.fullmatch(line) or LABEL.fullmatch(plain))
+        item = _ITEM.match(line) or NUMBERED.match(plain)
+        if (not line or is_title or item or LABELLED.match(plain)) and paragraph:
             yield from _paragraph(" ".join(paragraph))
             paragraph = []
-        if not line or _RULE.fullmatch(line) or is_title:
+        if not line or is_title:
             continue
         if item and _ITEM.match(line):
             yield _Block(_plain(line[item.end() :]), item.group().strip())
         elif item:
-            yield _Block(_plain(line)[item.end() :], "", True)
+            yield _Block(plain[item.end() :], "", True)
         else:
-            paragraph.append(_plain(line))
+            paragraph.append(plain)
 
 
 def _paragraph(text: str) -> Iterator[_Block]:
@@ -126,7 +131,8 @@ def _question_of(blocks: list[_Block]) -> str:
             rest = blocks[place + 1 :]
             items = _with_items([*stem, question], rest) if _belong(block.text, rest) else ""
             return items or " ".join([*stem, question, *_more_tasks(rest)])
-        stem.append(block.text)
+        if segmentation.ends_sentence(block.text) or block.text.endswith((":", "：")):
+            stem.append(block.text)  # anything else is a heading
     return ""
 
 
@@ -160,20 +166,26 @@ def _more_tasks(rest: list[_Block]) -> list[str]:
 
 def _whole(paragraph: str) -> str:
     """Its premise and its question or task, without remarks; "" where it asks nothing whole."""
-    parts = segmentation.sentences(paragraph)
-    while parts and not _calls(parts[0]) and len(list(segmentation.words(parts[0]))) < MIN_WORDS:
-        parts = parts[1:]  # "Good."
+    spans = list(segmentation.sentence_spans(paragraph))
+    parts = [paragraph[start:end] for start, end in spans]
     first = next((place for place, part in enumerate(parts) if _is_whole_question(part)), None)
     if first is None:
         return ""
-    going_on = [
-        part
-        for part in takewhile(_calls, parts[first + 1 :])
-        if _asks(part) or segmentation.ends_sentence(part)
-    ]
+    begin = next(n for n, part in enumerate(parts) if n == first or not _is_interjection(part))
+    going_on = list(
+        takewhile(
+            lambda part: _calls(part) and (_asks(part) or segmentation.ends_sentence(part)),
+            parts[first + 1 :],
+        )
+    )
     if 1 + sum(map(_asks, going_on)) > MOST_TOGETHER:
         going_on = []
-    return " ".join([*parts[: first + 1], *going_on])
+    return paragraph[spans[begin][0] : spans[first + len(going_on)][1]]
+
+
+def _is_interjection(sentence: str) -> bool:
+    """Whether it is too short for a premise: "Good."."""
+    return not _calls(sentence) and len(list(segmentation.words(sentence))) < MIN_WORDS
 
 
 def _is_whole_question(sentence: str) -> bool:
@@ -188,7 +200,7 @@ def _calls(sentence: str) -> bool:
 
 
 def _asks(sentence: str) -> bool:
-    return segmentation.asks(sentence) or bool(ASKS_WITHOUT_MARK.search(sentence))
+    return segmentation.asks(sentence.rstrip("!！")) or bool(ASKS_WITHOUT_MARK.search(sentence))
 
 
 def _points_out(question: str) -> bool:

@@ -42,9 +42,9 @@ TASK = re.compile(
 )
 # Belongs to a question that stands beside it, and asks nothing by itself.
 SETTING = re.compile(
-    r"^(?:consider|suppose|assume|imagine|given|let|take|use|using|include|refer|focus|be sure"
-    r"|make sure|specifically|in particular|base|(?:in )?your (?:answer|response|explanation"
-    r"|discussion|reasoning)|betrachten sie|nehmen sie|considérez|supposez|considere|suponga"
+    r"^(?:consider|suppose|assume|imagine|given|let(?! me\b)|take|use|using|include|refer"
+    r"|focus|be sure|make sure|specifically|in particular|base|(?:in )?your (?:answer|response"
+    r"|explanation|discussion|reasoning)|betrachten sie|nehmen sie|considérez|supposez|considere|suponga"
     r"|рассмотрите|предположи|考虑|假设)\b",
     re.IGNORECASE,
 )
@@ -73,6 +73,9 @@ PREAMBLES = tuple(
     )
 )
 NUMBERED = re.compile(rf"(?:q|{_WORD_FOR_QUESTION})\s*#?\d{{1,2}}\s*[:：.)]\s*", re.IGNORECASE)
+LABEL = re.compile(rf"(?:\w+ ){{0,2}}{_WORD_FOR_QUESTION}\s*#?\d{{0,2}}", re.IGNORECASE)  # alone
+LABELLED = re.compile(rf"{LABEL.pattern}\s*[:：]", re.IGNORECASE)
+TAG = re.compile(r"</?(?:question|q|output)>", re.IGNORECASE)
 NO_QUESTION = re.compile(  # a refusal where it is not English
     r"\s*(?:(?:es )?tut mir leid|(?:leider )?(?:ich )?kann (?:ich )?(?:leider )?(?:keine|nicht)"
     r"|ich kann (?:leider )?(?:keine|nicht)|je (?:suis désolé|ne peux pas)|désolé|lo siento"

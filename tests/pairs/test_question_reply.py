@@ -99,12 +99,21 @@ WHOLE = {
         "pH-responsive gels swell. Why does ionic strength limit how far they do?"
     ),
     "how does mRNA fold in a crowded cell?": "How does mRNA fold in a crowded cell?",
+    f"Question 1\n{TRADE}\n\nQuestion 2\n{MUSSEL}": TRADE,
+    f"Topic: gels\nQuestion: {TRADE}": TRADE,
+    f"<question>{TRADE}</question>": TRADE,
+    f"{TRADE}\n\nLet me know if you would like another one!": TRADE,
+    f"{TRADE} (Hint: think of sacrificial bonds.)": TRADE,
+    "Why is silk so tough yet light?!": "Why is silk so tough yet light?!",
     "  How  does nacre\tresist cracks? Because": "How does nacre resist cracks?",
     "Good.\nHow does nacre resist cracks?": "How does nacre resist cracks?",
     "Q: How does nacre resist cracks?": "How does nacre resist cracks?",
     "Why is the answer of mussels glue?": "Why is the answer of mussels glue?",
     # other languages
     "为什么珍珠层比纯文石坚韧得多？": "为什么珍珠层比纯文石坚韧得多？",
+    "珍珠层含有5%的蛋白质。它如何阻止裂纹扩展？在水中会怎样？": (
+        "珍珠层含有5%的蛋白质。它如何阻止裂纹扩展？在水中会怎样？"
+    ),
     "好的！以下是一个问题：\n为什么珍珠层比纯文石坚韧得多？": "为什么珍珠层比纯文石坚韧得多？",
     "请解释蜘蛛丝在潮湿空气中收缩的机理。": "请解释蜘蛛丝在潮湿空气中收缩的机理。",
     "真珠層はなぜ亀裂に強いのですか。": "真珠層はなぜ亀裂に強いのですか。",
