@@ -9,14 +9,14 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from preflexor_pl.core.chat_template import ANSWER, Turn, render
+from preflexor_pl.core.chat_template import ANSWER, QUESTION, Turn, render
 from preflexor_pl.core.errors import ConfigError
 
 Turns = Sequence[tuple[str, str]]  # earlier turns: what the user said, what was answered
 
 KEY = "model.policy.end_of_turn"
 
-_SYSTEM, _QUESTION, _NEXT = "Qsystemq", "Qquestionq", "Qnextq"  # words, as ANSWER
+_SYSTEM, _NEXT = "Qsystemq", "Qnextq"  # words, as ANSWER
 
 
 def chat_ids(
@@ -156,14 +156,14 @@ def _one_token(tokenizer: Any, given: str) -> int:
 def _after_answer(tokenizer: Any, more: bool) -> str:
     """What follows an answer's text; ``more``: up to the next question's."""
     following = [_turn("user", _NEXT)] if more else []
-    text = _rendered(tokenizer, [_turn("user", _QUESTION), _turn("assistant", ANSWER), *following])
+    text = _rendered(tokenizer, [_turn("user", QUESTION), _turn("assistant", ANSWER), *following])
     _, found, tail = text.rpartition(ANSWER)
     return tail.partition(_NEXT)[0] if found else ""
 
 
 def _before_question(tokenizer: Any) -> str:
     """What precedes the first question's text: what begins a turn is in it."""
-    return _rendered(tokenizer, [_turn("user", _QUESTION)]).partition(_QUESTION)[0]
+    return _rendered(tokenizer, [_turn("user", QUESTION)]).partition(QUESTION)[0]
 
 
 def _first_added(tokenizer: Any, text: str) -> int | None:

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import TemplateError
 
 from preflexor_pl.core.chat_date import dated
+from preflexor_pl.core.errors import ConfigError
 
-ANSWER = "Qanswerq"  # a word that no template trims, escapes or holds
+QUESTION, ANSWER = "Qquestionq", "Qanswerq"  # words that no template trims, escapes or holds
 Turn = dict[str, str]
 
 _THINKING_OFF = "{%- set enable_thinking = enable_thinking | default(false) -%}"
@@ -54,6 +55,9 @@ def lead_to_answer(tokenizer: Any) -> None:
 
     A switch for thinking is off unless ``enable_thinking`` is given. A header that the template
     writes before an answer's text is added; thinking that the prompt begins is closed.
+
+    Raises:
+        ConfigError: the template leaves out what the user says.
     """
     if not tokenizer.chat_template:
         return
@@ -63,12 +67,17 @@ def lead_to_answer(tokenizer: Any) -> None:
     if "enable_thinking" in template and not template.startswith(_THINKING_OFF):
         template = _THINKING_OFF + template
         _replace(tokenizer, template)
-    question = {"role": "user", "content": "x"}
+    question = {"role": "user", "content": QUESTION}
     try:
         asked = render(tokenizer, [question], True)
         answered = render(tokenizer, [question, {"role": "assistant", "content": ANSWER}], False)
     except TemplateError:  # of a template that knows no such chat
         return
+    if QUESTION not in asked:
+        raise ConfigError(
+            f"{tokenizer.name_or_path}: its chat template writes nothing of a question that is "
+            "plain text: give the model a template for texts, or take another one"
+        )
     before, found, _ = answered.rpartition(ANSWER)
     lacking = _lacking(asked, before) if found else ""
     if lacking:

@@ -62,8 +62,8 @@ class Form:
 
 
 def form(opening: str, closing: str) -> Form:
-    """The form of two patterns; special tokens in them are known also where they are inert."""
-    both = (text.replace(r"<\|", rf"<{DOT}?\|") for text in (opening, closing))
+    """The form of two patterns, known also where they are inert: tokens of a chat template are."""
+    both = (re.sub(r"\A\\?.", rf"\g<0>{DOT}?", text) for text in (opening, closing))
     return Form(*(re.compile(text, re.IGNORECASE) for text in both))
 
 

@@ -362,6 +362,15 @@ def test_two_tokens_that_the_model_stops_at_in_neither_are_asked_for():
         end_of_turn_id(harmony)
 
 
+def test_a_template_for_parts_of_a_message_alone_is_refused():
+    """Of a text it would write nothing, and all prompts would be alike."""
+    parts = (
+        "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
+    )
+    with pytest.raises(ConfigError, match="writes nothing of a question"):
+        lead_to_answer(tiny_tokenizer(parts))
+
+
 def test_no_end_at_all_is_asked_for():
     with pytest.raises(ConfigError, match="M has no token that ends an answer"):
         end_of_turn_id(tiny_tokenizer(None, eos_token=None), name="M")

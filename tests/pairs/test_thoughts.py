@@ -10,6 +10,21 @@ from tests.scripted import Scripted
 FORMS = forms()
 THOUGHT = "Okay, the user wants a short answer. Hmm, <b>layers</b>.\n\nWait: maybe not."
 REPLY = "Its layers share the load."
+TOKENS = [
+    "<think>",
+    "</think>",
+    "<thinking>",
+    "</thinking>",
+    "[THINK]",
+    "[/THINK]",
+    "<seed:think>",
+    "</seed:think>",
+]
+
+
+def as_a_local_model_writes(text):
+    """The tags are tokens of its chat template, so they come out inert."""
+    return make_inert(text, TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +62,7 @@ REPLY = "Its layers share the load."
         f"analysis{THOUGHT}assistantfinal{REPLY}",  # a server that leaves out special tokens
     ],
 )
-@pytest.mark.parametrize("read", [lambda text: text, make_inert])
+@pytest.mark.parametrize("read", [lambda text: text, make_inert, as_a_local_model_writes])
 def test_thoughts_are_taken_off(text, read):
     assert reply_in(read(text), FORMS) == (REPLY, "closed")
 
