@@ -44,8 +44,8 @@ TASK = re.compile(
 SETTING = re.compile(
     r"^(?:consider|suppose|assume|imagine|given|let(?! me\b)|take|use|using|include|refer"
     r"|focus|be sure|make sure|specifically|in particular|base|(?:in )?your (?:answer|response"
-    r"|explanation|discussion|reasoning)|betrachten sie|nehmen sie|considérez|supposez|considere|suponga"
-    r"|рассмотрите|предположи|考虑|假设)\b",
+    r"|explanation|discussion|reasoning)|betrachten sie|nehmen sie|considérez|supposez|considere"
+    r"|suponga|рассмотрите|предположи|考虑|假设)\b",
     re.IGNORECASE,
 )
 ASKS_WITHOUT_MARK = re.compile(  # Thai ends no sentence; an Armenian mark stands within a word
