@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.evaluation.metrics_table import METRICS, changes, results_table
 from preflexor_pl.evaluation.question_values import read_values, values_path
@@ -33,20 +34,34 @@ Row = dict[str, str]
 _NONE: Mapping[str, Change] = MappingProxyType({})
 
 
-def read_rows(csv_path: Path) -> list[Row]:
+def read_rows(csv_path: Path, key: str = "round") -> list[Row]:
     """The rows of a CSV file with a header; no file, no rows.
 
     A cell that is missing is "", one beyond the header is left out, and a last line without its
-    newline is dropped: it was cut off, and its last number may be half a number.
+    newline is dropped: it was cut off, and its last number may be half a number. What a spreadsheet
+    saved is read too: a byte order mark, semicolons or tabs, and with them decimal commas.
+
+    Raises:
+        CorpusError: there is a header, and it has no column ``key``.
     """
     try:
-        with open(csv_path, encoding="utf-8", errors="replace", newline="") as file:
+        with open(csv_path, encoding="utf-8-sig", errors="replace", newline="") as file:
             text = file.read()
     except FileNotFoundError:
         return []
     complete = text[: text.rfind("\n") + 1]
-    rows = csv.DictReader(io.StringIO(complete, newline=""), restval="")
-    return [{name: cell for name, cell in row.items() if name is not None} for row in rows]
+    header = complete.partition("\n")[0]
+    mark = max(",;\t", key=header.count)  # the first of them where there is none
+    rows = csv.DictReader(io.StringIO(complete, newline=""), restval="", delimiter=mark)
+    if key not in (rows.fieldnames or [key]):
+        raise CorpusError(
+            f"{csv_path} is damaged: its header has no column {key!r}: restore it from a copy, or "
+            "delete it, and its rows to come are written anew"
+        )
+    found = [{name: cell for name, cell in row.items() if name is not None} for row in rows]
+    if mark == ",":
+        return found
+    return [{name: cell.replace(",", ".") for name, cell in row.items()} for row in found]
 
 
 def write_row(csv_path: Path, row: Mapping[str, object], key: str = "round") -> None:

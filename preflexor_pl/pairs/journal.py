@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.files import RESTORE, read_record, write_atomically, writing
+from preflexor_pl.core.progress import say
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 MANIFEST = "manifest.json"  # in a round's folder
-RESTORE = "restore it from a copy, or start anew with --fresh"
 
 
 class Journal:
@@ -34,9 +34,25 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._calls = folder / "calls.jsonl"
         self._made: dict[tuple[str, str], Completion] = {}
-        for record in _whole_lines(self._calls):
-            key = (record.pop("call"), record.pop("digest"))
-            self._made[key] = Completion(**record)
+        damaged = []
+        lines = _whole_lines(self._calls)
+        for line in lines:
+            try:
+                self._made.update([_read_call(line)])
+            except (ValueError, KeyError, TypeError):
+                damaged.append(line)
+        if damaged:
+            self._leave_out(damaged, lines)
+
+    def _leave_out(self, damaged: list[bytes], lines: list[bytes]) -> None:
+        aside = self._calls.with_suffix(".damaged")
+        os.replace(self._calls, aside)
+        kept = [line for line in lines if line not in damaged]
+        write_atomically(self._calls, "".join(f"{line.decode()}\n" for line in kept))
+        say(
+            f"{self._calls}: {len(damaged)} of {len(lines)} lines are damaged and left out, their "
+            f"responses are asked for again; the file as it was is {aside.name}"
+        )
 
     @property
     def responses(self) -> int:
@@ -63,7 +79,7 @@ class Journal:
             plan = {"fingerprint": fingerprint, "items": make()}
             write_atomically(path, json.dumps(plan, ensure_ascii=False, indent=1))
         self.require(fingerprint)
-        return json.loads(path.read_text(encoding="utf-8"))["items"]
+        return _plan(path)["items"]
 
     def require(self, fingerprint: str) -> None:
         """Refuse to go on with a round that was planned otherwise.
@@ -72,7 +88,7 @@ class Journal:
             ConfigError: the recorded plan was made under other settings.
         """
         path = self.folder / "plan.json"
-        if json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
+        if _plan(path)["fingerprint"] != fingerprint:
             raise ConfigError(
                 f"{path} was made with another corpus, another model to start from, other "
                 "prompts or other settings: use --run OTHER, or --fresh"
@@ -90,8 +106,9 @@ class Journal:
             self._made[call, digest] = completion
             record = {"call": call, "digest": digest, **asdict(completion)}
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-        with self._calls.open("a", encoding="utf-8") as file:
-            file.write("".join(lines))
+        data = "".join(lines).encode()
+        with writing(self._calls, len(data)), self._calls.open("ab") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
@@ -120,7 +137,11 @@ class Journal:
 
     def drops(self) -> list[dict[str, str]]:
         """The drops of a round that has come to its end, with pairs or without."""
-        return _whole_lines(self.folder / "drops.jsonl")
+        path = self.folder / "drops.jsonl"
+        try:
+            return [json.loads(line) for line in _whole_lines(path)]
+        except ValueError as error:
+            raise CorpusError(f"{path} is damaged ({error}): {RESTORE}") from error
 
     def forget_plan(self) -> None:
         """Forget plan and outcome; what was said stays, and is recalled if asked for again."""
@@ -144,11 +165,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         CorpusError: what is there is none.
     """
-    path = folder / MANIFEST
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CorpusError(f"{path} is no manifest of a round ({error!r})") from error
+    return read_record(folder / MANIFEST)
 
 
 def complete_rounds(run: Path, asked: Collection[int] | None = None) -> list[int]:
@@ -186,16 +203,29 @@ def vouched_pairs(folder: Path) -> int:
 
 def without_calls(calls: Path, beginning: str, to: Path) -> None:
     """Copy the records of ``calls`` to ``to``, but for those whose call begins so."""
-    lines = calls.read_text(encoding="utf-8").split("\n")[:-1]
-    kept = [line for line in lines if not json.loads(line)["call"].startswith(beginning)]
-    write_atomically(to, "".join(f"{line}\n" for line in kept))
+    start = f'{{"call": "{beginning}'.encode()  # as ``record`` writes it
+    kept = [line for line in _whole_lines(calls) if not line.startswith(start)]
+    write_atomically(to, "".join(f"{line.decode()}\n" for line in kept))
 
 
 def _digest(request: Request, source: str) -> str:
     return hashlib.sha256(f"{source}\n{request!r}".encode()).hexdigest()[:24]
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
+def _read_call(line: bytes) -> tuple[tuple[str, str], Completion]:
+    record = json.loads(line.decode())  # not from bytes: NULs would pass for UTF-16
+    key = (record.pop("call"), record.pop("digest"))
+    return key, Completion(**record)
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    plan = read_record(path)
+    if not plan.keys() >= {"fingerprint", "items"}:
+        raise CorpusError(f"{path} is damaged (it is no plan): {RESTORE}")
+    return plan
+
+
+def _whole_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     text = path.read_bytes()
@@ -205,4 +235,4 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     if len(whole) < len(text):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    return [json.loads(line) for line in whole.decode().split("\n") if line]
+    return [line for line in whole.split(b"\n") if line]

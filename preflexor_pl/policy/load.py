@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.files import writing
 from preflexor_pl.core.hub import GGUF, quiet_loading, require_model
 from preflexor_pl.core.memory import keep_freed_memory
 from preflexor_pl.core.packages import is_package_name, locate, verify
@@ -28,6 +29,7 @@ from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
 
 ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
 NF4_OFF = 0.16  # half of the widest gap between two of its sixteen levels, -1 and -0.696, is 0.152
+SET_CACHE = "set PREFLEXOR_CACHE to a folder that can be written"
 CONVERSION = 1  # raise it when converted folders of older versions must not be used
 
 
@@ -83,10 +85,33 @@ def _fingerprint(paths: list[Path]) -> str:
 
 
 def cache_folder() -> Path:
-    """``$PREFLEXOR_CACHE``, or the user's cache folder."""
+    """``$PREFLEXOR_CACHE``, or the user's cache folder; it need not be there.
+
+    Raises:
+        ConfigError: there is none, as for a user without a home.
+        ResourceError: it cannot be written.
+    """
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
+    try:
+        folder = Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except (RuntimeError, OSError) as error:  # the first: no home is known
+        raise ConfigError(f"no folder to keep models in ({error}): {SET_CACHE}") from error
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ResourceError(f"{folder}, to keep models in, cannot be written: {SET_CACHE}")
+    return folder
+
+
+def require_cache(name: str) -> None:
+    """Refuse a model that has to be converted where there is no folder to keep it in.
+
+    Raises:
+        ConfigError: names the variable to set.
+    """
+    file = locate(name).path if is_package_name(name) else Path(name)
+    if file.suffix == GGUF:
+        cache_folder()
 
 
 def _converted(file: Path, sha256: str, check: Callable[[], None], key: str) -> str:
@@ -94,7 +119,8 @@ def _converted(file: Path, sha256: str, check: Callable[[], None], key: str) -> 
     from filelock import FileLock
 
     folder = cache_folder() / f"{file.stem}-{sha256[:16]}-v{CONVERSION}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "config.json").exists():
             check()

@@ -19,7 +19,8 @@ from losses import PairLogps
 from losses.logps import token_logps
 from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
-from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.files import writing
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
@@ -237,13 +238,19 @@ class Policy(LanguageModel):
         Raises:
             ResourceError: the disk is full.
         """
-        with _writing(folder):
+        with writing(folder, self._trained_bytes):
+            folder.mkdir(parents=True, exist_ok=True)
             (write_adapter if self.settings.lora else write_whole)(self, folder)
 
     def save_adapter(self, folder: Path) -> None:
         """Save this phase's adapter and marker rows alone; raises ResourceError as ``save``."""
-        with _writing(folder):
+        with writing(folder, self._trained_bytes):
+            folder.mkdir(parents=True, exist_ok=True)
             write_newest(self, folder)
+
+    @property
+    def _trained_bytes(self) -> int:
+        return sum(p.nbytes for p in self.parameters() if p.requires_grad)
 
     def check_gradients(self) -> None:
         """Refuse a model some of whose trained weights, or marker rows, would get no gradient.
@@ -270,17 +277,6 @@ class Policy(LanguageModel):
         if ROWS in name:
             return bool(gradient.any(1).all())
         return id(parameter) not in tables or bool(gradient[self.trained_rows].any(1).all())
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except SafetensorError as error:
-        raise ResourceError(f"cannot write {folder}: {error}") from error
 
 
 def _token_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:

@@ -3,11 +3,12 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.core.files import replaced, replaced_folder
+from preflexor_pl.core.files import readable_size, replaced, replaced_folder, writing
 
 
 def left(folder):
@@ -108,5 +109,26 @@ except files.ResourceError as error:
 def test_a_full_disk_leaves_nothing(tmp_path, writing):
     run = [sys.executable, "-c", FULL, writing, tmp_path / "place"]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert done.stdout == f"cannot write {tmp_path}/place: File too large\n"
+    assert done.stdout.startswith(f"cannot write {tmp_path}/place: File too large; ")
+    assert "B are free there: make room" in done.stdout
     assert left(tmp_path) == {}
+
+
+def test_a_full_disk_is_told_with_what_is_needed():
+    with pytest.raises(ResourceError) as told, writing(Path("/dev/full"), 29_400_000):
+        Path("/dev/full").write_text("x" * 100)
+    assert str(told.value).startswith(
+        "cannot write /dev/full: No space left on device; it needs 29.4 MB, and "
+    )
+
+
+def test_a_terminal_that_is_closed_is_no_full_disk():
+    with pytest.raises(BrokenPipeError), writing(Path("a")):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(0, "0 bytes"), (999, "999 bytes"), (29_400, "29.4 kB"), (2.5e9, "2.5 GB")]
+)
+def test_sizes(size, told):
+    assert readable_size(size) == told

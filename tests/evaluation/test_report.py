@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.evaluation.question_values import values_path
 from preflexor_pl.evaluation.report import (
     read_rows,
@@ -47,6 +47,28 @@ def run(tmp_path):
         {"round": 3, "val/format_rate": 1.0, "val/loss": 1.0, "val/distinct": 0.75},
     )
     return folder
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        "\ufeffround;val/loss\r\n0;0,5\r\n",
+        "round\tval/loss\n0\t0,5\n",
+        "round,val/loss\r\n0,0.5\r\n",
+    ],
+)
+def test_what_a_spreadsheet_saved_is_read(tmp_path, saved):
+    (tmp_path / "metrics.csv").write_bytes(saved.encode())
+    assert read_rows(tmp_path / "metrics.csv") == [{"round": "0", "val/loss": "0.5"}]
+    write_row(tmp_path / "metrics.csv", {"round": 1, "val/loss": 0.25})
+    assert (tmp_path / "metrics.csv").read_text() == "round,val/loss\n0,0.5\n1,0.25\n"
+
+
+@pytest.mark.parametrize("saved", ["\0" * 40 + "\n", "Tabelle1\n1\n", "step,val/loss\n1,2\n"])
+def test_a_file_without_rounds_is_named(tmp_path, saved):
+    (tmp_path / "metrics.csv").write_text(saved)
+    with pytest.raises(CorpusError, match=r"metrics\.csv is damaged.*'round'"):
+        read_rows(tmp_path / "metrics.csv")
 
 
 def test_rows_come_back_as_written(tmp_path):

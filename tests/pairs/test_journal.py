@@ -118,3 +118,25 @@ def test_pairs_are_those_that_the_manifest_vouches_for(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(CorpusError, match="is damaged"):
         vouched_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("bad", ["\0" * 40, '{"call": "a"}', "[]", '{"call": "x", "digest": 3'])
+def test_a_damaged_line_is_left_out_and_told_and_the_others_stay(tmp_path, capsys, bad):
+    journal = Journal(tmp_path)
+    for name in ("a", "b"):
+        journal.record([(name, ASK, Completion(name, "stop", 1))], "teacher")
+    calls = tmp_path / "calls.jsonl"
+    first, second = calls.read_text().splitlines()
+    calls.write_text(f"{first}\n{bad}\n{second}\n")
+    again = Journal(tmp_path)
+    assert [again.recall(name, ASK, "teacher").text for name in ("a", "b")] == ["a", "b"]
+    assert "1 of 3 lines are damaged" in capsys.readouterr().out
+    assert calls.read_text() == f"{first}\n{second}\n"
+    assert bad in (tmp_path / "calls.damaged").read_text()
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 40, "{}", "[]"])
+def test_a_damaged_plan_is_named(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(CorpusError, match=r"plan\.json is damaged .*--fresh"):
+        Journal(tmp_path).plan("f", list)
