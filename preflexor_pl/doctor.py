@@ -77,7 +77,7 @@ def _examine(report: Report, own: argparse.Namespace, args: list[str]) -> None:
 
 def _examine_run(report: Report, own: argparse.Namespace, args: list[str]) -> Path:
     """Config, folder and teacher; returns the folder."""
-    run, cli = Path(own.run) if own.run else RUNS, None
+    run, cli = Path(own.run).expanduser() if own.run else RUNS, None
     with report.check("config"):
         from preflexor_pl.checkup.config import check_config
         from preflexor_pl.checkup.run import check_run

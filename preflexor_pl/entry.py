@@ -5,12 +5,19 @@ Imports nothing heavy, so that ``--help`` is quick where a command needs no Ligh
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
-from preflexor_pl.core.errors import ConfigError, PreflexorError, Stopped
+from preflexor_pl.core.errors import ConfigError, PreflexorError, ResourceError, Stopped
+from preflexor_pl.core.signals import stopping
+from preflexor_pl.core.streams import nobody_reads, show_what_can_be_shown
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,9 +32,22 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return super().parse_args(*args, **options)
 
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Parse; a path may begin with ``~``, which a shell leaves alone in ``--out=~/x``."""
+        own, rest = super().parse_known_args(*args, **options)
+        for name, value in vars(own).items():
+            setattr(own, name, _expanded(value))
+        return own, rest
+
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""
         raise ConfigError(f"{message} (--help shows the usage)")
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return value.expanduser() if isinstance(value, Path) else value
 
 
 def quiet_libraries() -> None:
@@ -60,22 +80,40 @@ def guarded(main: Callable[[Sequence[str]], int]) -> int:
     """Run ``main`` on the arguments; an error is one line on stderr and its exit code."""
     args = sys.argv[1:]
     debug = any(argument in ("--debug", "--debug=true") for argument in args)
+    show_what_can_be_shown()
     try:
-        return main(args)
+        with stopping():
+            code = main(args)
+            sys.stdout.flush()
+            return code
     except PreflexorError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return error.exit_code
-    except Stopped as stopped:
+        return _told(error, str(error), error.exit_code, debug)
+    except (Stopped, KeyboardInterrupt) as error:
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         sys.stderr.write(f"stopped by {stopped}: the same command goes on from here\n")
         return stopped.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except BrokenPipeError as error:
+        if nobody_reads(sys.stdout):
+            return CLOSED_PIPE
+        return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
     except OSError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(
-            f"error: {error.strerror}: {error.filename}: check the path, its rights and the disk\n"
-        )
-        return 6
+        return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            nobody_reads(stream)  # such as --help's; the interpreter would print a traceback
+
+
+def _told(error: BaseException, line: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"error: {' '.join(line.split())}\n")
+    return code
+
+
+def _of_the_system(error: OSError) -> str:
+    """What an OSError says; a library may have raised it with a message of its own."""
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{error.strerror}: {where}check the path, its rights and the disk"

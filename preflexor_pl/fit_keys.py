@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.entry import Parser
+from preflexor_pl.entry import Parser, quiet_libraries
 
 if TYPE_CHECKING:
     from preflexor_pl.cli import PreferenceCLI
@@ -44,6 +44,7 @@ class OwnFlags(Parser):
         own, rest = self.parse_known_args(args)
         if rest and not rest[0].startswith("-"):
             run, *rest = rest
+            run = str(Path(run).expanduser())
             if not Path(run, "config.yaml").is_file():
                 raise ConfigError(
                     f"{run} holds no config.yaml: give the folder of a run, or --config"
@@ -80,6 +81,8 @@ def cli_of(
         ConfigError: a key or value is wrong, or refused.
     """
     from preflexor_pl.cli import PreferenceCLI, default_run
+
+    quiet_libraries()  # importing Lightning gave its loggers their levels back
 
     def before(cli: PreferenceCLI) -> None:
         for key in refused:
