@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, set_dumper, set_loader
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
-from preflexor_pl.core.config_files import read_config
+from preflexor_pl.checkpoint_files import CheckpointFiles
+from preflexor_pl.core.config_files import dump_yaml, load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
 ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
+CONFIG_FLAGS = "--config", "-c"
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 _UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
 _IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
@@ -49,6 +52,8 @@ class PreferenceCLI(LightningCLI):
     ) -> None:
         self.default_run = default_run
         self.before = before
+        set_loader("yaml", _load_value, (yaml.YAMLError,))
+        set_dumper("yaml", dump_yaml)
         super().__init__(
             PreferenceModule,
             PreferenceDataModule,
@@ -77,14 +82,16 @@ class PreferenceCLI(LightningCLI):
     @property
     def kept(self) -> str:
         """The config as the run's folder keeps it: whole, as YAML."""
-        kept = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        kept = load_yaml(self.parser.dump(self.config, skip_unset=False))
         for key in ONCE:
             kept.pop(key, None)
-        return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        return dump_yaml(kept)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own keys, and what follows from them."""
-        parser.add_argument("--run", type=str, default=self.default_run, help="Folder of the run.")
+        parser.add_argument(
+            "--run", type=_folder, default=self.default_run, help="Folder of the run."
+        )
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
@@ -107,8 +114,10 @@ class PreferenceCLI(LightningCLI):
         """Parse; on an error name the nearest key."""
         if "--help_all" not in args:
             _hide(parser)
-        for path in config_files(args):
+        files = config_files(args)
+        for path in files:
             read_config(path)  # refused before anything is built from it
+        args = [*(f"--config={path}" for path in files), *_without_configs(args)]
         args = ["--help" if a == "--help_all" else a for a in args]
         args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
@@ -123,7 +132,11 @@ class PreferenceCLI(LightningCLI):
         run = Path(self.config["run"])
         if settings["logger"] in (None, True):
             settings["logger"] = TensorBoardLogger(run, name="tensorboard", version="")
+        if settings["max_epochs"] is None:
+            settings["max_epochs"] = -1  # without end, where Lightning would take 1000
         settings["callbacks"] = [*run_callbacks(run), *(settings["callbacks"] or [])]
+        # One process, whatever a scheduler's environment says of tasks: preflight allows no more.
+        settings["plugins"] = settings["plugins"] or [LightningEnvironment(), CheckpointFiles()]
         return super().instantiate_trainer(**kwargs)
 
     def before_instantiate_classes(self) -> None:
@@ -136,6 +149,7 @@ class PreferenceCLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise ConfigError(_one_line(str(error), self.parser)) from error
+        self.datamodule.policy_settings = self.model.settings
 
     def _set_seed(self) -> None:
         try:
@@ -185,10 +199,39 @@ def _nearest(key: str, keys: Sequence[str]) -> str:
     return whole[0] if whole else last[ends[0]] if ends else ""
 
 
+def _load_value(text: str) -> Any:
+    """A value of the command line, or a config file, in YAML 1.2."""
+    value = load_yaml(text)
+    if isinstance(value, dict) and value and all(one is None for one in value.values()):
+        return text  # "{a, b}" or "Note:": words, not a mapping
+    return value
+
+
+def _folder(text: str) -> str:
+    """A folder's name, its ``~`` expanded: a shell leaves it alone in ``--run=~/x``."""
+    return str(Path(text).expanduser())
+
+
 def config_files(args: Sequence[str]) -> list[Path]:
     """The config files named on the command line, in order."""
-    after = [value for flag, value in pairwise(args) if flag in ("--config", "-c")]
-    return [Path(v) for v in after] + [Path(a[9:]) for a in args if a.startswith("--config=")]
+    named = [(flag, value) for flag, value in pairwise([*args, ""])]
+    paths = [
+        value if flag in CONFIG_FLAGS else flag.partition("=")[2]
+        for flag, value in named
+        if flag in CONFIG_FLAGS or flag.startswith("--config=")
+    ]
+    return [Path(path).expanduser() for path in paths]
+
+
+def _without_configs(args: Sequence[str]) -> list[str]:
+    """The other arguments: what is said on the command line wins over files wherever it stands."""
+    rest, todo = [], iter(args)
+    for arg in todo:
+        if arg in CONFIG_FLAGS:
+            next(todo, None)
+        elif not arg.startswith("--config="):
+            rest.append(arg)
+    return rest
 
 
 def default_run(args: Sequence[str]) -> str:

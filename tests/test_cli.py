@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from preflexor_pl.cli import PreferenceCLI, default_run
 from tests.tiny import refused
 
 SERVER = ["--data.teacher.server.base_url", "http://localhost/v1"]
@@ -98,6 +99,8 @@ def test_a_missing_gpu(train):
         ("dtype: float32", "dtype: float17", ["dtype", "float17"]),
         ("class_path: losses.ORPOLoss", "class_path: losses.ORPPLoss", ["ORPPLoss"]),
         ("data:\n", "data:\n\tcorpus: corpus\n", ["mine.yaml", "line"]),
+        ("  held_out: 1", "  held_out: 1\n  held_out: 2", ["mine.yaml, line", "'held_out'"]),
+        ("  held_out: 1", "  held_out: 1\n  grow: maybe", ["data.grow", "maybe"]),
         ("  corpus: corpus\n", "", ["data.corpus"]),
     ],
 )
@@ -151,3 +154,45 @@ def test_help_shows_our_keys_and_help_all_every_key(train, capfd):
     assert "--trainer.max_epochs" in shown["--help"]
     assert "--trainer.sync_batchnorm" not in shown["--help"]
     assert "--trainer.sync_batchnorm" in shown["--help_all"]
+
+
+@pytest.fixture
+def parsed(train, tmp_path):
+    """``parsed(*args)``: the whole config that fit would take of these arguments."""
+
+    def parsed(*args):
+        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        return cli.config
+
+    return parsed
+
+
+def test_the_command_line_wins_over_files_wherever_it_stands(parsed):
+    for args in (
+        ["--data.held_out=2", "--config", "ok.yaml"],
+        ["--config=ok.yaml", "--data.held_out=2"],
+        ["--data.held_out", "2", "-c", "ok.yaml"],
+    ):
+        assert parsed(*args)["data.held_out"] == 2
+    assert parsed("--config", "ok.yaml")["data.held_out"] == 1
+
+
+def test_words_that_older_yaml_took_for_booleans_are_words(parsed, tmp_path):
+    text = (tmp_path / "ok.yaml").read_text()
+    text += "  grow: off\n  topics: [no, yes]\n  pairs_per_round: 2\n  system_prompt: off\n"
+    (tmp_path / "words.yaml").write_text(text + "  thinking: {categories: {on: a, off: b}}\n")
+    config = parsed("--config", "words.yaml")
+    assert config["data.topics"] == ["no", "yes"]
+    assert config["data.system_prompt"] == "off"
+    assert config["data.grow"] is False  # a key that can be nothing else
+    assert config["data.thinking"].categories == {"on": "a", "off": "b"}
+    assert parsed("--config=ok.yaml", "--data.topics=[on, off]", "--data.pairs_per_round=2")[
+        "data.topics"
+    ] == ["on", "off"]
+
+
+def test_a_home_that_the_shell_left_alone(parsed, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("--run=~/x", "--run=" + str(tmp_path / "x")):
+        config = parsed("--config=~/ok.yaml", given)
+        assert config["run"] == config["data.run"] == str(tmp_path / "x")
