@@ -1,11 +1,12 @@
 """When things happen in a run; how they are done is elsewhere.
 
-Order at an epoch's end: the checkpoint, then the next round's pairs. Order at a round's start: the
-held-out evaluation of the policy as it is, then the round's epochs. After the last epoch: a last
-evaluation.
+Order at an epoch's end: the checkpoint, then, where it ends a round, the held-out evaluation of the
+policy as it is and those who monitor it, then the next round's pairs. Round 0 is evaluated before
+the first step.
 """
 
 import csv
+import io
 import json
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from preflexor_pl.core.device import Later
-from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.files import write_atomically, writing
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.datamodule import PreferenceDataModule
@@ -40,6 +41,7 @@ from preflexor_pl.evaluation.report import (
     write_summary,
 )
 from preflexor_pl.evaluation.text_metrics import distinct
+from preflexor_pl.monitors import check_monitors, how_it_ended, monitoring, publish
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.pair import question
 from preflexor_pl.pairs.round_facts import metrics_of, run_facts
@@ -75,35 +77,68 @@ def _data(trainer: Trainer) -> PreferenceDataModule:
 class EvaluateRounds(Callback):
     """Writes one row a round to ``metrics.csv``: row r is the policy after r rounds of training.
 
-    A row of the same round and epoch is kept, so a run that goes on evaluates nothing twice.
+    Its values are Lightning metrics, ``val/...``: loggers get them, and EarlyStopping and
+    ModelCheckpoint can monitor them, which are called once for each round that is evaluated. A row
+    of the same round, epoch and step is kept, so a run that goes on evaluates nothing twice.
     """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate what a round starts from."""
-        data = _data(trainer)
-        if trainer.current_epoch % data.epochs_per_round == 0:
-            self.evaluate(trainer, data.round)
+    def __init__(self) -> None:
+        self._shown = 0  # the last round whose values the callbacks that monitor have seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on needs to know."""
+        return {"shown": self._shown}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        self._shown = state_dict["shown"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate what the run starts from, or what its last life had no time to evaluate."""
+        data, epoch = _data(trainer), trainer.current_epoch
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        in_an_epoch = progress.current.ready and not progress.is_last_batch
+        if epoch % data.epochs_per_round == 0 and not in_an_epoch:
+            self.evaluate(trainer, data.round, epoch)
+        else:
+            rows = read_rows(data.run / "metrics.csv")
+            publish(trainer, _values(rows[-1]) if rows else {})
+        check_monitors(trainer)
+
+    def on_epoch_saved(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate what a round has led to; RegenerateRounds calls this."""
+        data, epoch = _data(trainer), trainer.current_epoch + 1
+        if epoch % data.epochs_per_round == 0:
+            self.evaluate(trainer, epoch // data.epochs_per_round, epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate what the last round led to."""
-        self.evaluate(trainer, _rounds(trainer))
+        """Evaluate what a last round that was cut short has led to."""
+        self.evaluate(trainer, _rounds(trainer), trainer.current_epoch)
 
-    def evaluate(self, trainer: Trainer, index: int) -> None:
+    def evaluate(self, trainer: Trainer, index: int, epoch: int) -> None:
         """Evaluate the policy as it is and write row ``index``, unless it is there."""
         data = _data(trainer)
         path = data.run / "metrics.csv"
-        place = str(index), str(trainer.current_epoch)
-        if any((row["round"], row["epoch"]) == place for row in read_rows(path)):
-            return
-        started = time.monotonic()
-        values = self._measure(trainer, index)
-        row = {"round": index, "epoch": trainer.current_epoch, "step": trainer.global_step}
-        measured = {f"val/{name}": round(v, 6) for name, v in values.items()}
-        write_row(path, row | measured | _of_pairs(data, index))
-        for logger in trainer.loggers:
-            logger.log_metrics({f"val/{n}": v for n, v in values.items()}, step=trainer.global_step)
-        told = " · ".join(f"{name} {values[name]:.2f}" for name in HEADLINE)
-        say(f"After {index} rounds: {told} ({time.monotonic() - started:.0f} s)")
+        place = {"round": index, "epoch": epoch, "step": trainer.global_step}
+        told = {name: str(value) for name, value in place.items()}
+        kept = [row for row in read_rows(path) if told.items() <= row.items()]
+        if kept:
+            values = _values(kept[0])
+        else:
+            started = time.monotonic()
+            measured = self._measure(trainer, index)
+            values = {f"val/{name}": value for name, value in measured.items()}
+            rounded = {name: round(value, 6) for name, value in values.items()}
+            write_row(path, place | rounded | _of_pairs(data, index))
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+            shown = " · ".join(f"{name} {measured[name]:.2f}" for name in HEADLINE)
+            say(f"After {index} rounds: {shown} ({time.monotonic() - started:.0f} s)")
+        publish(trainer, values)
+        if index > self._shown:
+            self._shown = index
+            for callback in monitoring(trainer):
+                callback.on_validation_end(trainer, trainer.lightning_module)
 
     def _measure(self, trainer: Trainer, index: int) -> dict[str, float]:
         """Means over the held-out questions; the values of each are kept beside its answer."""
@@ -160,8 +195,7 @@ class SampleAnswers(Callback):
     def write(self, run: Path, index: int, answered: Sequence[Answered]) -> None:
         """Write the answers of round ``index``."""
         path = run / "samples" / f"round-{index:04d}.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(map(_sample, answered)), encoding="utf-8")
+        write_atomically(path, "\n".join(map(_sample, answered)))
 
 
 def _sample(answered: Answered) -> str:
@@ -171,6 +205,10 @@ def _sample(answered: Answered) -> str:
         else "\n\n*(cut: it did not end by itself)*"
     )
     return f"## {answered.question}\n\n```\n{answered.completion.text}\n```{cut}\n"
+
+
+def _values(row: dict[str, str]) -> dict[str, float]:
+    return {name: float(cell) for name, cell in row.items() if name.startswith("val/") and cell}
 
 
 def _rounds(trainer: Trainer) -> int:
@@ -189,7 +227,7 @@ class StepsCSV(Callback):
         """Drop the rows after the checkpoint that training goes on from: they are made again."""
         data = _data(trainer)
         self._path: Path = data.run / "steps.csv"
-        kept = [r for r in read_rows(self._path) if int(r["step"]) <= trainer.global_step]
+        kept = [r for r in read_rows(self._path, "step") if int(r["step"]) <= trainer.global_step]
         self._names = list(kept[0]) if kept else []
         if self._path.exists():
             self._path.unlink()
@@ -225,11 +263,14 @@ class StepsCSV(Callback):
     def _append(self, row: dict[str, Any]) -> None:
         new = not self._path.exists()
         self._names = self._names or list(row)
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._names, extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._names, extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+        data = text.getvalue().encode()
+        with writing(self._path, len(data)), self._path.open("ab") as file:
+            file.write(data)
 
 
 class _Number:
@@ -245,15 +286,22 @@ class _Number:
 class TrainingProgress(Callback):
     """Shows each epoch: steps done, rate, loss and margin."""
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the epoch's line."""
-        data = _data(trainer)
-        title = f"round {data.round} · training, epoch {trainer.current_epoch}"
-        self._context = stage(title, int(trainer.num_training_batches))
-        self._stage: Stage = self._context.__enter__()
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Open the epoch's line; an epoch that a run goes on within has no start of its own."""
+        if self._stage is None:
+            title = f"round {_data(trainer).round} · training, epoch {trainer.current_epoch}"
+            self._context = stage(title, int(trainer.num_training_batches))
+            self._stage = self._context.__enter__()
+            self._stage.done = batch_idx
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Count a step."""
+        assert self._stage is not None
         logged = trainer.logged_metrics
         shown = {"loss": "train/loss", "margin": "train/rewards/margins"}
         notes = {k: _Number(logged[name]) for k, name in shown.items() if name in logged}
@@ -261,7 +309,9 @@ class TrainingProgress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the line before the next round's pairs are made."""
-        self._context.__exit__(None, None, None)
+        if self._stage is not None:
+            self._context.__exit__(None, None, None)
+            self._stage = None
 
 
 class FinishRun(Callback):
@@ -272,8 +322,11 @@ class FinishRun(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left of the run."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         data = _data(trainer)
         data.policy.save(data.run / data.policy.artifact)
+        data.lineage.write(data.run / data.policy.artifact)
         plot_run(data.run)
         facts = self._facts(trainer)
         write_summary(data.run, facts)
@@ -283,7 +336,7 @@ class FinishRun(Callback):
             f"See {data.run / 'summary.md'}",
         ]
         say("\n" + "\n".join(lines))
-        finished = {"epochs": trainer.max_epochs, "minutes": facts["minutes"]}
+        finished = how_it_ended(trainer) | {"minutes": facts["minutes"]}
         write_atomically(data.run / "finished.json", json.dumps(finished))
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
@@ -308,7 +361,7 @@ class FinishRun(Callback):
             "pairs": sum(manifest["pairs"] for manifest in manifests),
             "held_out_questions": len(data.held_out_pairs()),
             "seed": data.seed,
-            "epochs": trainer.max_epochs,
+            "epochs": trainer.current_epoch,
             "minutes": round((time.monotonic() - self._started) / 60, 1),
             "drops": dict(drops),
             **run_facts(manifests),

@@ -8,13 +8,17 @@ every key. The same command goes on with a run that was stopped.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from lightning.pytorch import Trainer
 
 from preflexor_pl.callbacks import EvaluateRounds, FinishRun
 from preflexor_pl.cli import PreferenceCLI, default_run
+from preflexor_pl.core.limits import EARLY
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import guarded, quiet_libraries
+from preflexor_pl.monitors import limits_of
 from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.preflight import preflight
 from preflexor_pl.publish import PushToHub
@@ -25,6 +29,8 @@ def main(args: Sequence[str]) -> int:
     """Run to the end, or go on to it, and return the exit code."""
     quiet_libraries()
     cli = PreferenceCLI(args, default_run(args), before=lambda cli: preflight(cli.config))
+    if cli.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return _try_out(cli)
     folder = RunFolder(Path(cli.config["run"]))
     folder.take(cli.config["fresh"])
     try:
@@ -33,20 +39,35 @@ def main(args: Sequence[str]) -> int:
         folder.release()
 
 
+def _try_out(cli: PreferenceCLI) -> int:
+    """Lightning's trial of a few steps; it leaves nothing that looks like a run."""
+    with TemporaryDirectory(prefix="preflexor-") as name:
+        cli.datamodule.run = Path(name)
+        cli.trainer.fit(cli.model, cli.datamodule)
+    say(f"fast_dev_run: {cli.trainer.global_step} steps were made, and nothing of them is kept")
+    return 0
+
+
 def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     folder.keep_config(cli.kept)
     folder.keep_prompts(files_of(cli.datamodule.pair_settings.prompts))
-    trainer, epochs = cli.trainer, cli.trainer.max_epochs or 0
-    if folder.finished_epochs >= epochs:
-        say(f"{folder.path} is finished: see {folder.path / 'summary.md'}")
+    trainer, limits = cli.trainer, limits_of(cli.trainer)
+    if folder.is_finished(limits):
+        say(f"{folder.path} is finished ({_told(folder.ended)}): see {folder.path / 'summary.md'}")
         return 0
     checkpoint = cli.config["ckpt_path"] or folder.checkpoint()
     if checkpoint:
         say(f"Going on from {checkpoint}")
     trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-    if folder.finished_epochs < epochs:
+    if not folder.is_finished(limits):
         _finish(trainer)
     return 0
+
+
+def _told(ended: dict[str, Any]) -> str:
+    """How far a run came; one that ended early goes on where a limit is raised."""
+    far = f"{ended['epochs']} epochs, {ended.get('steps', '?')} steps"
+    return f"{far}, {EARLY}: raise a limit to go on" if ended.get("by") == EARLY else far
 
 
 def _finish(trainer: Trainer) -> None:

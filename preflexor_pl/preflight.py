@@ -16,7 +16,7 @@ from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.pairs.own_rows import require_pairs
-from preflexor_pl.policy.load import require_attention, require_quantization
+from preflexor_pl.policy.load import require_attention, require_cache, require_quantization
 from preflexor_pl.policy.start import read_start
 from preflexor_pl.run_folder import readable
 
@@ -63,7 +63,11 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def _model(key: str) -> Callable[[Any], object]:
-    return partial(require_model, key=key)
+    def require(name: str) -> None:
+        require_model(name, key)
+        require_cache(name)
+
+    return require
 
 
 def _nf4(key: str) -> Callable[[Any], object]:
@@ -78,6 +82,11 @@ def _check_trainer(config: Any) -> None:
     ):
         if config[f"trainer.{key}"] not in (value, None):
             raise ConfigError(f"trainer.{key}: {instead}; leave this key out")
+    for key in ("max_epochs", "max_steps", "limit_train_batches"):
+        if config[f"trainer.{key}"] == 0:
+            raise ConfigError(
+                f"trainer.{key}: 0 trains nothing: give more; generate makes pairs without training"
+            )
     for key in ("devices", "num_nodes"):
         if config[f"trainer.{key}"] not in (1, "1", "auto"):
             raise ConfigError(f"trainer.{key}: one process makes the pairs as yet; set it to 1")

@@ -22,7 +22,10 @@ class RegenerateRounds(Checkpoint):
         _pass_on(trainer, "on_train_batch_start")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Pass the hook on to data that have it."""
+        """Call ``on_epoch_saved`` of the callbacks that have it, then pass the hook on to data."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if hasattr(callback, "on_epoch_saved"):
+                callback.on_epoch_saved(trainer, pl_module)
         _pass_on(trainer, "on_train_epoch_end")
 
 

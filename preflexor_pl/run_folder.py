@@ -1,7 +1,7 @@
 """A run's folder: who may write to it, what it was started with, and where to go on from."""
 
-import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Mapping
@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from filelock import FileLock, Timeout
 
-from preflexor_pl.core.errors import ConfigError, ResourceError
-from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.config_files import load_yaml, read_config
+from preflexor_pl.core.errors import ConfigError, CorpusError, ResourceError
+from preflexor_pl.core.files import RESTORE, read_record, write_atomically
+from preflexor_pl.core.limits import Limits, is_finished
 from preflexor_pl.core.progress import say
 
+INSTEAD = "delete it, and the same command ends the run anew"  # of finished.json
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
 SERVERS = "data.teacher.server.", "data.judge.server."  # of which only these say what a run is:
 FIXED_OF_SERVER = ("base_url", "model")
 FREE = ("data.overlap", "data.prompts")  # when pairs are made; a folder, whose texts are compared
+_STEP = re.compile(r"step=(\d+)")
 
 
 class RunFolder:
@@ -31,7 +34,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._real = path.resolve()  # a link and its target are one run
+        if not self._real.name:
+            raise ConfigError(f"--run: {path} is the root of the disk: give a folder of its own")
+        self._lock = FileLock(self._real.with_name(f".{self._real.name}.lock"))
 
     def take(self, fresh: bool) -> None:
         """Make the folder and lock it for this process.
@@ -43,13 +49,11 @@ class RunFolder:
             ResourceError: it cannot be written, or a live run has it.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._real.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            if fresh and self.path.exists():
-                aside = self.path.with_name(f"{self.path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-                os.replace(self.path, aside)
-                say(f"Set the older run aside in {aside}")
-            self.path.mkdir(exist_ok=True)
+            if fresh and self._real.exists():
+                self._set_aside()
+            self._real.mkdir(exist_ok=True)
             probe = self.path / ".writable"
             probe.touch()
             probe.unlink()
@@ -61,6 +65,14 @@ class RunFolder:
             raise ResourceError(
                 f"{self.path} cannot be written ({error.strerror}): use --run OTHER"
             ) from error
+
+    def _set_aside(self) -> None:
+        here = Path.cwd().resolve()
+        if here == self._real or self._real in here.parents:
+            raise ConfigError(f"--fresh: you are in {self._real}, which would be moved: leave it")
+        aside = self._real.with_name(f"{self._real.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        os.replace(self._real, aside)
+        say(f"Set the older run aside in {aside}")
 
     def release(self) -> None:
         """Let another run have the folder."""
@@ -87,7 +99,7 @@ class RunFolder:
             ConfigError: names the keys that differ.
         """
         self.require_same(text)
-        (self.path / "config.yaml").write_text(text, encoding="utf-8")
+        write_atomically(self.path / "config.yaml", text)
 
     def require_same(self, text: str) -> None:
         """Refuse another config than the one that a run has begun with.
@@ -101,7 +113,10 @@ class RunFolder:
         path = self.path / "config.yaml"
         if not (path.exists() and self.has_begun):
             return
-        before, now = (_flat(yaml.safe_load(t)) for t in (path.read_text(encoding="utf-8"), text))
+        try:
+            before, now = _flat(read_config(path)), _flat(load_yaml(text))
+        except ConfigError as error:
+            raise ConfigError(f"{path} is damaged ({error}): {RESTORE}") from error
         changed = [
             f"{key} ({before.get(key)} -> {now.get(key)})"
             for key in sorted(before.keys() | now.keys())
@@ -119,9 +134,13 @@ class RunFolder:
         return any((self.path / name).exists() for name in ("held_out", "rounds"))
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints, the newest first."""
+        """All checkpoints, that of the last step first.
+
+        Not by their files' times first, which a copy may change. Of one step, that of a stop
+        within an epoch comes before that of the epoch's end.
+        """
         found = (self.path / "checkpoints").glob("*.ckpt")
-        return sorted(found, key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True)
+        return sorted(found, key=_order, reverse=True)
 
     def keep_prompts(self, files: Mapping[str, str]) -> None:
         """Keep the texts of a new run's prompts; refuse others for a run that has begun.
@@ -163,10 +182,30 @@ class RunFolder:
         return None
 
     @property
-    def finished_epochs(self) -> int:
-        """Epochs after which the run was finished; 0 while it is not."""
+    def ended(self) -> dict[str, Any]:
+        """How far the run came and what ended it; empty while it has not ended.
+
+        Raises:
+            CorpusError: the file that says so is damaged.
+        """
         path = self.path / "finished.json"
-        return json.loads(path.read_text(encoding="utf-8"))["epochs"] if path.exists() else 0
+        if not path.exists():
+            return {}
+        record = read_record(path, INSTEAD)
+        if not isinstance(record.get("epochs"), int):
+            raise CorpusError(f"{path} is damaged (it names no epochs): {INSTEAD}")
+        return record
+
+    def is_finished(self, limits: Limits) -> bool:
+        """Whether the run has ended with all that ``limits`` ask for."""
+        ended = self.ended
+        return bool(ended) and is_finished(ended, limits)
+
+
+def _order(checkpoint: Path) -> tuple[int, bool, int, str]:
+    named = _STEP.search(checkpoint.name)
+    step = int(named.group(1)) if named else -1  # not one of ours
+    return step, "-stopped" in checkpoint.name, checkpoint.stat().st_mtime_ns, checkpoint.name
 
 
 def readable(checkpoint: Path) -> bool:

@@ -342,7 +342,7 @@ def test_a_run_that_is_finished(patient, run):
     (run / "finished.json").write_text(json.dumps({"epochs": 6}))
     assert "finished after 6 epochs" in [f.fact for f in of(patient()[1], "run")]
     findings = patient("--trainer.max_epochs", "8")[1]
-    assert "finished after 6 epochs: fit goes on up to epoch 8" in [f.fact for f in findings]
+    assert "finished after 6 epochs: this command goes on with it" in [f.fact for f in findings]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.policy.load import require_quantization
+from preflexor_pl.core.errors import ConfigError, PreflexorError
+from preflexor_pl.policy.load import cache_folder, require_quantization
 from preflexor_pl.preflight import preflight, requirements
 
 
@@ -53,3 +53,17 @@ def test_4_bits_there_and_back(monkeypatch):
     monkeypatch.setattr(nf4, "dequantize_4bit", lambda *given: torch.tensor(torch.nan))
     with pytest.raises(ConfigError, match="nan off"):
         require_quantization("some.key")
+
+
+@pytest.mark.parametrize("home", [None, "file"], ids=["no home", "no folder"])
+def test_a_user_without_a_cache_is_told_which_variable_to_set(monkeypatch, tmp_path, home):
+    (tmp_path / "file").write_text("")
+    for name in ("HOME", "XDG_CACHE_HOME", "PREFLEXOR_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as in a container
+    if home:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    with pytest.raises(PreflexorError, match="set PREFLEXOR_CACHE to a folder"):
+        cache_folder()
+    monkeypatch.setenv("PREFLEXOR_CACHE", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache"

@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 
-from preflexor_pl.core.errors import ConfigError, ResourceError
+from preflexor_pl.core.errors import ConfigError, CorpusError, ResourceError
+from preflexor_pl.core.limits import Limits
 from preflexor_pl.run_folder import RunFolder, readable
 
 CONFIG = (
@@ -130,13 +132,17 @@ def save(path, when):
     return path
 
 
-def test_the_newest_checkpoint_that_can_be_read(folder, capsys):
+def test_the_checkpoint_of_the_last_step_that_can_be_read(folder, capsys):
     assert folder.checkpoint() is None
     checkpoints = folder.path / "checkpoints"
     first, second, third = (
-        save(checkpoints / f"{n}.ckpt", when) for n, when in (("z", 1), ("b", 2), ("a", 3))
+        save(checkpoints / f"epoch={n}-step={step}.ckpt", when)  # times as a copy may leave them
+        for n, step, when in (("2", 9, 3), ("1", 10, 2), ("0", 100, 1))
     )
     assert folder.checkpoint() == third
+    stopped = save(checkpoints / "epoch=0-step=100-stopped.ckpt", 0)
+    assert folder.checkpoint() == stopped
+    stopped.unlink()
 
     third.write_bytes(third.read_bytes()[:-100])
     assert folder.checkpoint() == second
@@ -168,11 +174,65 @@ def test_a_flipped_bit_is_seen(tmp_path):
     assert not readable(path)
 
 
-def test_finished_epochs(folder):
-    assert folder.finished_epochs == 0
+def test_what_is_finished_is_what_is_asked_for(folder):
+    assert not folder.is_finished(Limits(epochs=1))
     folder.take(fresh=False)
-    (folder.path / "finished.json").write_text(json.dumps({"epochs": 6}))
-    assert folder.finished_epochs == 6
+    write = (folder.path / "finished.json").write_text
+    write(json.dumps({"epochs": 6}))  # as older runs left it
+    assert folder.is_finished(Limits(epochs=6))
+    assert not folder.is_finished(Limits(epochs=7))
+    write(json.dumps({"epochs": 3, "steps": 12, "seconds": 60.0, "by": "steps"}))
+    assert folder.is_finished(Limits(epochs=9, steps=12))
+    assert folder.is_finished(Limits(seconds=60.0))
+    assert not folder.is_finished(Limits(epochs=9, steps=13))
+    assert not folder.is_finished(Limits())
+    limits = {"epochs": 9, "steps": None, "seconds": None}
+    write(json.dumps({"epochs": 3, "by": "stopped early", "limits": limits}))
+    assert folder.is_finished(Limits(epochs=9))
+    assert not folder.is_finished(Limits(epochs=10))
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 40, "[]", "{}", '{"epochs": "x"}'])
+def test_a_damaged_end_is_named(folder, content):
+    folder.take(fresh=False)
+    (folder.path / "finished.json").write_text(content)
+    with pytest.raises(CorpusError, match=r"finished\.json is damaged .*delete it"):
+        folder.is_finished(Limits(epochs=1))
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 40, "- a\n", "a: 1\na: 2\n"])
+def test_a_damaged_config_is_named(folder, content):
+    folder.take(fresh=False)
+    (folder.path / "rounds").mkdir()
+    (folder.path / "config.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.yaml is damaged .*--fresh"):
+        folder.keep_config(CONFIG)
+
+
+def test_a_link_to_the_folder_is_the_same_run(folder, tmp_path):
+    folder.take(fresh=False)
+    (tmp_path / "link").symlink_to(folder.path)
+    with pytest.raises(ResourceError, match="in use by a run"):
+        RunFolder(tmp_path / "link").take(fresh=False)
+    folder.release()
+    linked = RunFolder(tmp_path / "link")
+    linked.take(fresh=True)
+    assert [path.is_dir() for path in (folder.path, *folder.path.parent.glob("mine.*"))] == [
+        True
+    ] * 2
+
+
+def test_the_folder_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = RunFolder(Path())
+    here.take(fresh=False)
+    with pytest.raises(ResourceError, match="in use"):
+        RunFolder(tmp_path).take(fresh=False)
+    here.release()
+    with pytest.raises(ConfigError, match="--fresh"):
+        RunFolder(Path()).take(fresh=True)
+    with pytest.raises(ConfigError, match="root"):
+        RunFolder(Path("/"))
 
 
 def test_whether_a_live_process_has_it(folder):

@@ -10,6 +10,7 @@ from preflexor_pl.core.packages import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.library import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
+from preflexor_pl.monitors import limits_of
 from preflexor_pl.pairs.journal import is_complete, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.run_folder import RunFolder, readable
@@ -54,16 +55,15 @@ def _check_place(report: Report, folder: RunFolder) -> None:
 
 
 def _check_state(report: Report, folder: RunFolder, cli: PreferenceCLI | None) -> None:
-    wanted = cli.trainer.max_epochs if cli else None
-    done = folder.finished_epochs
+    ended = folder.ended
     if not folder.has_begun:
         report.ok("not begun")
-    elif not done:
+    elif not ended:
         report.ok("begun and not finished: the same fit command goes on with it")
-    elif wanted and done < wanted:
-        report.ok(f"finished after {done} epochs: fit goes on up to epoch {wanted}")
+    elif cli and not folder.is_finished(limits_of(cli.trainer)):
+        report.ok(f"finished after {ended['epochs']} epochs: this command goes on with it")
     else:
-        report.ok(f"finished after {done} epochs")
+        report.ok(f"finished after {ended['epochs']} epochs")
 
 
 def _check_graph(report: Report, folder: Path, embedder: str) -> None:
