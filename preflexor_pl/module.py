@@ -16,6 +16,7 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import Step
 from preflexor_pl.core.device import Later
 from preflexor_pl.core.errors import ConfigError, NumericalError
+from preflexor_pl.core.progress import say
 from preflexor_pl.core.settings import PolicySettings, require
 from preflexor_pl.evaluation.per_pair import per_pair
 from preflexor_pl.policy.adapters import load_trained_state, trained_state
@@ -24,6 +25,7 @@ from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCos
 from preflexor_pl.regenerate import RegenerateRounds
 
 DEFAULT_LR = 5e-5
+FULL_RATE = 2e-5  # above it every weight of a model moves too far in a step
 MAX_SKIPPED = 3  # this many steps in a row without a finite gradient end the run
 
 
@@ -92,6 +94,16 @@ class PreferenceModule(LightningModule):
     def configure_callbacks(self) -> list[Any]:
         """What a plain ``Trainer.fit`` needs to make its data anew."""
         return [RegenerateRounds()]
+
+    def on_fit_start(self) -> None:
+        """Say where the rate is one for adapters, and every weight trains."""
+        groups = [group for one in self.trainer.optimizers for group in one.param_groups]
+        rate = max(group.get("initial_lr", group["lr"]) for group in groups)
+        if self.settings.lora is None and rate > FULL_RATE:
+            say(
+                f"warning: every weight trains, at a rate of {rate:g}: above {FULL_RATE:g} a model "
+                "tends to forget its language; configs/full.yaml has 5e-6"
+            )
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what trains, and the schedule of its rate if there is one.

@@ -14,7 +14,7 @@ from tests.scripted import Shelf
 from tests.tiny import tiny_policy
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-OVERLAYS = {"reference", "qlora", "server"}
+OVERLAYS = {"reference", "reference-exo", "reference-reflect", "full", "qlora", "server"}
 PHASES = {
     "orpo": (ORPOLoss(0.1), NoMasking(), False, None),
     "exo": (EXOLoss(0.1, 5e-3), AnswerOnly(True), False, "runs/orpo"),
@@ -109,3 +109,25 @@ def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypat
     rounds = data.rounds_of(module.policy)
     assert rounds.teacher is data.server_teacher
     assert rounds.special_strings == module.policy.special_strings
+
+
+@pytest.mark.parametrize(
+    ("names", "lr", "max_grad_norm"),
+    [
+        (["orpo", "reference"], 5e-5, 1.0),
+        (["exo", "reference", "reference-exo"], 5e-7, 0.3),
+        (["dpo", "reference", "reference-exo"], 5e-7, 0.3),
+        (["reflect", "reference", "reference-reflect"], 1e-6, 0.3),
+        *(([phase, "full"], 5e-6, 1.0) for phase in PHASES),
+        (["orpo", "reference", "full"], 5e-6, 1.0),
+        (["exo", "reference", "full", "reference-exo"], 5e-7, 0.3),
+        (["dpo", "reference", "full", "reference-exo"], 5e-7, 0.3),
+        (["reflect", "reference", "full", "reference-reflect"], 1e-6, 0.3),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_combination_has_its_own_rate(build, names, lr, max_grad_norm):
+    module, _ = build(*names, teacher="reference" in names)
+    assert (module.lr, module.max_grad_norm) == (lr, max_grad_norm)
+    assert (module.settings.lora is None) == ("full" in names)
+    assert module.settings.start_from == PHASES[names[0]][3]

@@ -244,3 +244,16 @@ def test_weights_load_once_and_not_before_they_are_needed(module):
 def test_rates_that_cannot_work_are_refused(key, value):
     with pytest.raises(ValueError, match=rf"model\.{key}: got .*, must be > 0"):
         PreferenceModule(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("lora", "lr", "warned"),
+    [(None, 3e-5, True), (None, 2e-5, False), (LoRASettings(rank=4, alpha=8), 1e-2, False)],
+)
+def test_a_rate_for_adapters_is_warned_of_where_every_weight_trains(
+    model_folder, capsys, lora, lr, warned
+):
+    module = PreferenceModule(PolicySettings(str(model_folder), "float32", lora=lora), lr=lr)
+    module.configure_callbacks = list
+    fit(module)
+    assert ("warning: every weight trains, at a rate of 3e-05" in capsys.readouterr().out) == warned
