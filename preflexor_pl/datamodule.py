@@ -29,6 +29,7 @@ from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
+    PolicySettings,
     Sampling,
     require,
 )
@@ -36,6 +37,7 @@ from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, T
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.lineage import Lineage, names_of
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Generator
@@ -47,6 +49,7 @@ from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.probe import choose_batching
+from preflexor_pl.policy.start import lineage_of
 from preflexor_pl.rounds import Rounds
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
@@ -243,6 +246,7 @@ class PreferenceDataModule(LightningDataModule):
         self.seed = seed
         teaching, self.own_teacher = _apart(teacher, TeacherSettings, Generator, "data.teacher")
         judging, self.own_judge = _apart(judge, JudgeSettings, Examiner, "data.judge")
+        self.policy_settings: PolicySettings | None = None  # set by the command line, or in setup
         self._rounds: Rounds | None = None
         self._ahead: Ahead | None = None
         self.pair_settings = PairSettings(
@@ -332,7 +336,20 @@ class PreferenceDataModule(LightningDataModule):
         """Ids of the chunks to train on, and of those held out, by whole documents."""
         if self._is_own_alone:
             return [], []
-        return self.library.hold_out(self.held_out, derive_seed(self.seed, "held out"))
+        seed = derive_seed(self.seed, "held out")
+        return self.library.hold_out(self.held_out, seed, self.earlier)
+
+    @cached_property
+    def earlier(self) -> Lineage:
+        """The documents that the phases before trained on and held out."""
+        return lineage_of(self.policy_settings or PolicySettings())
+
+    @property
+    def lineage(self) -> Lineage:
+        """The same with this phase's own documents; what own pairs are about is not known."""
+        chunks, hashes = self.library.chunks, self.library.hashes
+        trained, held = ({hashes[chunks[id].document] for id in ids} for ids in self.split)
+        return self.earlier.then(trained, held, known=self.own_pairs is None)
 
     @property
     def rounds(self) -> Rounds:
@@ -444,6 +461,13 @@ class PreferenceDataModule(LightningDataModule):
         if self.trainer and self.trainer.world_size > 1:
             raise ConfigError("trainer.devices: one process makes the pairs as yet; set it to 1")
         pin_date(self.run, begins=True)
+        if self.trainer:
+            module: Any = self.trainer.lightning_module
+            self.policy_settings = getattr(module, "settings", None)
+            # Who monitors held-out metrics is called when a round is evaluated, not each epoch.
+            self.trainer.check_val_every_n_epoch = None
+            # With max_steps Lightning would go on from an epoch's end by training it once more.
+            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         teacher = self.server_teacher
         for server in filter(None, (teacher, self.server_judge)):
             server.require_ready()  # an error before the work
@@ -451,7 +475,6 @@ class PreferenceDataModule(LightningDataModule):
             self._ahead = Ahead(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )
-        _, held = self.split
         library, own = self.library, self.own_set
         if own and self._is_own_alone:
             told = f"{len(own.train)} pairs to train on, {len(own.held)} held out"
@@ -459,11 +482,26 @@ class PreferenceDataModule(LightningDataModule):
             return
         say(
             f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
-            f"{len(held)} chunks of {self.held_out} documents held out"
+            f"{self._told_split()}"
         )
         reasons = Counter(skipped.reason for skipped in library.skipped)
         if reasons:
             say("  skipped: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+
+    def _told_split(self) -> str:
+        chunks, hashes, earlier = self.library.chunks, self.library.hashes, self.earlier
+        ids = self.split[1]
+        held = {chunks[id].document for id in ids}
+        told = f"{len(ids)} chunks of {len(held)} documents held out"
+        kept = held.intersection(names_of(hashes, earlier.held_out))
+        seen = names_of(hashes, earlier.trained)
+        if kept or seen:
+            told += (
+                f", {len(kept)} of them by the phases before, which trained on {len(seen)} of all"
+            )
+        if not earlier.complete:
+            told += "; it is not known what all phases before trained on, perhaps on these too"
+        return told
 
     def train_dataloader(self) -> StepLoader:
         """Steps of the current epoch. Makes its round where it is missing."""

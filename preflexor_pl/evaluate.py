@@ -22,6 +22,7 @@ from preflexor_pl.entry import Parser, guarded, quiet_libraries
 if TYPE_CHECKING:
     from preflexor_pl.evaluation.comparison import Measured
     from preflexor_pl.measuring import Task
+    from preflexor_pl.pairs.pair import PreferencePair
     from preflexor_pl.speakers import Known
 
 BASE = "base"
@@ -184,7 +185,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
         lost = len(found) - sum(map(len, items.values()))
         if lost:
             say(f"{lost} items of {options.facts} are on no document of {first.name}: left out")
-    _require_one_split(models)
+    _require_unseen(models, pairs, pairs_file)
     penalty = ReasoningSettings().critic.repetition_penalty
     settings = ReasoningSettings(
         model=Sampling(options.max_new_tokens, 0.0),  # as in training's own evaluation
@@ -207,19 +208,40 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     return task, _specs(options, first.base)
 
 
-def _require_one_split(models: "Sequence[Known]") -> None:
-    """Refuse runs of which one trained on what another held out: the first one's split counts.
+def _require_unseen(
+    models: "Sequence[Known]", pairs: "Sequence[PreferencePair]", pairs_file: Path
+) -> None:
+    """Refuse models of which one, in any of its phases, trained on what the questions are about.
 
     Raises:
-        ConfigError: names them.
+        ConfigError: names the model and the documents.
     """
-    runs = [known for known in models if known.run and (known.run / "graph").is_dir()]
-    for known in runs[1:]:
-        seen = sorted(runs[0].documents[1] & known.documents[0])
+    from preflexor_pl.corpus.lineage import names_of
+
+    first = models[0]
+    if first.run is None or not (first.run / "graph").is_dir():
+        say(f"{first.name} is no run: whether models trained on {pairs_file} is not known")
+        return
+    library = first.library()
+    ids = {id for pair in pairs for id in pair.chunk_ids}
+    asked = {library.chunks[id].document for id in ids & library.chunks.keys()}
+    if not ids or ids - library.chunks.keys():
+        say(
+            f"{pairs_file} is not all about the documents of {first.name}: whether models trained "
+            "on the others is not known"
+        )
+    for known in models:
+        seen = asked.intersection(names_of(library.hashes, known.lineage.trained))
         if seen:
             raise ConfigError(
-                f"{known.name} trained on what {runs[0].name} held out ({', '.join(seen)[:200]}): "
-                "evaluate runs of one seed and one corpus together"
+                f"{known.name} trained, in this phase or in one before it, on what the questions "
+                f"of {pairs_file} are about ({', '.join(sorted(seen))[:200]}): evaluate runs that "
+                "held the same documents out together, or give --pairs on other documents"
+            )
+        if not known.lineage.complete:
+            say(
+                f"{known.name}: it is not known what all of its phases trained on, perhaps on the "
+                "documents of the questions"
             )
 
 

@@ -20,7 +20,6 @@ from preflexor_pl.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.export_card import (
     EXPORTED,
     QUESTION,
-    TRAINED_FOR,
     at,
     config_of,
     model_card,
@@ -105,6 +104,7 @@ def export(
         NumericalError: the folder does not give the adapters' logits; it is not kept.
         ResourceError: the disk is full.
     """
+    from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
     from preflexor_pl.policy.load import resolve_dtype
     from preflexor_pl.policy.start import KEY
 
@@ -116,6 +116,7 @@ def export(
         lineage = _lineage(run)
         with replaced_folder(out) as part, quiet_loading():
             tokenizer, told = _write(lineage, chosen, part)
+            (read_lineage(lineage[-1].folder) or UNKNOWN).write(part)
             size = sum(file.stat().st_size for file in part.iterdir()) / 1e9
             card = model_card(tokenizer, lineage, _name(chosen), repo_id or out.as_posix())
             (part / "README.md").write_text(card, encoding="utf-8")
@@ -196,6 +197,8 @@ def _logits(model: Any, texts: list[list[int]]) -> "list[Tensor]":
 
 def _save(language: "TrainedModel", model: Any, asked: dict[str, Any], part: Path) -> None:
     from transformers import GenerationConfig
+
+    from preflexor_pl.corpus.lineage import TRAINED_FOR
 
     tokenizer = language.tokenizer
     tokenizer.chat_template = tokenizer.chat_template or PLAIN_CHAT

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from preflexor_pl.policy.start import Start
 
 EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
-TRAINED_FOR = "preflexor_pl"  # key of an exported model's config
 QUESTION = f"How does nacre resist cracks?{TRIGGER}"
 
 _CARD = """---

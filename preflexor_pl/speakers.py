@@ -12,7 +12,15 @@ import torch
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.export_card import TRAINED_FOR, at, config_of, trained_for
+from preflexor_pl.corpus.lineage import (
+    TRAINED_FOR,
+    UNKNOWN,
+    Lineage,
+    lineage_of_model,
+    names_of,
+    read_lineage,
+)
+from preflexor_pl.export_card import at, config_of, trained_for
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.remote import named_server
 from preflexor_pl.pairs.thoughts import WithoutThoughts
@@ -79,16 +87,32 @@ class Known:
         return Library.load(self.run / "graph", self.embedder)
 
     @cached_property
+    def lineage(self) -> Lineage:
+        """The documents that all of its phases trained on and held out, as far as is known."""
+        if not self.start:
+            return lineage_of_model(self.name)
+        found = read_lineage(self.start.folder)
+        if found or self.run is None or not (self.run / "graph").is_dir():
+            return found or UNKNOWN
+        library = self.library()  # a run from before there were records: its own split follows
+        seed = derive_seed(at(self.config, "seed_everything"), "held out")
+        split = library.hold_out(at(self.config, "data.held_out"), seed)
+        documents = ({library.chunks[id].document for id in ids} for ids in split)
+        trained, held_out = ({library.hashes[name] for name in names} for names in documents)
+        first = not at(self.config, "model.policy.start_from")
+        return Lineage().then(trained, held_out, known=first)
+
+    @cached_property
     def documents(self) -> tuple[set[str], set[str]]:
-        """Documents that its run trained on, and those that it held out.
+        """Documents of its graph that it trained on, and those that all its phases held out.
 
         Raises:
             ConfigError: it has no run.
             CorpusError: the run has no graph.
         """
-        library, seed = self.library(), at(self.config, "seed_everything")
-        split = library.hold_out(at(self.config, "data.held_out"), derive_seed(seed, "held out"))
-        trained, held = ({library.chunks[id].document for id in ids} for ids in split)
+        hashes = self.library().hashes
+        parts = self.lineage.trained, self.lineage.unseen
+        trained, held = (set(names_of(hashes, part)) for part in parts)
         return trained, held
 
 

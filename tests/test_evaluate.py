@@ -40,7 +40,7 @@ def made(tmp_path_factory):
     for number, name in enumerate(("orpo", "exo")):
         policy = tiny_policy(base, seed=number, start_from=start)
         disturb(policy, number)
-        write_run(folder / f"runs/{name}", policy, start)
+        write_run(folder / f"runs/{name}", policy, start, held)
         start = str(folder / f"runs/{name}")
     kinds = [("choice", []), ("short", ["strong"])]
     lines = [
@@ -62,7 +62,7 @@ def made(tmp_path_factory):
     return folder, held
 
 
-def write_run(run, policy, start=None):
+def write_run(run, policy, start=None, held="silk.md"):
     """What a run leaves, as far as an evaluation reads it."""
     policy.save(run / "adapter")
     config = {
@@ -76,6 +76,7 @@ def write_run(run, policy, start=None):
         for name in ("silk", "nacre", "bone")
     ]
     pairs = [replace(p, chosen=f"{p.chosen} So does {p.id}, layer by layer.") for p in pairs]
+    pairs = [replace(p, chunk_ids=[f"{held}#0"]) for p in pairs]
     (run / "held_out").mkdir()
     (run / "held_out/pairs.jsonl").write_text("".join(f"{pair.to_json()}\n" for pair in pairs))
 

@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
+from preflexor_pl.corpus.lineage import Lineage, hashes_of, names_of
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import ColumnRead, Document, Documents, Skipped
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
@@ -142,26 +143,51 @@ class Library:
         """Ids of the documents that have chunks, sorted."""
         return sorted({chunk.document for chunk in self.chunks.values()})
 
-    def hold_out(self, count: int, seed: int) -> tuple[list[str], list[str]]:
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Of the documents' contents, by their ids."""
+        return hashes_of(self.chunks.values())
+
+    def hold_out(
+        self, count: int, seed: int, lineage: Lineage | None = None
+    ) -> tuple[list[str], list[str]]:
         """Splits the chunks by whole documents.
+
+        What earlier phases held out stays held out, all of it, and what they trained on is not
+        held out; the seed chooses among the rest.
 
         Args:
             count: documents to hold out, >= 0.
             seed: chooses which.
+            lineage: what the phases before used; None for a first phase.
 
         Returns:
             (train, held): chunk ids, each list in the order of ``chunks``.
 
         Raises:
-            ConfigError: there are not more than ``count`` documents.
+            ConfigError: there are not more than ``count`` documents, or earlier phases left none
+                to hold out, or none to train on.
         """
-        documents = self.documents
+        documents, lineage = self.documents, lineage or Lineage()
         if not 0 <= count < len(documents):
             raise ConfigError(
                 f"data.held_out: {count} documents cannot be held out of {len(documents)}; "
                 f"give 0 to {len(documents) - 1}"
             )
-        held = set(random.Random(seed).sample(documents, count))
+        kept = names_of(self.hashes, lineage.unseen)
+        used = lineage.trained | lineage.held_out
+        free = [name for name in documents if self.hashes[name] not in used]
+        held = {*kept, *random.Random(seed).sample(free, min(len(free), max(0, count - len(kept))))}
+        if count and not held:
+            raise ConfigError(
+                f"data.held_out: the phases before trained on all {len(documents)} documents, so "
+                "none is left to evaluate on: add documents to data.corpus"
+            )
+        if len(held) == len(documents):
+            raise ConfigError(
+                f"data.corpus: the phases before held out all of its {len(documents)} documents, "
+                "so none is left to train on: add documents"
+            )
         train = [id for id, chunk in self.chunks.items() if chunk.document not in held]
         return train, [id for id, chunk in self.chunks.items() if chunk.document in held]
 

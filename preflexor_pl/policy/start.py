@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.settings import PolicySettings
+from preflexor_pl.corpus.lineage import UNKNOWN, Lineage, lineage_of_model, read_lineage
 from preflexor_pl.policy.load import fingerprint_of
 
 CARD = "base.json"
@@ -116,6 +118,16 @@ def read_start(name: str) -> Start:
     if (given / "config.yaml").is_file():
         raise ConfigError(f"{KEY}: {name} is a run that is not finished: run its command again")
     raise ConfigError(f"{KEY}: {name} holds no {CARD}: give a run, or an adapter that a run left")
+
+
+def lineage_of(settings: PolicySettings) -> Lineage:
+    """The documents of all phases that led to what a policy starts from.
+
+    Where a phase left no record of them it is not complete; a base that no run left has none.
+    """
+    if settings.start_from:
+        return read_lineage(read_start(settings.start_from).folder) or UNKNOWN
+    return lineage_of_model(settings.model_name)
 
 
 def _checked(folder: Path) -> Start:

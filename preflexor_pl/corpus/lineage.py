@@ -1,0 +1,107 @@
+"""Which documents a model trained on and held out, through all of its phases, by their content.
+
+A run leaves it beside its weights, an export takes it along. So a later phase, of another seed or
+corpus, holds out what no phase has trained on, and an evaluation can tell what a model has seen.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.files import read_record, write_atomically
+from preflexor_pl.corpus.chunks import Chunk
+
+FILE = "documents.json"
+ANEW = "copy the folder of the weights anew"
+TRAINED_FOR = "preflexor_pl"  # the key of an export's config.json that says what it was trained for
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The documents of all phases so far.
+
+    Attributes:
+        trained: hashes of those that some phase trained on.
+        held_out: hashes of those that some phase held out.
+        complete: whether every phase is known.
+    """
+
+    trained: frozenset[str] = frozenset()
+    held_out: frozenset[str] = frozenset()
+    complete: bool = True
+
+    @property
+    def unseen(self) -> frozenset[str]:
+        """What was held out and never trained on."""
+        return self.held_out - self.trained
+
+    def then(
+        self, trained: Iterable[str], held_out: Iterable[str], known: bool = True
+    ) -> "Lineage":
+        """With one phase more; ``known``: whether these are all the documents that it used."""
+        complete = self.complete and known
+        return Lineage(self.trained.union(trained), self.held_out.union(held_out), complete)
+
+    def write(self, folder: Path) -> None:
+        """Put it beside the weights in ``folder``."""
+        record = {
+            "trained": sorted(self.trained),
+            "held_out": sorted(self.held_out),
+            "complete": self.complete,
+        }
+        write_atomically(folder / FILE, json.dumps(record))
+
+
+UNKNOWN = Lineage(complete=False)
+
+
+def read_lineage(folder: Path) -> Lineage | None:
+    """What was left beside the weights in ``folder``; None where nothing was.
+
+    Raises:
+        CorpusError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    record = read_record(path, ANEW)
+    try:
+        trained, held_out = (frozenset(map(str, record[k])) for k in ("trained", "held_out"))
+        return Lineage(trained, held_out, bool(record["complete"]))
+    except (KeyError, TypeError) as error:
+        raise CorpusError(f"{path} is damaged ({error!r}): {ANEW}") from error
+
+
+def lineage_of_model(name: str) -> Lineage:
+    """Of a model that a run may have exported; a plain one of others has no phases of ours."""
+    folder = Path(name).expanduser()
+    found = read_lineage(folder) if folder.is_dir() else None
+    if found or not (folder / "config.json").is_file():
+        return found or Lineage()
+    # An export says in its config what it was trained for; an older one says no more than that.
+    exported = TRAINED_FOR in read_record(folder / "config.json", ANEW)
+    return UNKNOWN if exported else Lineage()
+
+
+def hashes_of(chunks: Iterable[Chunk]) -> dict[str, str]:
+    """Document id -> hash of its text without white space, however it is cut into chunks."""
+    texts: dict[str, list[str]] = {}
+    ends: dict[str, int] = {}
+    for chunk in chunks:
+        new = chunk.text[max(0, ends.get(chunk.document, 0) - chunk.start) :]
+        texts.setdefault(chunk.document, []).append("".join(new.split()))
+        ends[chunk.document] = max(chunk.end, ends.get(chunk.document, 0))
+    return {name: _hash("".join(parts)) for name, parts in texts.items()}
+
+
+def names_of(hashes: Mapping[str, str], some: Iterable[str]) -> list[str]:
+    """The documents with one of these hashes, sorted."""
+    wanted = set(some)
+    return sorted(name for name, value in hashes.items() if value in wanted)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
