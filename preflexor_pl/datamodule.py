@@ -95,7 +95,7 @@ class PreferenceDataModule(LightningDataModule):
         chunks_per_context: chunks that a question rests on.
         contexts: these are a node of the graph and its nearest ``neighbours``, or lie on a short
             ``walk`` over the graph, which joins what lies apart.
-        enrich_chunks: further chunks, found with the question, that the answer rests on as well.
+        enrich_chunks: further chunks, found with the question, that thinking and answer rest on.
         grow: whether one of these may be an earlier round's question with its answer, so that later
             rounds build on earlier ones, and on their mistakes: off, as a small teacher makes many.
         min_grounding: share of a chosen answer's words and numbers that must stand in its chunks;
