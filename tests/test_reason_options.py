@@ -52,6 +52,7 @@ def call(monkeypatch, capfd):
         (["Why?", "--critic_max_new_tokens", "0"], ["--critic_max_new_tokens: got 0"]),
         (["Why?", "--batch_size", "0"], ["--batch_size: got 0"]),
         (["Why?", "--variant", "both"], ["--variant", "both"]),
+        (["Why?", "--prompts", "medium"], ["--prompts: medium cannot be read", "small, large, or"]),
         (["Why?", "--out", "kept.txt"], ["--out: kept.txt must end in .json, .jsonl or .md"]),
         (["--chat", "--json"], ["--chat goes with neither"]),
         (["--chat", "--out", "kept.md"], ["--chat goes with neither"]),

@@ -56,13 +56,15 @@ def open_client(settings: ServerSettings, secret: str, key: str) -> httpx2.Async
 
 
 def proxy_variable(settings: ServerSettings) -> str:
-    """The variable of the proxy that calls go through; "" where they go to the server itself."""
+    """What names the proxy that calls go through: mostly a variable; "" where there is none."""
     host = settings.host.strip("[]")
     local = host == "localhost" or host.endswith(".localhost") or host in ("::1", "0.0.0.0")
     if local or host.startswith("127.") or (getproxies() and proxy_bypass(host)):
         return ""
-    scheme = settings.base_url.partition(":")[0]
-    return next(iter(_variables(scheme)), "")
+    scheme, proxies = settings.base_url.partition(":")[0], getproxies()
+    if not (proxies.get(scheme) or proxies.get("all")):
+        return ""
+    return next(iter(_variables(scheme)), "the system's settings")
 
 
 def _variables(scheme: str | None) -> list[str]:

@@ -260,3 +260,18 @@ def test_an_item_that_is_too_long_is_dropped_and_no_later_command_stops_at_it(tm
     assert [(drop["id"], drop["reason"]) for drop in drops] == [("0000-0000", "server_too_long")]
     asked = [call for call in server.calls if "silk" in call.prompt]
     assert asked == []  # its refusal is on record
+
+
+def test_a_journal_keeps_texts_that_were_asked_for_in_the_same_way_alone(tmp_path):
+    from tests.pairs.test_remote_replies import script_of_a_round
+
+    def calls(**settings):
+        (tmp_path / "manifest.json").unlink(missing_ok=True)
+        with BadServer(script_of_a_round) as server:
+            make_round(scripted_maker(ask(server, tries=1, **settings)[0]), tmp_path, 2, 0)
+        return len(server.calls)
+
+    first = calls()
+    assert first > 9
+    assert calls(drop_fields=["seed"], in_flight=2) == 0
+    assert calls(extra_body={"reasoning_effort": "low"}) == first

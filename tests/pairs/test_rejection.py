@@ -171,3 +171,15 @@ def test_the_share_is_kept_and_no_topic_gets_all_of_it():
 def test_a_share_that_leaves_nothing_to_think_is_refused(share):
     with pytest.raises(ValueError, match=r"data\.untriggered_share: got .*below 1"):
         scripted_settings(untriggered_share=share)
+
+
+def test_a_teacher_that_will_not_write_a_wrong_answer_is_asked_again(tmp_path):
+    refusal = "I'm sorry, but I can't write a wrong answer."
+
+    def refuse(kind, subject, again):
+        return refusal if (kind, subject) == ("rejected", "silk") else None
+
+    pairs = make_round(scripted_maker(refuse, rejected="teacher"), tmp_path, 2, 0)
+    assert refusal not in [pair.rejected for pair in pairs]
+    [drop] = [json.loads(line) for line in (tmp_path / "drops.jsonl").read_text().splitlines()]
+    assert (drop["id"], drop["reason"]) == ("0000-0000", "rejected_refusal")

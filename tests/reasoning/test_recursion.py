@@ -235,3 +235,16 @@ def test_settings_that_cannot_be_are_refused(wrong):
 def test_chunks_without_a_library_are_refused():
     with pytest.raises(ValueError, match=r"^chunks: "):
         reasoner(good_model(), good_critic(), chunks=1)
+
+
+def test_a_critic_is_asked_with_the_prompts_of_the_settings():
+    from preflexor_pl.pairs.prompt_files import LARGE
+
+    critic = always("Version 1, and why.", "critic")
+    traces = reasoner(critic=critic, iterations=1, prompts=LARGE.critic).reason([QUESTION])
+    feedback, rewrite, integrate = (request.prompt for request in critic.asked)
+    assert feedback.startswith(f"Question: {QUESTION}\n\nReasoning about this question:")
+    assert "so that every point of the review is met" in rewrite
+    assert "Write one comprehensive answer" in integrate
+    assert all(not request.examples and not request.stop for request in critic.asked)
+    assert traces[0].integrated == "Version 1, and why."
