@@ -31,8 +31,9 @@ _TOO_MANY = re.compile(
     r"too (?:large|many|high|big)|at most|less than|<=|\bmaximum\b|exceed", re.IGNORECASE
 )
 _ABOVE_ZERO = re.compile(r"positive|greater than|above|> ?0", re.IGNORECASE)
+_CONTEXT = r"context.{0,12}(?:length|size|window|limit|overflow)"
 _TOO_LONG = re.compile(
-    r"context.{0,12}(?:length|size|window|limit|overflow)|context_length"
+    rf"{_CONTEXT}"
     r"|(?:maximum|max) (?:context|model|prompt|input|sequence) (?:length|size)"
     r"|(?:prompt|inputs?|request|messages|sequence)\b.{0,60}\b(?:too (?:long|large|big)"
     r"|longer than|exceeds?)|tokens?\b.{0,60}(?:must be <=|must have less than|cannot exceed)"
@@ -44,6 +45,8 @@ _TOO_LONG = re.compile(
 
 def is_too_long(status: int, said: str) -> bool:
     """Whether a refusal says that the prompt, with the reply, is longer than the server reads."""
+    if status >= 500:  # where "the request exceeds ..." may be about a queue
+        return bool(re.search(_CONTEXT, said, re.IGNORECASE))
     return status == 413 or bool(_TOO_LONG.search(said))
 
 

@@ -14,7 +14,10 @@ _DOING = (
     r"(?:help|assist|provid|answer|compl|fulfil|writ|creat|generat|giv|offer|shar|discuss|support"
     r"|engag|respond|continu|criticis|criticiz|access|determin|tell|do)\w*"
 )
-_POLITELY = r"(?:unfortunately|regrettably|hello|hi|sure|thank you|thanks)\b[^.!?\n]{0,40}?[,.!]\s*"
+_POLITELY = (
+    r"(?:(?:unfortunately|regrettably|hello|hi|sure|thank you|thanks)\b[^.!?\n]{0,40}?[,.!]\s*"
+    r"|(?:based on|given|from) the [^.,!?\n]{0,60},\s*)+"
+)
 _REFUSALS = (
     r"(?:i|we)\b[^.?!\n]{0,30}\bsorry\b",  # I'm sorry, We are very sorry
     r"(?:sorry|(?:my )?apologies)\b[,.]?\s*(?:but\s+)?(?:as an ai|i\b|we\b|that\b)",
@@ -26,6 +29,12 @@ _REFUSALS = (
     r"i (?:do not|don['\u2019]t|am not|['\u2019]m not) (?:feel )?comfortable\b",
     r"the (?:(?:provided|given) \w+|context|passage|text|document|excerpt) (?:does|do)"
     r"(?:n['\u2019]t| not) (?:contain|provide|mention|include|specify|state|give)\b",
+    r"there is (?:not enough|insufficient|no) (?:\w+ )?information\b",
+    r"(?:this|the) question cannot be answered\b",
+    r"(?:es tut mir leid|leider kann ich|lo siento|(?:je suis )?d[e\u00e9]sol\w*"
+    r"|mi dispiace|desculpe)\b",
+    r"(?:\u5bf9\u4e0d\u8d77|\u5f88\u62b1\u6b49|\u62b1\u6b49|\u7533\u3057\u8a33"
+    r"|\uc8c4\uc1a1|\u0438\u0437\u0432\u0438\u043d\u0438\u0442\u0435)",  # in zh, ja, ko, ru
 )
 _REFUSAL = re.compile(rf"\W*(?:{_POLITELY})?(?:{'|'.join(_REFUSALS)})", re.IGNORECASE)
 _FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
@@ -36,6 +45,7 @@ _QUOTES = r"[\"'\u2019\u201d\u00bb)\]*_]*"
 _ENDED = re.compile(rf"{_END}{_QUOTES}$|\$\$?$|\\[\])]$")  # of a list item
 _OPEN_ENDED = re.compile(  # but Ca2+ and Cl- are ends
     r"(?:[,;\u060c\u3001\uff0c\uff1b(\[{\\/=<&\u2013\u2014]|(?<=\s)-)[*_]*$"
+    r"|(?:^|\s)(?:the|a|an|and|or|but|because|than|its|their|such as|i\.e|e\.g)$"
 )
 _COLON = re.compile(r"[:\uff1a][\"'\u201d\u2019*_)\]]*$")
 _RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")  # under a table's head

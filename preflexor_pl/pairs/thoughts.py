@@ -71,7 +71,8 @@ def forms(tags: Sequence[str] = ()) -> tuple[Form, ...]:
     """The table, after the forms that ``tags`` name: ``notes``, or ``<<notes>> <</notes>>``."""
     pairs = [tag.split(" ") for tag in tags if " " in tag]
     names = [re.escape(tag) for tag in (*(tag for tag in tags if " " not in tag), *NAMES)]
-    tagged = [(rf"<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>") for name in names]
+    name = f"(?:{'|'.join(names)})"  # some models close another one of them than they opened
+    tagged = [(rf"<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>")]
     own = [(re.escape(opening), re.escape(closing)) for opening, closing in pairs]
     return tuple(form(*pair) for pair in (*own, *tagged, *FORMS))
 

@@ -235,6 +235,14 @@ def test_a_prompt_that_is_too_long_is_shrunk_once_then_given_up_and_the_rest_goe
     assert "reads no prompt of this length" in capsys.readouterr().out
 
 
+def test_a_server_that_is_busy_is_waited_for():
+    busy = refusal("The request queue size exceeds its limit", 503)
+    with BadServer(lambda call: None if call.number else busy) as server:
+        generator, requests = ask(server)
+        assert generator.complete(requests) == [GOOD]
+    assert [call.body["max_tokens"] for call in server.calls] == [128, 128]
+
+
 def test_a_prompt_without_its_examples_may_fit():
     def script(call):
         long = len(call.body["messages"]) > 2

@@ -27,6 +27,12 @@ from preflexor_pl.pairs.reply_checks import refuses, unfinished
         "I'm just an AI, I can't",
         "As an AI language model, I do not have access.",
         "The provided passage does not contain this information.",
+        "Unfortunately, the text does not mention its modulus.",
+        "Based on the provided context, I cannot answer this.",
+        "There is not enough information to answer.",
+        "Es tut mir leid, aber dabei kann ich nicht helfen.",
+        "Je suis désolé, mais je ne peux pas répondre.",
+        "很抱歉，我无法回答这个问题。",
     ],
 )
 def test_a_refusal_is_known(reply):
@@ -45,6 +51,8 @@ def test_a_refusal_is_known(reply):
         "I-beams cannot provide torsional stiffness.",
         "I cannot be the moment of inertia.",
         "The material does not contain fibres.",
+        "Based on the rule of mixtures, the modulus is 10 GPa.",
+        "From the crystals, I infer that the load is shared.",
         "Sorry states of matter are rare.",
         "A sorry sight: it cannot help but creep.",
     ],
@@ -83,6 +91,8 @@ TABLE = "| a | b |\n|---|---|\n"
         ("a | b\n---|---\n1 |", "unfinished_table"),
         ("It bends, and then,", "unfinished_sentence"),
         ("It bends (", "unfinished_sentence"),
+        ("It bends.\n\nThe second reason is the", "unfinished_sentence"),
+        ("It has fillers such as", "unfinished_sentence"),
         ("The last point is **very", "unfinished_sentence"),
     ],
 )
@@ -97,6 +107,8 @@ def test_a_reply_that_ends_in_the_middle_says_of_what(reply, problem):
         "It bends before it breaks",  # a stop string took the full stop
         "It releases Ca2+",
         "It takes up Cl-",
+        "It is what silk is made of",
+        "It needs vitamin A",
         "Either:\n1. First\n2. Second",
         "Either:\n- silk\n- nacre",
         "Either:\n1. First one.\n2. Second one.\n\nSo it holds",

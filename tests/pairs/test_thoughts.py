@@ -45,6 +45,7 @@ def as_a_local_model_writes(text):
         f"<think>\nThe user asks about <think> tags.\n</think>\n{REPLY}",
         f"<think>\nIn code: ```\nx\n</think>\n{REPLY}",
         f"<thinking>\n{THOUGHT}\n</thinking>\n{REPLY}",
+        f"<think>\n{THOUGHT}\n</thinking>\n{REPLY}",
         f"<thought>\n{THOUGHT}\n</thought>\n{REPLY}",
         f"<reasoning>\n{THOUGHT}\n</reasoning>\n<answer>\n{REPLY}\n</answer>",
         f"[THINK]{THOUGHT}[/THINK]{REPLY}",
