@@ -107,7 +107,7 @@ def _facts(lineage: "list[Start]") -> Iterator[str]:
         yield "\n## Held-out questions, before and after the last phase; measured unmerged\n"
         yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
     yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
-    for corpus in dict.fromkeys(at(config, "data.corpus") for _, _, config in runs):
+    for corpus in filter(None, dict.fromkeys(at(c, "data.corpus") for _, _, c in runs)):
         yield f"- corpus {_code(_shown(corpus))}: {_corpus_licence(Path(corpus))}"
 
 
@@ -118,7 +118,6 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
     chunks = run / "graph/chunks.jsonl"
     lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
     documents = len({json.loads(line)["document"] for line in lines if line})
-    teacher = at(config, "data.teacher.server.model") or at(config, "data.teacher.model_name")
     parts = [
         _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
         _rate(config),
@@ -126,10 +125,24 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
         f"seed {at(config, 'seed_everything')}",
         f"adapter of rank {rank}" if rank else "every weight trained",
         f"{sum(made)} pairs in {len(made)} rounds",
-        f"corpus {_code(_shown(at(config, 'data.corpus')))} of {documents or '?'} documents",
-        f"teacher {_code(_shown(teacher)) if teacher else 'the base itself'}",
+        *_origins(config, documents),
     ]
     return f"- phase {number}: {', '.join(parts)}"
+
+
+def _origins(config: dict[str, Any], documents: int) -> Iterator[str]:
+    """Where the pairs of a phase come from."""
+    own = at(config, "data.pairs")
+    if own:
+        source = own if isinstance(own, str) else at(own, "source")
+        yield f"own pairs {_code(_shown(source))}" if isinstance(source, str) else "own pairs"
+    if own and not documents:  # nothing was made from a corpus
+        return
+    corpus, teacher = at(config, "data.corpus"), at(config, "data.teacher") or {}
+    named = f"corpus {_code(_shown(corpus))}" if corpus else "an index"
+    yield f"{named} of {documents or '?'} documents"
+    name = at(teacher, "server.model") or teacher.get("model_name") or teacher.get("class_path")
+    yield f"teacher {_code(_shown(name)) if name else 'the base itself'}"
 
 
 def _rate(config: dict[str, Any]) -> str:

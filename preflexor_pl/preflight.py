@@ -42,9 +42,8 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         teacher = TeacherSettings()
     index, own = config["data.index"], config["data.pairs"]
     source = own if isinstance(own, str) else getattr(own, "source", None)
-    alone = stand_alone(own)
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
-        ("data.corpus", None if index or alone else config["data.corpus"], require_corpus),
+        ("data.corpus", corpus_of(config), require_corpus),
         ("data.index", index if isinstance(index, str) else None, _check_index),
         ("data.pairs", source if isinstance(source, str) else None, require_pairs),
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
@@ -60,6 +59,12 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         if value is not None:
             yield f"{key}: {value}", partial(require, value)
     yield "trainer: one process, and nothing that other keys set", partial(_check_trainer, config)
+
+
+def corpus_of(config: Any) -> str | None:
+    """The corpus that is read; None where an index or the user's own pairs stand for it."""
+    unread = config["data.index"] or stand_alone(config["data.pairs"])
+    return None if unread else config["data.corpus"]
 
 
 def _model(key: str) -> Callable[[Any], object]:

@@ -214,6 +214,27 @@ def test_the_card_says_how_the_rate_was_set(model, told):
     assert export_card._rate({"model": model}) == told
 
 
+@pytest.mark.parametrize(
+    ("data", "documents", "told"),
+    [
+        ({"corpus": "notes"}, 3, ["corpus `notes` of 3 documents", "teacher the base itself"]),
+        (
+            {"index": "old/graph", "teacher": {"class_path": "mine.Teacher"}},
+            3,
+            ["an index of 3 documents", "teacher `mine.Teacher`"],
+        ),
+        ({"corpus": "notes", "pairs": "a/b"}, 0, ["own pairs `a/b`"]),
+        (
+            {"corpus": "notes", "pairs": {"source": "/x/b.jsonl", "share": 0.5}},
+            3,
+            ["own pairs `b.jsonl`", "corpus `notes` of 3 documents", "teacher the base itself"],
+        ),
+    ],
+)
+def test_the_card_says_where_pairs_come_from(data, documents, told):
+    assert list(export_card._origins({"data": data}, documents)) == told
+
+
 def test_an_adapter_on_weights_that_a_phase_before_trained(model_folder, tmp_path, run_export):
     first = tiny_policy(model_folder, lora=None)
     disturb(first)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from preflexor_pl import dataset, entry, estimate, inspect, preview
+from preflexor_pl import dataset, doctor, entry, estimate, inspect, preview
 from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import read_pairs
@@ -95,6 +95,10 @@ def test_what_pairs_will_cost_and_how_they_look(train, own, monkeypatch, capfd):
     assert "question, by own" in out
     code, out, err = call(monkeypatch, capfd, estimate, *args)
     assert (code, err) == (0, "")
+    report = call(monkeypatch, capfd, doctor, *args)[1]
+    assert "data.pairs: pairs.jsonl" in report
+    assert "Traceback" not in report
+    assert "data.corpus" not in report
     assert "teacher" not in "".join(re.findall(r"^\w+", out, re.MULTILINE))
 
 

@@ -7,7 +7,7 @@ from preflexor_pl.checkup.report import Report
 from preflexor_pl.cli import PreferenceCLI, config_files, default_run
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.reader import read_folder
-from preflexor_pl.preflight import requirements
+from preflexor_pl.preflight import corpus_of, requirements
 
 
 def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
@@ -30,8 +30,8 @@ def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
                 require()
                 report.ok(asked)
         with report.check("config"):
-            data = cli.datamodule
-            _check_documents(report, data.corpus, data.held_out, data.text_column)
+            data, corpus = cli.datamodule, corpus_of(cli.config)
+            _check_documents(report, corpus or "", data.held_out, data.text_column)
     if cli is None:
         report.note("corpus, models and teacher were not looked at", "correct the config first")
     return cli
