@@ -184,7 +184,7 @@ def _record(record: Any, column: str | None) -> tuple[str, str, str]:
         return "", record, ""
     if not isinstance(record, dict) or not record:
         return "", "", ""
-    chosen = text_column([*record], column)
+    chosen = _chosen(record, column)
     named = title_column([name for name in record if name != chosen])
     title = record[named] if named else ""
     return (
@@ -192,6 +192,15 @@ def _record(record: Any, column: str | None) -> tuple[str, str, str]:
         plain_text(part(record, chosen)),
         chosen,
     )
+
+
+def _chosen(record: dict[str, Any], column: str | None) -> str:
+    """The column of the text: one that holds something comes before an empty one."""
+    filled = [name for name, value in record.items() if value not in (None, "", [], {})]
+    try:
+        return text_column([*record], column, filled)
+    except NoColumn:
+        return text_column([*record], column)
 
 
 def _row(id: str, title: str, text: str, column: str) -> Document | Skipped:

@@ -17,6 +17,7 @@ from preflexor_pl.corpus.records import Unusable
 
 MAX_RECORD_CHARS = 4_000_000
 WHOLE = ("cp932", "euc_jp", "gb18030", "big5", "cp949", "iso2022_jp")
+MAX_NAME = 60  # of the only column of a table; a longer one is a text
 BLOCK_CHARS = 2**16
 DELIMITERS = ",;\t|"
 ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, one by one
@@ -24,6 +25,7 @@ SPACE = re.compile(r"[\s\ufeff]*")
 BETWEEN = re.compile(r"[\s,]*")
 NOT_JSON, TOO_LARGE = "not JSON", "too large"
 REST = "not JSON from here on"
+TOO_LARGE_REST = "too large, with what follows in the file"
 
 Row = tuple[int, Any]  # its number, and its value, or Unusable: the reason
 
@@ -52,7 +54,12 @@ def csv_rows(path: Path) -> Iterator[Row]:
         try:
             reader = csv.reader(_bounded_lines(file, read), delimiter=delimiter)
             names = [_repaired(name, encoding).strip("\ufeff ") for name in next(reader, [])]
-            for number, cells in enumerate(reader, start=1):
+            if len(names) == 1 and len(names[0]) > MAX_NAME:
+                number = 1
+                yield number, names[0]  # a text, and no name
+                names = ["text"]
+            for cells in reader:
+                number += 1
                 read.clear()
                 if cells:
                     texts = (_repaired(cell, encoding) for cell in cells)
@@ -94,7 +101,7 @@ def _repaired(text: str, encoding: str) -> str:
 
 
 def _has_record_a_line(file: TextIO) -> bool:
-    """Whether the first record is one line; also where it is damaged, as each line may be."""
+    """Whether the first record is one line."""
     text = file.read(BLOCK_CHARS)
     start = SPACE.match(text).end()  # type: ignore[union-attr]
     if text.startswith("[", start):
@@ -105,7 +112,8 @@ def _has_record_a_line(file: TextIO) -> bool:
         except (ValueError, RecursionError):
             more = file.read(len(text)) if len(text) < MAX_RECORD_CHARS else ""
             if not more:
-                return True
+                first = text[start:].partition("\n")[0].rstrip()
+                return first.endswith(("}", '"'))  # a line whose beginning is lost
             text += more
             continue
         following = text[end : end + 100].lstrip(" \t")
@@ -116,7 +124,7 @@ def _lines(file: TextIO) -> Iterator[Row]:
     for number, line in enumerate(_bounded_reads(file), start=1):
         if line is None:
             yield number, Unusable(TOO_LARGE)
-        elif text := line.strip("\ufeff \t\r\n"):
+        elif text := line.strip("\ufeff\x1e \t\r\n"):
             yield number, text
 
 
@@ -147,7 +155,7 @@ def _values(file: TextIO) -> Iterator[Row]:
                 text, at = text[at:] + more, 0
                 continue
             if mark:
-                yield number + 1, Unusable(REST)
+                yield number + 1, Unusable(TOO_LARGE_REST if more else REST)
             return
         number += 1
         yield number, text[at:end]

@@ -100,7 +100,7 @@ def test_a_file_of_any_size_takes_little_memory(tmp_path, monkeypatch):
     found, skipped = read(
         tmp_path, "a.jsonl", json.dumps([*RECORDS, *large[1:]], indent=1).encode()
     )
-    assert (len(found), skipped) == (3, {"a.jsonl#4": "not JSON from here on"})
+    assert (len(found), skipped) == (3, {"a.jsonl#4": "too large, with what follows in the file"})
 
 
 def test_which_column_is_asked_for_where_it_is_not_plain(tmp_path):
@@ -145,6 +145,40 @@ def test_a_table_without_end(tmp_path, monkeypatch):
     content = f'text\n"{TEXTS[0]}"\n"{TEXTS[1]}\n' + "x\n" * 3000
     found, skipped = read(tmp_path, "a.csv", content.encode())
     assert (len(found), skipped) == (1, {"a.csv#2": "too large"})
+
+
+@pytest.mark.parametrize(
+    ("records", "texts"),
+    [
+        ([{"text": None, "content": TEXTS[0]}, {"text": "", "body": TEXTS[1]}], TEXTS[:2]),
+        ([{"content": TEXTS[0], "body": None}, {"content": None, "body": TEXTS[1]}], TEXTS[:2]),
+        ([{"text": TEXTS[0], "content": f"{TEXTS[1]} More."}], TEXTS[:1]),
+    ],
+)
+def test_a_column_that_is_filled_comes_before_an_empty_one(tmp_path, records, texts):
+    found, skipped = read(tmp_path, "a.jsonl", lines(records).encode())
+    assert ([d.text for d in found], skipped) == (texts, {})
+
+
+def test_a_table_of_texts_without_a_name(tmp_path):
+    content = "\n".join(f'"{text}"' for text in TEXTS)
+    found, skipped = read(tmp_path, "a.csv", content.encode())
+    assert ([d.text for d in found], skipped) == (TEXTS, {})
+    assert [d.id for d in found] == ["a.csv#1", "a.csv#2", "a.csv#3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ('ning is lost"}\n' + lines(RECORDS), ["a.jsonl#2", "a.jsonl#3", "a.jsonl#4"]),
+        ("\x1e" + lines(RECORDS).replace("\n", "\n\x1e"), ["a.jsonl#1", "a.jsonl#2", "a.jsonl#3"]),
+        (json.dumps(RECORDS[0], indent=1)[:-3], []),
+    ],
+)
+def test_the_beginning_of_a_file_may_be_lost(tmp_path, content, ids):
+    found, skipped = read(tmp_path, "a.jsonl", content.encode())
+    assert [d.id for d in found] == ids
+    assert len(skipped) <= 1
 
 
 def test_packed_files_are_named_as_such(tmp_path):
