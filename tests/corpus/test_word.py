@@ -70,6 +70,7 @@ BOX = (
             tag("w:sdt", "<w:sdtPr/>", tag("w:sdtContent", paragraph(run("In a control.")))),
             "In a control.",
         ),
+        (paragraph(run("a"), tag("w:del", "<w:r><w:tab/></w:r>"), run("b")), "ab"),
         (paragraph(run("A "), tag("w:sdt", tag("w:sdtContent", run("date")))), "A date"),
         (
             paragraph(
