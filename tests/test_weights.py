@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly, MaskThinking, NoMasking
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.generator import Request
@@ -17,8 +18,9 @@ from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.reference import with_reference
+from tests.families import save_family
 from tests.test_module import TEXTS, Steps
-from tests.tiny import PAIR, save_tiny_model
+from tests.tiny import PAIR, save_tiny_model, tiny_policy
 
 LORA = LoRASettings(rank=4, alpha=8)
 FAMILIES = {
@@ -147,6 +149,21 @@ def test_a_policy_that_is_its_reference_starts_at_ln_2(tmp_path, masking, settin
     assert logged[2] < logged[0] - 1e-3
 
 
+@pytest.mark.parametrize(
+    ("family", "idle"),
+    [("big_bird", "pooler.bias, pooler.weight"), ("afmoe", "mlp.expert_bias")],
+)
+def test_full_fine_tuning_leaves_what_no_output_depends_on(tmp_path, capsys, family, idle):
+    folder = save_family(tmp_path / "model", family)
+    module, logged = fit_one_step(folder, ORPOLoss(), steps=2, lora=None)
+    assert logged[1] < logged[0]
+    told = capsys.readouterr().out
+    assert f"These weights stay as they are, as no output depends on them: {idle}\n" in told
+    stays = {name for name, p in module.policy.named_parameters() if not p.requires_grad}
+    assert not stays & set(trained_state(module.policy))
+    assert all(name.endswith(tuple(idle.split(", "))) for name in stays)
+
+
 def test_full_fine_tuning_keeps_its_base_and_its_reference(tmp_path, capsys):
     folder = save(tmp_path / "model", "llama")
     module, _ = fit_one_step(folder, DPOLoss(), steps=2, lora=None)
@@ -184,6 +201,22 @@ def test_checkpointing_computes_the_layers_again_and_survives_generation(tmp_pat
     assert step() == 2  # forward, and again in backward
     LocalGenerator(policy, True).complete([Request("Why?", sampling=Sampling(max_new_tokens=4))])
     assert step() == 2
+
+
+@pytest.mark.parametrize("family", ["opt", "llama"])
+def test_checkpointing_brings_no_dropout_in(tmp_path, family):
+    """OPT's layers drop by themselves where they train."""
+    folder = save_family(tmp_path / "model", family)
+    logged = [
+        fit_one_step(folder, ORPOLoss(), gradient_checkpointing=on)[1] for on in (False, True)
+    ]
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)
+
+
+def test_a_model_that_cannot_checkpoint_is_named(tmp_path):
+    folder = save_family(tmp_path / "model", "ctrl")
+    with pytest.raises(ConfigError, match=r"^model\.policy\.gradient_checkpointing: CTRL"):
+        tiny_policy(folder, gradient_checkpointing=True)
 
 
 def test_a_full_run_starts_from_adapters_and_adapters_from_a_full_run(tmp_path):

@@ -39,10 +39,10 @@ def unserved(model: Any) -> list[str]:
             hook.remove()
     used = {name for name, output in outputs.items() if output.grad is not None}
     # One expert of a list may be called for other tokens: layers count by kind.
-    kinds = {_kind(name) for name in used - _read_by_kernels(model)}
+    kinds = {kind_of(name) for name in used - _read_by_kernels(model)}
     head = model.get_output_embeddings()
     return [
-        name for name, module in linear.items() if module is not head and _kind(name) not in kinds
+        name for name, module in linear.items() if module is not head and kind_of(name) not in kinds
     ]
 
 
@@ -99,5 +99,6 @@ def _read_by_kernels(model: nn.Module) -> set[str]:
     }
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
+    """A name without the numbers of layers and experts."""
     return re.sub(r"\.\d+(?=\.|$)", ".*", name)

@@ -31,7 +31,7 @@ from preflexor_pl.policy.forward import contexts_of, flat_logps
 from preflexor_pl.policy.frugal import keep_less
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
-from preflexor_pl.policy.lora_targets import kinds_of, left_out_experts, unserved
+from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
 from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
 
 
@@ -145,11 +145,14 @@ class Policy(LanguageModel):
         from transformers.modeling_layers import GradientCheckpointingLayer
 
         again = {"use_reentrant": False, "context_fn": lambda: contexts_of(self.inner)}
-        self.inner.gradient_checkpointing_enable(again)
+        with in_one_line("model.policy.gradient_checkpointing"):
+            self.inner.gradient_checkpointing_enable(again)
         for module in self.inner.modules():
             # The layers ask whether they train; what is in them stays in eval mode: no dropout.
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
+                for name in [name for name in vars(module) if "dropout" in name]:
+                    setattr(module, name, 0.0)  # theirs that is no module
 
     @property
     def inner(self) -> Any:
@@ -255,6 +258,9 @@ class Policy(LanguageModel):
     def check_gradients(self) -> None:
         """Refuse a model some of whose trained weights, or marker rows, would get no gradient.
 
+        Where every weight trains, those that no output depends on stay as they are, and a line says
+        which.
+
         Raises:
             ConfigError: names them.
         """
@@ -265,6 +271,8 @@ class Policy(LanguageModel):
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         heads = self.inner.get_input_embeddings(), self.inner.get_output_embeddings()
         tables = {id(getattr(head, "original_module", head).weight) for head in heads}
+        if not self.settings.lora:
+            trained = _freeze_idle(trained, tables)
         missing = [name for name, parameter in trained if not self._moves(name, parameter, tables)]
         self.zero_grad(set_to_none=True)
         if missing:
@@ -277,6 +285,19 @@ class Policy(LanguageModel):
         if ROWS in name:
             return bool(gradient.any(1).all())
         return id(parameter) not in tables or bool(gradient[self.trained_rows].any(1).all())
+
+
+def _freeze_idle(
+    trained: list[tuple[str, nn.Parameter]], tables: set[int]
+) -> list[tuple[str, nn.Parameter]]:
+    """Those that got a gradient, and the tables; an expert counts as its like in other layers."""
+    kinds = {kind_of(name) for name, p in trained if p.grad is not None or id(p) in tables}
+    idle = {name: parameter for name, parameter in trained if kind_of(name) not in kinds}
+    for parameter in idle.values():
+        parameter.requires_grad_(False)
+    if idle:
+        say(f"These weights stay as they are, as no output depends on them: {kinds_of([*idle])}")
+    return [(name, p) for name, p in trained if p.grad is not None or id(p) in tables]
 
 
 def _token_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:
