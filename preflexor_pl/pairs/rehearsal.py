@@ -138,7 +138,8 @@ class Rehearsal(Journal):
             # Words of its own, so that no stage only says again what another has said.
             words = [stage[0] + letter for letter in ascii_lowercase]
             text = self._cut(" ".join(words * (1 + tokens // len(words))), tokens)
-            return text if len(text.split()) > MIN_WORDS else " ".join(words[: MIN_WORDS + 1])
+            text = text if len(text.split()) > MIN_WORDS else " ".join(words[: MIN_WORDS + 1])
+            return f"{text}."  # else one that ends in "an" would be unfinished
         number = sum(cost.calls for cost in self.costs.values())  # asked once, as every question
         about = self._cut(" ".join(_LONG_WORD.findall(request.prompt)), max(1, tokens - 6))
         question = f"How does {about} {number}?"  # of the chunk's words: it finds others like it
