@@ -127,7 +127,9 @@ def test_several_processes_are_refused_before_a_key_is_looked_for():
     module.trainer = SimpleNamespace(world_size=2)
     with pytest.raises(ConfigError, match=r"trainer\.devices: one process"):
         module.setup("fit")
-    module.trainer = SimpleNamespace(world_size=1)
+    module.trainer = SimpleNamespace(
+        world_size=1, lightning_module=None, fit_loop=SimpleNamespace()
+    )
     with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
         module.setup("fit")
 
