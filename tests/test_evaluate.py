@@ -119,7 +119,7 @@ def test_from_one_command_to_all_files_and_again(run_evaluate, made, tmp_path):
     assert results["items"] == {"training": 4, "held out": 2, "control": 2}
     rows = {(row["model"], row["stage"]): row["measures"] for row in results["rows"]}
     documents = results["documents"]
-    assert documents["answers"] == ["silk.md"] * 3
+    assert documents["answers"] == [made[1]] * 3
     assert len(documents["facts/written"]) == 8
     for name, measure in rows["base", "0"].items():
         if name != "distinct":  # of all answers together
