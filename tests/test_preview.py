@@ -68,7 +68,7 @@ def test_nothing_is_asked_twice(call_verb, teacher, place):
 def test_fit_begins_as_if_there_were_no_preview(call_verb, teacher, place):
     done(call_verb(preview))
     run = place / "runs/mine"
-    assert {path.name for path in run.iterdir()} == {"graph", "preview"}
+    assert {path.name for path in run.iterdir()} == {"date.txt", "graph", "preview"}
     kept = files(run / "preview")
     assert "policy/adapter_model.safetensors" not in kept
     # Other settings than the preview's are not refused: nothing has begun.
