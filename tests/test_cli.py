@@ -10,6 +10,7 @@ from tests.tiny import refused
 SERVER = ["--data.teacher.server.base_url", "http://localhost/v1"]
 SERVER += ["--data.teacher.server.model", "m"]
 PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
+SGD = "torch.optim.SGD"  # bitsandbytes has one of this name too
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +36,9 @@ def no_weights(monkeypatch):
         (["--model.optimizer", "subprocess.Popen"], ["model.optimizer", "subprocess.Popen"]),
         (["--model.optimizer", "os.system"], ["model.optimizer", "os.system"]),
         (["--model.lr_scheduler", "os.system"], ["model.lr_scheduler", "os.system"]),
-        (["--model.optimizer", "SGD", "--model.optimizer.lr", "-1"], ["model.optimizer", "-1"]),
-        (["--model.optimizer", "SGD", "--model.lr", "1"], ["model.lr", "model.optimizer"]),
-        (["--model.optimizer", "SGD", "--model.optimizer.momentun", "1"], ["momentun"]),
+        (["--model.optimizer", SGD, "--model.optimizer.lr", "-1"], ["model.optimizer", "-1"]),
+        (["--model.optimizer", SGD, "--model.lr", "1"], ["model.lr", "model.optimizer"]),
+        (["--model.optimizer", SGD, "--model.optimizer.momentun", "1"], ["momentun"]),
         (["--model.lr_scheduler", "WarmupCosine", "--model.lr_scheduler.floor", "2"], ["floor"]),
         (["--model.lr_scheduler", PLATEAU], ["model.lr_scheduler", "metric"]),
         (["--model.policy.start_from", "runs/none"], ["model.policy.start_from", "runs/none"]),
