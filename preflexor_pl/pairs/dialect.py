@@ -116,14 +116,16 @@ class Dialect:
         return bool(name)
 
     def _rename(self, name: str, said: str) -> bool:
-        """Send the limit under its other name, unless its number was what is wrong."""
-        [other] = {*LIMITS} - {name}
+        """Send the limit under its newer name, once, unless its number was what is wrong.
+
+        It is not renamed back: a server that refuses both names would be asked for ever.
+        """
         if name == self._limit:
-            renamed = name == LIMITS[0] or _mentions(other, said)
-            if not renamed or (_TOO_MANY.search(said) and not _mentions(other, said)):
+            newer = LIMITS[1]
+            if name == newer or (_TOO_MANY.search(said) and not _mentions(newer, said)):
                 return False
-            self._limit = other
-            self.tell(f"refuses {name}: {other} is sent instead")
+            self._limit = newer
+            self.tell(f"refuses {name}: {newer} is sent instead")
         return True
 
 

@@ -283,3 +283,17 @@ def test_a_journal_keeps_texts_that_were_asked_for_in_the_same_way_alone(tmp_pat
     assert first > 9
     assert calls(drop_fields=["seed"], in_flight=2) == 0
     assert calls(extra_body={"reasoning_effort": "low"}) == first
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Set only one of max_tokens and max_completion_tokens.",
+        "max_tokens or max_completion_tokens must be at most 4096, got 9000.",
+    ],
+)
+def test_a_server_that_refuses_a_limit_by_either_name_is_left_alone(told):
+    answers = iter([refusal(told)] * 20)  # where it is asked on, the text comes
+    with BadServer(lambda call: next(answers, None)) as server:
+        assert told[:20] in failure(*ask(server))
+    assert len(server.calls) == 2
