@@ -28,6 +28,19 @@ STOP_WORDS = frozenset(FUNCTION_WORDS.split())
 _POWER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SUPERSCRIPT = re.compile("(?<=10)[⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
+_LATEX = [  # numbers and units as LaTeX writes them
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"(?<=\d)(?:\\[,;:! ]|~)+(?=\d{3}(?!\d))", ","),
+        (r"\\[,;:! ]|~", " "),
+        (r"\s*\\(?:mathrm|text|textrm)\s*\{\s*([^{}]*?)\s*\}", r" \1"),
+        (r"\\(?:times|cdot)(?![a-zA-Z])", "×"),
+        (r"\\%", "%"),
+        (r"\s*\^?\{?\\circ\}?\s*", "°"),
+        (r"(?<=\d)\s*\\mu(?![a-zA-Z])\s*(?=[a-zA-Z])", " u"),
+        (r"(?<=\d) {2,}", " "),
+    )
+]
 _LIST_NUMBER = re.compile(r"^\s*\(?\d{1,2}[.)]\s+", re.MULTILINE)
 _PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12}
 _UNITS = "eV|Pa|Hz|mol|m|g|N|J|s|W|V|L"
@@ -125,7 +138,7 @@ def grounding(answer: str, sources: Sequence[str], question: str = "") -> Ground
 
 def content_words(text: str) -> set[str]:
     """The stems of a text's words, without function words, numbers and LaTeX's commands."""
-    text = _NUMBER.sub(" ", _normalised(_COMMAND.sub(" ", text)))  # a unit is no word
+    text = _NUMBER.sub(" ", _COMMAND.sub(" ", _normalised(text)))  # a unit is no word
     words = (word.casefold() for word in segmentation.words(text))
     return {stem(w) for w in words if w not in STOP_WORDS and any(c.isalpha() for c in w)}
 
@@ -158,6 +171,8 @@ def numbers_in(text: str) -> Iterator[Number]:
 
 def _normalised(text: str) -> str:
     """One way to write micro, minus, powers of ten and units; without the numbers of a list."""
+    for pattern, plain in _LATEX:
+        text = pattern.sub(plain, text)
     text = text.replace("µ", "u").replace("μ", "u").replace("−", "-")
     text = _SUPERSCRIPT.sub(lambda power: "^" + power[0].translate(_POWER), text)
     for pattern, unit in _SPELLING:

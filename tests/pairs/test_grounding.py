@@ -70,6 +70,12 @@ def test_several_sources_count_together():
         ("25 °C is 25 degrees Celsius", [("25", "°C"), ("25", "°C")]),
         ("5 seconds", [("5", "s")]),
         ("5 mice", [("5", "")]),
+        (r"$1.1\,\mathrm{GPa}$ and $1.1~\text{GPa}$", [("1.1e+09", "Pa")] * 2),
+        (r"$5\,\mu\mathrm{m}$ and $5\ \mu m$", [("5e-06", "m")] * 2),
+        (r"$1.5 \times 10^{3}\,\mathrm{Hz}$", [("1500", "Hz")]),
+        (r"$27\,\%$ at $37^\circ\mathrm{C}$", [("27", "%"), ("37", "°C")]),
+        (r"$10\,000$ cycles", [("10000", "")]),
+        (r"the friction $\mu$ is 0.3", [("0.3", "")]),
     ],
 )
 def test_numbers_are_read_with_their_units(text, numbers):
@@ -101,3 +107,8 @@ def test_words_of_any_script_are_found_and_commands_of_latex_are_none():
 )
 def test_no_text_is_too_odd(odd):
     grounding(odd, [odd], odd)
+
+
+def test_units_in_latex_are_no_words():
+    assert found(r"$\sigma = 1.1\,\mathrm{GPa}$", "1.1 GPa") == (1, 1, ())
+    assert found(r"$\sigma = 1.1\,\mathrm{MPa}$", "1.1 GPa") == (0, 1, ("1.1 MPa",))
