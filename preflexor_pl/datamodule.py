@@ -134,7 +134,8 @@ class PreferenceDataModule(LightningDataModule):
         reflection: whether the chosen response criticises its thinking before it answers.
         prompts: what the teacher and the judge are asked: the set ``small``, for a small teacher;
             ``large``, for a strong one; or a folder of files that take the place of those in
-            ``preflexor_pl/pairs/templates/small``, or in the set that its ``base.txt`` names.
+            ``preflexor_pl/pairs/templates/small``, or in the set that its ``base.txt`` names; null
+            is ``small``.
         system_prompt: the policy's system turn; null keeps the chat template's own.
         teacher: who asks, thinks and answers, or an object that does (``Generator``, also by its
             class path).
@@ -180,7 +181,7 @@ class PreferenceDataModule(LightningDataModule):
         judge: JudgeSettings | Examiner | None = None,
         untriggered_share: float = 0.0,
         reflection: bool = False,
-        prompts: str = "small",
+        prompts: str | None = "small",
         system_prompt: str | None = None,
         teacher: TeacherSettings | Generator | None = None,
         thinking: ThinkingSettings | None = None,
@@ -268,7 +269,7 @@ class PreferenceDataModule(LightningDataModule):
             rejected_choice=rejected_choice,
             only_wrong=only_wrong,
             judge=judging,
-            prompts=read_prompts(prompts),
+            prompts=read_prompts("small" if prompts is None else prompts),
             grow=grow,
             untriggered_share=untriggered_share,
             min_grounding=min_grounding,
@@ -596,7 +597,7 @@ def _own_pairs(given: Any) -> OwnPairs | None:
     """Pairs of the user's own, however they are given."""
     if given is None or isinstance(given, OwnPairs):
         return given
-    return OwnPairs(given)
+    return OwnPairs(str(given) if isinstance(given, Path) else given)
 
 
 def _apart(given: Any, settings: type, protocol: type, key: str) -> tuple[Any, Any]:

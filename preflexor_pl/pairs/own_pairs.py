@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import require
@@ -37,6 +38,11 @@ class OwnPairs:
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        is_rows = isinstance(self.source, Iterable) and not isinstance(self.source, Mapping)
+        rule = (
+            "a text that names a file, a folder or a hub id; or rows (of a DatasetDict: one split)"
+        )
+        require(is_rows, "data.pairs.source", type(self.source).__name__, rule)
         fits = isfinite(self.share) and 0 < self.share <= 1
         require(fits, "data.pairs.share", self.share, "in (0, 1]")
         require(self.rounds in ("first", "every"), "data.pairs.rounds", self.rounds, "first, every")
@@ -73,6 +79,11 @@ class OwnPair:
     chunk_ids: tuple[str, ...] = ()
     finish_reason: Literal["stop", "length"] = "stop"
 
+    @property
+    def asked(self) -> str:
+        """What is asked, the same with the trigger and without it."""
+        return question_key(self.prompt.removesuffix(TRIGGER))
+
 
 class OwnSet:
     """The pairs of one's own that a run trains on, and those that it holds out.
@@ -98,17 +109,19 @@ class OwnSet:
         self.settings = settings
         self.seed = seed
         pairs = read_own(settings.source, system_prompt)
-        names = sorted({question_key(pair.prompt) for pair in pairs})
+        names = sorted({pair.asked for pair in pairs})
         held: set[str] = set()
         if settings.alone:
-            if len(names) <= held_out:
+            count, most = len(names), len(names) - 1
+            if count <= held_out:
+                advice = f"give at most {most}" if most > 1 else "give pairs of 3 prompts or more"
                 raise ConfigError(
-                    f"data.held_out_questions: {held_out} cannot be held out of the {len(names)} "
-                    f"different prompts in data.pairs; give at most {len(names) - 1}"
+                    f"data.held_out_questions: {held_out} cannot be held out of the {count} "
+                    f"different prompts in data.pairs; {advice}"
                 )
             held = set(random.Random(derive_seed(seed, "own held out")).sample(names, held_out))
-        self.train = [pair for pair in pairs if question_key(pair.prompt) not in held]
-        self.held = [pair for pair in pairs if question_key(pair.prompt) in held]
+        self.train = [pair for pair in pairs if pair.asked not in held]
+        self.held = [pair for pair in pairs if pair.asked in held]
 
     def without(self, documents: Collection[str]) -> None:
         """Leave out the pairs that say they rest on one of these held-out documents."""

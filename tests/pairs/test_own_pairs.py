@@ -148,6 +148,13 @@ def test_the_same_prompt_is_never_on_both_sides():
     assert (len(own.train), len(own.held)) == (6, 6)
 
 
+def test_a_question_with_its_trigger_and_without_is_held_out_whole():
+    both = [*rows(6), *({**row, "prompt": row["prompt"] + TRIGGER} for row in rows(6))]
+    own = OwnSet(OwnPairs(both), 3, None, seed=0)
+    asked = [{p.prompt.removesuffix(TRIGGER) for p in some} for some in (own.train, own.held)]
+    assert (len(own.held), asked[0] & asked[1]) == (6, set())
+
+
 def test_shares_and_first_rounds():
     own = OwnSet(OwnPairs(rows(9), share=0.25), 2, None, seed=0)
     assert not own.held  # the corpus gives the questions that are held out
@@ -157,8 +164,16 @@ def test_shares_and_first_rounds():
 
 
 def test_too_few_prompts_to_hold_some_out_are_refused():
-    with pytest.raises(ConfigError, match=r"data\.held_out_questions: 9 .* 9 different prompts"):
+    with pytest.raises(ConfigError, match=r"data\.held_out_questions: 9 .* 9 .*at most 8"):
         OwnSet(OwnPairs(rows(9)), 9, None, seed=0)
+    with pytest.raises(ConfigError, match=r"2 cannot be held out of the 1 .*3 prompts or more"):
+        OwnSet(OwnPairs([ROW] * 9), 2, None, seed=0)
+
+
+@pytest.mark.parametrize("source", [5, {"train": [ROW]}])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(ValueError, match=r"data\.pairs\.source: got"):
+        OwnPairs(source)
 
 
 @pytest.mark.parametrize("options", [{"share": 0}, {"share": 1.5}, {"rounds": "last"}])
