@@ -24,6 +24,7 @@ from preflexor_pl.pairs.question_words import (
     TAG,
     TASK,
 )
+from preflexor_pl.pairs.question_wrapping import unwrapped
 from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
 MIN_WORDS = 4  # of a question
@@ -40,7 +41,10 @@ _ITEM = re.compile(
     r"(?:[-*•–]\s+|[(（](?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[)）]\s*|(?:\d{1,2}|[a-zA-Z])[)）]\s*"
     r"|(?:\d{1,2}|[a-h]|[ivx]{1,4})\.\s+|\d{1,2}、\s*)(?=\S)"
 )
-_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "「": "」", "`": "`"}
+_QUOTES = {  # an opening quote, and what closes it in one language or another
+    '"': '"', "'": "'", "`": "`", "“": "”", "”": "”", "‘": "’", "«": "»", "»": "«»", "„": "“”",
+    "「": "」", "『": "』",
+}  # fmt: skip
 _CLAUSE = re.compile(r"[,;:.!?)—–]|\band\b")
 _CHOICES = re.compile(r"[:：]$|\b(?:following|these|those|below)\b", re.IGNORECASE)
 
@@ -62,6 +66,7 @@ def read_question(text: str) -> tuple[str, str]:
     """
     if refuses(text) or NO_QUESTION.match(text):
         return "", "refusal"
+    text = unwrapped(text)
     question = _unquoted(_question_of(list(_blocks(text))))
     if not question:
         return "", "not_a_question"
@@ -222,9 +227,9 @@ def _plain(line: str) -> str:
 
 def _unquoted(question: str) -> str:
     question = question.strip().strip("*").strip()
-    closing = _QUOTES.get(question[:1])
-    if closing and (question.endswith(closing) or closing not in question[1:]):
-        question = question[1:].removesuffix(closing)
+    closing = _QUOTES.get(question[:1], "")
+    if closing and (question[-1] in closing or not set(closing) & set(question[1:])):
+        question = question[1:].rstrip(closing)
     elif question.endswith(('"', "”")) and not set(question[:-1]) & set('"“'):
         question = question[:-1]
     return question.strip()

@@ -48,8 +48,15 @@ SETTING = re.compile(
     r"|suponga|рассмотрите|предположи|考虑|假设)\b",
     re.IGNORECASE,
 )
+_AUXILIARY = r"(?:do|does|did|is|are|was|were|can|could|would|will|should|might|must|has|have)"
+_ASKS_WITH_STOP = (  # "How does silk harden.", but not "What silk does is ..."
+    rf"(?i:^(?:(?:how|why)\s+{_AUXILIARY}|what\s+(?:(?:is|are)\s+the|(?:(?:role|mechanism|factor"
+    r"|effect|condition|change|feature)s?\s+)?(?:do|does|did))|which\s+\w+\s+(?:do|does|did))\b"
+    r"[^?]*\.$)"
+)
 ASKS_WITHOUT_MARK = re.compile(  # Thai ends no sentence; an Armenian mark stands within a word
     r"(?:か|かな|のか)。?$|[吗呢]。?$|(?:ไหม|หรือไม่|อย่างไร|อะไร|ทำไม|เพราะเหตุใด)|\u055e"
+    rf"|{_ASKS_WITH_STOP}"
 )
 
 _WORD_FOR_QUESTION = (
@@ -75,7 +82,7 @@ PREAMBLES = tuple(
 NUMBERED = re.compile(rf"(?:q|{_WORD_FOR_QUESTION})\s*#?\d{{1,2}}\s*[:：.)]\s*", re.IGNORECASE)
 LABEL = re.compile(rf"(?:\w+ ){{0,2}}{_WORD_FOR_QUESTION}\s*#?\d{{0,2}}", re.IGNORECASE)  # alone
 LABELLED = re.compile(rf"{LABEL.pattern}\s*[:：]", re.IGNORECASE)
-TAG = re.compile(r"</?(?:question|q|output)>", re.IGNORECASE)
+TAG = re.compile(r"</?(?:question|q|output)>|\[/?question\]", re.IGNORECASE)
 NO_QUESTION = re.compile(  # a refusal where it is not English
     r"\s*(?:(?:es )?tut mir leid|(?:leider )?(?:ich )?kann (?:ich )?(?:leider )?(?:keine|nicht)"
     r"|ich kann (?:leider )?(?:keine|nicht)|je (?:suis désolé|ne peux pas)|désolé|lo siento"

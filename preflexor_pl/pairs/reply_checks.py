@@ -29,8 +29,11 @@ _REFUSALS = (
     r"i (?:do not|don['\u2019]t|am not|['\u2019]m not) (?:feel )?comfortable\b",
     r"the (?:(?:provided|given) \w+|context|passage|text|document|excerpt) (?:does|do)"
     r"(?:n['\u2019]t| not) (?:contain|provide|mention|include|specify|state|give)\b",
-    r"there is (?:not enough|insufficient|no) (?:\w+ )?information\b",
-    r"(?:this|the) question cannot be answered\b",
+    r"there is (?:not enough|insufficient|no) (?:\w+ )?information"
+    r"(?= (?:about|on|in the|to|given|provided|available|regarding)\b|[.,;]|$)",
+    r"(?:this|the) question cannot be answered"
+    r"(?= (?:from|based|given|using|because|as)\b| with the (?:given|provided|available)\b"
+    r"|[.,:;]|$)",
     r"(?:es tut mir leid|leider kann ich|lo siento|(?:je suis )?d[e\u00e9]sol\w*"
     r"|mi dispiace|desculpe)\b",
     r"(?:\u5bf9\u4e0d\u8d77|\u5f88\u62b1\u6b49|\u62b1\u6b49|\u7533\u3057\u8a33"

@@ -203,3 +203,57 @@ def test_more_than_three_questions_in_a_row_are_a_list_of_them():
 )
 def test_of_a_reply_that_was_cut_only_a_question_before_the_cut_is_read(cut, kept):
     assert asked_before_cut(cut) == kept
+
+
+ASKED = "How does water soften silk at pH 8.2?"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f'{{"question": "{ASKED}"}}',
+        f'```json\n{{"question": "{ASKED}", "answer": "By hydrogen bonds."}}\n```',
+        f'{{"questions": ["{ASKED}", "Why?"]}}',
+        f'[{{"id": 1, "Question": "{ASKED}"}}]',
+        f"```\n{ASKED}\n```",
+        f"\\boxed{{{ASKED}}}",
+        f"$\\boxed{{\\text{{{ASKED}}}}}$",
+        f"[QUESTION] {ASKED} [/QUESTION]",
+        f"»{ASKED}«",
+        f"„{ASKED}”",
+        f"『{ASKED}』",
+    ],
+)
+def test_a_question_is_taken_out_of_what_it_is_wrapped_into(reply):
+    assert read_question(reply) == (ASKED, "")
+
+
+@pytest.mark.parametrize("odd", ["{", "[]", "{}", "[[[]]]", '{"question": null}', "[" * 100_000])
+def test_json_without_a_question_is_none(odd):
+    assert read_question(odd) == ("", "not_a_question")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "How does the spinning speed change the strength of silk.",
+        "Why is nacre tougher than aragonite in water.",
+        "What is the role of water in spider silk.",
+        "What mechanisms do mussels use to adhere under water.",
+    ],
+)
+def test_a_question_may_end_in_a_full_stop(asked):
+    assert read_question(asked) == (asked, "")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "What silk does in water is remarkable.",
+        "How it works has been known for years.",
+        "Why Nature Is Tough",
+        "How does the mussel foot protein keep its adhesive",
+    ],
+)
+def test_a_statement_that_begins_with_a_question_word_is_no_question(said):
+    assert read_question(said)[1] == "not_a_question"

@@ -51,6 +51,8 @@ def test_a_refusal_is_known(reply):
         "I-beams cannot provide torsional stiffness.",
         "I cannot be the moment of inertia.",
         "The material does not contain fibres.",
+        "There is no information loss in a reversible process.",
+        "This question cannot be answered with linear elasticity: take the J-integral.",
         "Based on the rule of mixtures, the modulus is 10 GPa.",
         "From the crystals, I infer that the load is shared.",
         "Sorry states of matter are rare.",
