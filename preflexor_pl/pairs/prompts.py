@@ -179,7 +179,7 @@ class Prompts:
             facts=_facts(context),
             question=question,
             reference=reference,
-            answer=" ".join(answer.split()) or NO_ANSWER,
+            answer=answer.strip() or NO_ANSWER,
         )
 
 

@@ -191,7 +191,9 @@ class Rejection:
             asked = asked.inert(self.asker.forbidden)
             system = settings.teacher.system_prompt
         seed = self.asker.seed_of(item, "rejected", number)
-        return Request(asked.text, system, settings.rejected_sampling, seed, asked.examples)
+        return Request(
+            asked.text, system, settings.rejected_sampling, seed, asked.examples, asked.stop
+        )
 
     def _why_not(self, item: Item, pair: PreferencePair) -> str:
         """Why a pair is of no use; "" where it is."""

@@ -86,13 +86,13 @@ def test_shared_words_look_at_the_answer_alone():
 def test_a_judge_sees_facts_question_reference_and_answer_and_is_asked_once(tmp_path):
     says = Says("Wrong: it says nothing.")
     judge = AskedJudge(JudgeSettings(system_prompt="Judge."), says)
-    cases = {"0000-0001": case("<|thinking|>\nhm\n<|/thinking|>\nIt is  strong.")}
+    cases = {"0000-0001": case("<|thinking|>\nhm\n<|/thinking|>\nIt is:\n\n- strong")}
     assert judge.rule(cases, asker(tmp_path)) == {"0000-0001": "wrong"}
     [request] = says.asked
     assert request.system == "Judge."
     assert request.prompt.split("\n\nIs the answer")[0] == (
         "Silk is tough.\n\nQuestion: How does silk carry load?\n"
-        f"Reference answer: {REFERENCE}\nAnswer to examine: It is strong."
+        f"Reference answer: {REFERENCE}\nAnswer to examine: It is:\n\n- strong"
     )
     assert judge.rule(cases, asker(tmp_path)) == {"0000-0001": "wrong"}  # from the journal
     assert len(says.asked) == 1

@@ -1,12 +1,14 @@
 """Which rejected answer is taken, of several, and which are drawn again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from preflexor_pl.core.errors import CorpusError, TeacherError
 from preflexor_pl.core.markers import THINK_START, TRIGGER
 from preflexor_pl.pairs.asking import Item
+from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.rejection import has_trigger
 from tests.scripted import (
     GOOD,
@@ -171,6 +173,17 @@ def test_the_share_is_kept_and_no_topic_gets_all_of_it():
 def test_a_share_that_leaves_nothing_to_think_is_refused(share):
     with pytest.raises(ValueError, match=r"data\.untriggered_share: got .*below 1"):
         scripted_settings(untriggered_share=share)
+
+
+def test_a_wrong_answer_ends_where_its_prompt_says(tmp_path):
+    wrong = replace(BUILT_IN.wrong_answer, stop=("\n",))
+    teacher = Scripted("teacher")
+    prompts = replace(BUILT_IN, wrong_answer=wrong)
+    maker = scripted_maker(rejected="teacher", prompts=prompts)
+    maker.teacher = teacher
+    make_round(maker, tmp_path)
+    stops = {request.stop for request in teacher.asked if kind_of(request) == "rejected"}
+    assert stops == {("\n",)}
 
 
 def test_a_teacher_that_will_not_write_a_wrong_answer_is_asked_again(tmp_path):
