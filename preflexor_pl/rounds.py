@@ -26,7 +26,7 @@ from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.drops import advice, by_reason
 from preflexor_pl.pairs.earlier import keep_margins, pairs_before, past_of
-from preflexor_pl.pairs.generator import Generator
+from preflexor_pl.pairs.generator import Arriving, Generator
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
@@ -105,6 +105,8 @@ class Rounds:
                 teacher, False, batch_size, template_options=asked.chat_template_kwargs
             )
             teacher = WithoutThoughts(local, asked.thinking_tags, THINKING_SWITCH)
+        elif not isinstance(teacher, Arriving):  # a server's client takes them off itself
+            teacher = WithoutThoughts(teacher, settings.teacher.thinking_tags)
         self.teacher: Any = teacher
         self.writer: Any = LocalGenerator(policy, True, batch_size)
         self.collator = collator
@@ -181,7 +183,8 @@ class Rounds:
         maker = self._maker(held_out_settings(self.settings, wanted))
         pairs = maker.make(folder, held_out_order(wanted, self.split[1], self.own))
         if len(pairs) < 2:
-            raise CorpusError(f"{folder}: one held-out pair is too few: raise data.held_out")
+            key = "held_out_questions" if self.own and self.own.settings.alone else "held_out"
+            raise CorpusError(f"{folder}: one held-out pair is too few: raise data.{key}")
         return pairs
 
     def preview(self, wanted: int) -> list[PreferencePair]:

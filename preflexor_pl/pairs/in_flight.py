@@ -28,6 +28,7 @@ from preflexor_pl.pairs.replies import (
     AskAgain,
     Refusal,
     Unusable,
+    ends_unopened,
     parsed,
     read_completion,
     shown,
@@ -169,7 +170,8 @@ class Asking:
                 raise
         tree = parsed(body)
         budget.tokens += tokens_used(tree, request)
-        return read_completion(tree, request, source.forms, source.tell)
+        source.begins_inside |= ends_unopened(tree, source.forms)
+        return read_completion(tree, request, source.forms, source.tell, source.begins_inside)
 
     def _note_strange(self, problem: str, reason: str, request: Request) -> None:
         told = ""

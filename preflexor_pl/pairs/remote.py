@@ -28,6 +28,8 @@ class RemoteGenerator:
         forms: of thoughts, which are taken off its texts.
         budget: what of it is used up, by this object.
         strange: texts in a row that could not be read.
+        begins_inside: whether a text closed thoughts that it had not opened; from then on one that
+            is cut before it closes them is known to be thoughts.
         stopping: set from any thread, has no more calls begin; those in flight are waited for.
     """
 
@@ -43,6 +45,7 @@ class RemoteGenerator:
         self.budget = Budget(settings, self.key)
         self.strange = 0
         self.stopping = False
+        self.begins_inside = False
         self.thinking_tags = tuple(thinking_tags)
         self.forms = forms(thinking_tags)
         self.dialect = Dialect(settings, self.tell)

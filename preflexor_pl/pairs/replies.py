@@ -99,6 +99,7 @@ def read_completion(
     request: Request,
     known: Sequence[Form] = forms(),
     tell: Callable[[str], None] = lambda line: None,
+    begins_inside: bool = False,
 ) -> Completion:
     """The completion in a reply, its text inert and without the model's own thoughts.
 
@@ -107,22 +108,21 @@ def read_completion(
         request: that it answers.
         known: forms of thoughts.
         tell: told of what is odd about the reply and does not matter.
+        begins_inside: whether the model's texts begin inside its thoughts: one that is cut before
+            their closing tag is nothing else.
 
     Raises:
         Unusable: there is no text, or no telling whether it is whole.
         Refusal: the model, or a filter, will not answer.
     """
-    choices = tree.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Unusable("server_no_choices")
-    message, finish = choices[0].get("message"), choices[0].get("finish_reason")
-    if not isinstance(message, dict):
-        raise Unusable("server_no_text")
+    message, finish = _message(tree)
     if str(finish).lower() in FILTERED or message.get("refusal"):
         raise Refusal("server_refusal")
     tokens = _count(tree, "completion_tokens")
     end = _end(finish, tokens, request, tell)
     reply, found = reply_in(_content(message), known)
+    if begins_inside and not found and end == "length":
+        reply, found = "", "open"
     text = make_inert(reply).strip("\n") if found else make_inert(reply).lstrip()
     for stop in request.stop:  # not every server heeds them
         text = text.split(stop, 1)[0]
@@ -133,6 +133,24 @@ def read_completion(
         raise Unusable("server_no_text")
     tokens = -(-len(text) // CHARACTERS) if tokens is None else tokens
     return Completion(text, end, tokens, problem)
+
+
+def ends_unopened(tree: dict[str, Any], known: Sequence[Form]) -> bool:
+    """Whether a reply ends thoughts that it does not begin: the chat template has begun them."""
+    text = _content(_message(tree)[0])
+    unopened = any(one.closing.search(text) and not one.opening.search(text) for one in known)
+    return unopened and bool(reply_in(text, known)[1])
+
+
+def _message(tree: dict[str, Any]) -> tuple[dict[str, Any], object]:
+    """The message of a reply, and why it ended."""
+    choices = tree.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Unusable("server_no_choices")
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        raise Unusable("server_no_text")
+    return message, choices[0].get("finish_reason")
 
 
 def _end(

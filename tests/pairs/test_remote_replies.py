@@ -250,3 +250,15 @@ def test_a_cut_text_is_never_trained_on(tmp_path):
         make_round(maker, tmp_path, 2, 0)
     [drop] = [json.loads(line) for line in (tmp_path / "drops.jsonl").read_text().splitlines()]
     assert (drop["id"], drop["reason"]) == ("0000-0000", "answer_cut")
+
+
+def test_a_model_that_begins_inside_its_thoughts_is_known_by_a_reply_that_closes_them(capsys):
+    whole = good("They want a question. Why not silk?\n</think>\n\nIt is tough.")
+    cut = good("They want a question. Why not silk? Or", "length")
+    with BadServer(first_then_good(cut, whole, cut)) as server:
+        generator, requests = ask(server, 4, in_flight=1)
+        before, said_so, after, plain = generator.complete(requests)
+    assert (before.text[:9], before.problem) == ("They want", "")  # nothing tells yet
+    assert said_so.text == plain.text == "It is tough."
+    assert (after.text, after.problem) == ("", "cut_while_thinking")
+    assert "thought until its max_new_tokens" in capsys.readouterr().out
