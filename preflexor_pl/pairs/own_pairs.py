@@ -39,9 +39,7 @@ class OwnPairs:
 
     def __post_init__(self) -> None:
         is_rows = isinstance(self.source, Iterable) and not isinstance(self.source, Mapping)
-        rule = (
-            "a text that names a file, a folder or a hub id; or rows (of a DatasetDict: one split)"
-        )
+        rule = "the name of a file, a folder or a data set; or rows (of a DatasetDict one split)"
         require(is_rows, "data.pairs.source", type(self.source).__name__, rule)
         fits = isfinite(self.share) and 0 < self.share <= 1
         require(fits, "data.pairs.share", self.share, "in (0, 1]")
