@@ -54,7 +54,7 @@ def call(monkeypatch, capfd, verb, *args):
 
 
 def test_a_run_on_own_pairs_with_the_documents_schedule(train, own, tmp_path, monkeypatch, capfd):
-    assert [name for name, _ in BLOCKS] == ["schedule", "own"]
+    assert [name for name, _ in BLOCKS] == ["early", "schedule", "own"]
     given = ["--data.pairs", "pairs.jsonl", *SMALL, "--run", "runs/own"]
     code, out, err = train("--config", "schedule.yaml", *given, text=own)
     assert (code, err) == (0, "")

@@ -49,7 +49,7 @@ def plot_run(run_folder: Path) -> list[Path]:
     Returns:
         The files written, all in `plots/`; a picture without a single value is not written.
     """
-    run = _Run(read_rows(run_folder / "steps.csv"), read_rows(run_folder / "metrics.csv"))
+    run = _Run(read_rows(run_folder / "steps.csv", "step"), read_rows(run_folder / "metrics.csv"))
     folder = run_folder / "plots"
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {

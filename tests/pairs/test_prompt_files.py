@@ -153,7 +153,7 @@ HEAD = "---\nstop: %s\n---\n" + FINE
         ({"examples.yaml": ""}, r"examples.yaml must be a list of .*; \[\] gives none"),
         ({"examples.yaml": "facts: x"}, "examples.yaml must be a list"),
         ({"examples.yaml": "- a: [b"}, "examples.yaml, line 1: "),
-        ({"examples.yaml": "- 2024-02-31"}, "examples.yaml is not YAML: "),
+        ({"examples.yaml": "- \x07"}, "examples.yaml is not YAML: "),
         ({"examples.yaml": "[" * 1000}, "examples.yaml is nested too deep"),
         ({"examples.yaml": "- !!python/object:os.x {}"}, "examples.yaml, line 1: "),
         ({"examples.yaml": "- concrete"}, "examples.yaml, example 1 must have facts, question, "),
