@@ -113,11 +113,13 @@ def turn_ends(tokenizer: Any, stops: Collection[int], given: str | None = None) 
         return [_one_token(tokenizer, given)]
     eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     between, last = (_after_answer(tokenizer, more) for more in (True, False))
-    for token in [*encode(tokenizer, between), *encode(tokenizer, last)]:
-        if token in {*stops, *eos}:
-            return [token]
     own = eos or sorted(stops)
     following, end = (_first_added(tokenizer, text) for text in (between, last))
+    each_alike = following is not None and following == end  # what else stands last ends the chat
+    for text in [between] if each_alike else [between, last]:
+        for token in encode(tokenizer, text):
+            if token in {*stops, *eos}:
+                return [token]
     if end is not None:
         if following is None or following == end:
             return [end]

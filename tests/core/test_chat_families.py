@@ -164,6 +164,14 @@ FAMILIES = {
         ASKED,
         special=False,
     ),
+    "chatml, the text's eos ends a chat": Family(
+        CHATML.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}"),
+        IM,
+        "<|endoftext|>",
+        "<|endoftext|>",
+        "<|im_end|>",
+        ASKED,
+    ),
     "chatml, no generation prompt": Family(
         CHATML.split("{% if")[0], IM, "<|endoftext|>", "", "<|im_end|>", ASKED
     ),
@@ -282,6 +290,14 @@ FAMILIES = {
         "<|system|> <|user|> <|assistant|> <|end|>",
         "<|endoftext|>",
         "<|endoftext|> <|assistant|> <|end|>",
+        "<|end|>",
+        "<|user|>\nWhy?<|end|>\n<|assistant|>\n",
+    ),
+    "phi 3, as a GGUF file has it": Family(
+        PHI3,
+        "<|system|> <|user|> <|assistant|> <|end|>",
+        "<|endoftext|>",
+        "<|endoftext|>",
         "<|end|>",
         "<|user|>\nWhy?<|end|>\n<|assistant|>\n",
     ),
