@@ -15,8 +15,8 @@ NAME = "preflexor_grouped"
 # What models hand a kernel beside queries, keys, values and what changes their scores.
 IGNORED = {
     "dropout", "is_causal", "position_ids", "sliding_window", "use_cache", "output_attentions",
-    "output_hidden_states", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k",
-    "deterministic",
+    "output_hidden_states", "output_router_logits", "cu_seq_lens_q", "cu_seq_lens_k",
+    "max_length_q", "max_length_k", "deterministic",
 }  # fmt: skip
 
 
@@ -39,7 +39,8 @@ def grouped_attention(
         query: [B, H, T, D].
         key: [B, K, L, D], K heads that H / K query heads share.
         value: [B, K, L, D].
-        attention_mask: [B, 1, T, L], 0 where a key is seen, else very negative.
+        attention_mask: [B, 1, T, L], or [B, H, T, L] where heads differ: 0 where a key is seen,
+            else very negative; or what else is added to the scores.
         scaling: of the scores; 1 / sqrt(D) by default.
         softcap: scores are squeezed into (-softcap, softcap).
         s_aux: [H] the score of each head's sink, which takes its share of the weights and gives
@@ -66,7 +67,8 @@ def grouped_attention(
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
-        scores = scores + attention_mask[:, :, None, :, : key.shape[2]]
+        mask = attention_mask[..., : key.shape[2]].expand(-1, heads, -1, -1)
+        scores = scores + mask.unflatten(1, (shared, -1))
     sinks = s_aux if sinks is None else sinks
     if sinks is not None:
         sink = sinks.float().view(1, shared, -1, 1, 1).expand(*scores.shape[:-1], 1)

@@ -119,8 +119,8 @@ class LocalGenerator:
     @staticmethod
     def _attention(model: Any, trained_with: str) -> str:
         slow = model.device.type == "cpu" and model.dtype == torch.bfloat16
-        replace = slow and trained_with in ("sdpa", "eager")
-        return attention.register() if replace else trained_with
+        usual = trained_with in ("sdpa", "eager") and model._can_set_attn_implementation()
+        return attention.register() if slow and usual else trained_with
 
     def _decode(
         self, model: Any, requests: Sequence[Request], watch: Watch | None

@@ -2,6 +2,8 @@
 
 import pytest
 
+from preflexor_pl.policy import attention
+from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.prompt_batch import is_paddable
 from tests.families import save_family
@@ -15,4 +17,13 @@ UNPADDED = ["lfm2", "qwen3_next", "bamba", "mamba", "minimax", "bloom"]  # state
 def test_a_family_decodes_as_generate(tmp_path, name):
     model = load_language_model(str(save_family(tmp_path, name)), "x", "float32")
     assert is_paddable(model.inner) == (name in PADDED)
+    assert decodes_as_generate(model) == ""
+
+
+@pytest.mark.parametrize("name", ["gpt_oss", "mixtral", "doge", "gemma2"])
+def test_the_kernel_for_bfloat16_decodes_as_generate(tmp_path, name, monkeypatch):
+    """Sinks, what experts are told, a mask for each head, a softcap: in float32, to the token."""
+    model = load_language_model(str(save_family(tmp_path, name)), "x", "float32")
+    kernel = attention.register()
+    monkeypatch.setattr(LocalGenerator, "_attention", lambda self, model, usual: kernel)
     assert decodes_as_generate(model) == ""
