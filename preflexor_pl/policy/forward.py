@@ -114,6 +114,8 @@ def _attending(model: Any, name: str) -> Iterator[None]:
     if name == before:
         yield
         return
+    if not model._can_set_attn_implementation():  # transformers would warn, and go on without it
+        raise ValueError("its layers have no attention that can be replaced")
     try:
         model.set_attn_implementation(name)
         yield

@@ -28,7 +28,7 @@ def unserved(model: Any) -> list[str]:
     outputs: dict[str, torch.Tensor] = {}
     table = model.get_input_embeddings()
     hooks = [module.register_forward_hook(_keep(outputs, name)) for name, module in linear.items()]
-    hooks.append(table.register_forward_hook(_tracked))
+    hooks.append(table.register_forward_hook(tracked))
     device, size = table.weight.device, table.weight.shape[0]
     ids = torch.arange(1, 1 + PROBE, device=device)[None] % size
     try:
@@ -77,7 +77,8 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D)
 
 
-def _tracked(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+def tracked(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    """A forward hook: an output from which gradients are taken, whatever is frozen before it."""
     return output.detach().requires_grad_() * 1  # no leaf: some models write into it
 
 

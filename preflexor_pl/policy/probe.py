@@ -1,6 +1,7 @@
 """Which layout a model can be served by: a few tokens, that way and the plain way."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.progress import say
 from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
 from preflexor_pl.policy.forward import flat_logps
+from preflexor_pl.policy.lora_targets import tracked
 from preflexor_pl.policy.policy import Policy
 
 LENGTHS = ((24, 9, 5), (19, 4, 8))  # of prompt, chosen and rejected response
@@ -63,15 +65,49 @@ def _refusal(
     """Why a layout does not serve; "" where it does."""
     try:
         ours = _logps(policy, collator, pairs)
+        stray = _depends_on_others(policy, collator, pairs)
     except torch.OutOfMemoryError:
         raise
     except FOREIGN as error:
         return reason_of(error)
+    if stray:
+        return "a response depends on tokens of others"
     worst = _apart(ours, plain)
     exact = policy.inner.dtype == torch.float32 and not policy.settings.quantization
     largest = max(float(logps.abs().max()) for logps in plain)
     bound = (EXACT if exact else ROUNDED) * largest + TIMES_NOISE * _apart(alone, plain)
     return "" if worst <= bound else f"a token's log-prob is {worst:.2g} nats off"
+
+
+def _depends_on_others(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> bool:
+    """Whether the last response of a packed row depends on what is not in its own text.
+
+    Its gradient tells: where a token is not seen it is zero to the bit, however the dtype rounds.
+    """
+    batch = collator.unmasked()(pairs, (0, 0)).to(policy.device)
+    if not isinstance(batch, FlatBatch) or batch.rows.spans is None:
+        return False
+    embedded: list[Tensor] = []
+
+    def hook(module: Any, inputs: Any, output: Tensor) -> Tensor:
+        embedded.append(tracked(module, inputs, output))
+        return embedded[-1]
+
+    table = policy.inner.get_input_embeddings()
+    hooks = [
+        m.register_forward_hook(hook) for m in {table, getattr(table, "original_module", table)}
+    ]
+    try:
+        with torch.enable_grad():
+            _, last = batch.by_response(flat_logps(policy.inner, batch))[-1]
+            (gradient,) = torch.autograd.grad(last.sum(), embedded[-1])  # [1, T, H]
+    finally:
+        for each in hooks:
+            each.remove()
+    seen = gradient[0].ne(0).any(-1)  # [T]
+    pair = batch.rows.spans.pairs[-1]
+    fork = pair.start + pair.prompt
+    return bool(seen[: pair.start].any() or seen[fork : fork + pair.chosen].any())
 
 
 def _logps(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> list[Tensor]:

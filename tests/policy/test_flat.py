@@ -165,10 +165,29 @@ def test_a_model_with_a_state_is_not_packed(tmp_path, chosen):
     policy = tiny_policy(save_family(tmp_path / "model", "mamba2"))
     used, [line] = chosen(policy, "packed")
     assert used == "padded"
-    assert line.startswith(
-        f"data.batching: packed does not serve {tmp_path}/model (a token's log-p"
+    assert line == (
+        f"data.batching: packed does not serve {tmp_path}/model "
+        "(a response depends on tokens of others): padded is used"
     )
-    assert line.endswith(" nats off): padded is used")
+
+
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ("lfm2", "a response depends on tokens of others"),
+        ("qwen3_5", "a response depends on tokens of others"),
+        ("rwkv", "no attention that can be replaced"),
+        ("bloom", "no attention that can be replaced"),
+        ("gpt_neo", "no attention that can be replaced"),
+    ],
+)
+def test_what_is_wrong_by_less_than_bfloat16_rounds_is_found(tmp_path, chosen, family, reason):
+    """Small weights: what leaks from one response into the next is a part of the bound."""
+    folder = save_family(tmp_path / "model", family, initializer_range=0.02)
+    policy = tiny_policy(folder, dtype="bfloat16")
+    used, lines = chosen(policy, "packed")
+    assert used == "padded"
+    assert reason in lines[-1]
 
 
 def test_a_head_with_a_bias_has_its_logits_made_the_plain_way(tmp_path, chosen):
@@ -219,7 +238,7 @@ def test_a_rejected_response_that_sees_the_chosen_one_is_found(policy, chosen, m
     monkeypatch.setattr(block_attention, "runs_of", leaking)
     used, [line] = chosen(scale(policy), "packed")
     assert used == "padded"
-    assert "nats off" in line
+    assert "a response depends on tokens of others" in line
 
 
 @pytest.mark.parametrize("window", [8, 4096])
