@@ -7,9 +7,7 @@ from outside is made inert on entry (``core.inert``), so whatever special id ari
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
-from preflexor_pl.core.chat_template import ANSWER, QUESTION, Turn, render
+from preflexor_pl.core.chat_template import ANSWER, QUESTION, REFUSALS, Turn, render
 from preflexor_pl.core.errors import ConfigError
 
 Turns = Sequence[tuple[str, str]]  # earlier turns: what the user said, what was answered
@@ -37,6 +35,9 @@ def chat_ids(
         system_prompt: replaces the system turn that the template has built in; None keeps that.
         earlier: turns before the prompt, such as worked examples.
         template_options: what the template is told besides; one that knows no such name ignores it.
+
+    Raises:
+        ConfigError: the template does not take the chat.
     """
     if not tokenizer.chat_template:
         head = f"{system_prompt}\n\n" if system_prompt else ""
@@ -44,7 +45,15 @@ def chat_ids(
         before = "".join(f"User: {said}\nAssistant: {reply}\n" for said, reply in earlier)
         return bos + encode(tokenizer, f"{head}{before}User: {prompt}\nAssistant:")
     turns = chat_turns(tokenizer, prompt, system_prompt, earlier)
-    return encode(tokenizer, render(tokenizer, turns, generation=True, options=template_options))
+    try:
+        text = render(tokenizer, turns, generation=True, options=template_options)
+    except REFUSALS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{tokenizer.name_or_path}: its chat template does not take a chat of "
+            f"{', '.join(turn['role'] for turn in turns)} ({reason}): mend it"
+        ) from error
+    return encode(tokenizer, text)
 
 
 def chat_turns(
@@ -139,7 +148,7 @@ def _takes_system(tokenizer: Any, turns: list[Turn]) -> bool:
     """
     try:
         text = render(tokenizer, [{"role": "system", "content": _SYSTEM}, *turns], generation=True)
-    except TemplateError:  # raised by templates that know no such role
+    except REFUSALS:  # it knows no such role
         return False
     return _SYSTEM in text
 
@@ -179,7 +188,7 @@ def _rendered(tokenizer: Any, turns: list[dict[str, str]]) -> str:
         return ""
     try:
         return render(tokenizer, turns, generation=False)
-    except TemplateError:  # of a template that knows no such chat
+    except REFUSALS:
         return ""
 
 

@@ -18,6 +18,9 @@ from preflexor_pl.core.errors import ConfigError
 QUESTION, ANSWER = "Qquestionq", "Qanswerq"  # words that no template trims, escapes or holds
 Turn = dict[str, str]
 
+# What a template raises for a chat that it does not take, or that it cannot write.
+REFUSALS = TemplateError, AttributeError, LookupError, TypeError, ValueError
+
 _THINKING_OFF = "{%- set enable_thinking = enable_thinking | default(false) -%}"
 _LED_ON = "{%+ if add_generation_prompt and not (enable_thinking | default(false)) %}"
 _OPENED = re.compile(  # <think>, <|START_THINKING|>, <seed:think>, [THINK] at the end of a prompt
@@ -40,7 +43,7 @@ def render(
         options: what the template is told besides, such as ``{"enable_thinking": True}``.
 
     Raises:
-        jinja2.TemplateError: the template refuses such turns.
+        REFUSALS: the template refuses such turns.
     """
     ours = {
         "chat_template": dated(tokenizer.get_chat_template()),
@@ -71,7 +74,7 @@ def lead_to_answer(tokenizer: Any) -> None:
     try:
         asked = render(tokenizer, [question], True)
         answered = render(tokenizer, [question, {"role": "assistant", "content": ANSWER}], False)
-    except TemplateError:  # of a template that knows no such chat
+    except REFUSALS:  # it may want a system turn; else the first prompt says so
         return
     if QUESTION not in asked:
         raise ConfigError(

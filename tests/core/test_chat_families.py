@@ -390,3 +390,21 @@ def test_a_template_for_parts_of_a_message_alone_is_refused():
 def test_no_end_at_all_is_asked_for():
     with pytest.raises(ConfigError, match="M has no token that ends an answer"):
         end_of_turn_id(tiny_tokenizer(None, eos_token=None), name="M")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ m.content }",
+        "{% for m in messages %}{{ m.content + 1 }}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}{% endfor %}{{ tools | length }}",
+        "{{ raise_exception('not for chats') }}",
+    ],
+    ids=["broken", "adds a number", "wants tools", "refuses"],
+)
+def test_a_template_that_takes_no_question_is_named(template):
+    tokenizer = tiny_tokenizer(template)
+    lead_to_answer(tokenizer)
+    assert end_of_turn_id(tokenizer) == tokenizer.eos_token_id
+    with pytest.raises(ConfigError, match="its chat template does not take a chat of user"):
+        chat_ids(tokenizer, "Why?", "Be brief.")
