@@ -166,7 +166,7 @@ def _records(
     path: Path, name: str, suffix: str, column: str | None
 ) -> Iterator[Document | Skipped]:
     """A document a record, ``{"text": ..., "title": ...}``, or a string."""
-    for number, record in (json_rows if suffix in JSON else csv_rows)(path):
+    for number, record in json_rows(path, column) if suffix in JSON else csv_rows(path):
         id = f"{name}#{number}"
         try:
             if isinstance(record, Unusable):

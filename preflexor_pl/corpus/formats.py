@@ -10,10 +10,11 @@ INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u20
 LIGATURES = re.compile(r"[\ufb00-\ufb06]")
 HYPHENATED = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010][ \t]{0,20}\n\s{0,20}(?=[^\W\d_])")
 FRONT_MATTER = re.compile(
-    r"\s*(?P<rule>---|\+\+\+)[ \t]*\n(?P<settings>(?:(?!---|\+\+\+|\.\.\.).*\n){1,500}?)"
+    r"\s*(?P<rule>---|\+\+\+)[ \t]*\n(?!\n)(?P<settings>(?:(?!---|\+\+\+|\.\.\.).*\n){1,500}?)"
     r"(?:(?P=rule)|\.\.\.)[ \t]*(?:\n|\Z)"
 )
 SETTING = re.compile(r"[\w.$\"'-]{1,80}\s?[:=]|[\w .$-]{1,80}:|\s|[#\[\]{}-]|\Z")
+NAMED = re.compile(r"^[\w.$\"'-][\w .$\"'-]{0,80}[:=]", re.MULTILINE)
 TITLE = re.compile(r"^title\s?[:=](?P<value>.*(?:\n[ \t]+\S.*)*)", re.MULTILINE | re.IGNORECASE)
 LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 
@@ -47,10 +48,13 @@ def _rejoined(match: re.Match[str]) -> str:
 def front_matter(text: str) -> tuple[str, str]:
     """Title and text of a Markdown file without its front matter, in YAML or TOML.
 
-    Only lines that look like settings are taken for it: a text may begin with a ruled line.
+    Only lines that look like settings are taken for it, one of them a name with its value: a text
+    may begin with a ruled line, above a heading or a list.
     """
     match = FRONT_MATTER.match(text)
-    if not match or not all(SETTING.match(line) for line in match["settings"].split("\n")):
+    if not match or not NAMED.search(match["settings"]):
+        return "", text
+    if not all(SETTING.match(line) for line in match["settings"].split("\n")):
         return "", text
     title = TITLE.search(match["settings"])
     words = " ".join((title["value"] if title else "").split()).lstrip(">|-+ ")

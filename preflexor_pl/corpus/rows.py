@@ -1,7 +1,8 @@
 """Records of text files, .jsonl .json .csv .tsv, read in bounded memory whatever their size.
 
-JSON may be an object a line, one array, or objects one after another over any number of lines; a
-record that is a string is a text. Numbers are those of lines where a record is a line.
+JSON may be an object a line, one array, one object around an array (``{"data": [...]}``), or
+objects one after another over any number of lines; a record that is a string is a text. Numbers are
+those of lines where a record is a line.
 """
 
 import csv
@@ -9,16 +10,23 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from preflexor_pl.corpus.charset import SAMPLE_BYTES, decode, encoding_of
+from preflexor_pl.corpus.columns import title_column
 from preflexor_pl.corpus.records import Unusable
 
 MAX_RECORD_CHARS = 4_000_000
 WHOLE = ("cp932", "euc_jp", "gb18030", "big5", "cp949", "iso2022_jp")
 MAX_NAME = 60  # of the only column of a table; a longer one is a text
 BLOCK_CHARS = 2**16
+# What the array of records is called in an object around it, as web services and exports have it.
+AROUND = (
+    "data", "rows", "records", "documents", "docs", "items", "entries", "examples", "articles",
+    "results",
+)  # fmt: skip
 DELIMITERS = ",;\t|"
 ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, one by one
 SPACE = re.compile(r"[\s\ufeff]*")
@@ -32,8 +40,34 @@ Row = tuple[int, Any]  # its number, and its value, or Unusable: the reason
 _DECODER = json.JSONDecoder()
 
 
-def json_rows(path: Path) -> Iterator[Row]:
-    """The records of a JSON file, each with its number."""
+def json_rows(path: Path, wanted: str | None = None) -> Iterator[Row]:
+    """The records of a JSON file, each with its number.
+
+    Args:
+        path: of the file.
+        wanted: the column of the text, which an array of records is not taken out of.
+    """
+    rows = _json_rows(path)
+    first, second = next(rows, None), next(rows, None)
+    inside = _array_in(first[1], wanted) if first and second is None else None
+    if inside:
+        yield from enumerate(inside, start=1)
+    else:
+        yield from chain(filter(None, (first, second)), rows)
+
+
+def _array_in(record: Any, wanted: str | None) -> list[Any] | None:
+    """The records that a file's only object is put around; None where it is a record itself."""
+    if not isinstance(record, dict) or title_column([*record]) or "text" in record:
+        return None
+    arrays = [name for name in AROUND if name in record and isinstance(record[name], list)]
+    if len(arrays) != 1 or (wanted or "").partition(".")[0] == arrays[0]:
+        return None
+    [name] = arrays
+    return record[name] if all(isinstance(one, dict | str) for one in record[name]) else None
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
     file, encoding = _opened(path)
     with file:
         lines = _has_record_a_line(file)

@@ -36,6 +36,10 @@ def test_front_matter_is_no_text_and_names_the_document(tmp_path, settings, titl
     [
         "---\nA ruled line above, and one below.\n---\nText",
         "---\n\nNo settings\n\n---\n",
+        "---\n\n# A heading\n\n---\n",
+        "---\n# A heading\n---\n",
+        "---\n- a point\n- another\n\n---\n",
+        "---\n\nNote: a sentence\n\n---\n",
         "---\ntitle: without an end",
         "Text\n---\ntitle: later\n---\n",
         "--- title: x ---",

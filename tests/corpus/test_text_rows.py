@@ -44,6 +44,9 @@ def lines(records, **options):
         lines({"conversations": [{"from": "human", "value": text}]} for text in TEXTS),
         lines({"text": {"format": None, "value": text}} for text in TEXTS),
         lines({"paragraph": text, "id": n} for n, text in enumerate(TEXTS)),
+        json.dumps({"data": RECORDS}),
+        json.dumps({"version": "1.0", "documents": RECORDS, "count": 3}),
+        json.dumps({"version": "1.0", "rows": TEXTS}),
     ],
 )
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
@@ -54,6 +57,25 @@ def test_records_however_they_are_written(tmp_path, content, name):
     assert [document.id for document in found] == [
         f"{name}#{n}" for n in (1, 2, 3)
     ] or "\n\n" in content
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"title": "Perlmutt", "items": TEXTS},
+        {"text": "\n\n".join(TEXTS), "data": RECORDS},
+        {"content": "\n\n".join(TEXTS), "data": [1, 2]},
+    ],
+)
+def test_an_array_within_a_record_is_no_array_of_records(tmp_path, record):
+    [document], skipped = read(tmp_path, "a.json", json.dumps(record).encode())
+    assert (document.text, skipped) == ("\n\n".join(TEXTS), {})
+
+
+def test_a_column_that_is_named_is_read_as_it_is(tmp_path):
+    data = json.dumps({"data": RECORDS}).encode()
+    [document], _ = read(tmp_path, "a.json", data, column="data.text")
+    assert document.text == "\n\n".join(TEXTS)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
