@@ -7,11 +7,13 @@ corpus, holds out what no phase has trained on, and an evaluation can tell what 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.files import read_record, write_atomically
+from preflexor_pl.core.hub import HUB_ID, cached_snapshot
 from preflexor_pl.corpus.chunks import Chunk
 
 FILE = "documents.json"
@@ -77,13 +79,35 @@ def read_lineage(folder: Path) -> Lineage | None:
 
 def lineage_of_model(name: str) -> Lineage:
     """Of a model that a run may have exported; a plain one of others has no phases of ours."""
-    folder = Path(name).expanduser()
-    found = read_lineage(folder) if folder.is_dir() else None
-    if found or not (folder / "config.json").is_file():
-        return found or Lineage()
+    path = Path(name).expanduser()
+    folder = path if path.exists() else _from_hub(name)
+    if folder is None or not folder.is_dir():
+        return Lineage()
+    found = read_lineage(folder)
     # An export says in its config what it was trained for; an older one says no more than that.
-    exported = TRAINED_FOR in read_record(folder / "config.json", ANEW)
-    return UNKNOWN if exported else Lineage()
+    return found or (UNKNOWN if _is_export(folder) else Lineage())
+
+
+def _is_export(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and TRAINED_FOR in read_record(config, ANEW)
+
+
+def _from_hub(name: str) -> Path | None:
+    """The snapshot of a model on the hub, with the record of an export; None where there is none.
+
+    What loads a model downloads its weights, and not this record.
+    """
+    if not HUB_ID.fullmatch(name):
+        return None
+    from huggingface_hub import hf_hub_download
+
+    folder = cached_snapshot(name)
+    with suppress(OSError, ValueError):  # the hub has no such file, or cannot be reached
+        folder = folder or Path(hf_hub_download(name, "config.json")).parent
+        if _is_export(folder) and not (folder / FILE).exists():
+            hf_hub_download(name, FILE, revision=folder.name)
+    return folder
 
 
 def hashes_of(chunks: Iterable[Chunk]) -> dict[str, str]:

