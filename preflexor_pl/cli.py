@@ -7,8 +7,8 @@ would silently take the checkpoint's settings over the user's.
 import difflib
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from preflexor_pl.module import PreferenceModule
 
 ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
 CONFIG_FLAGS = "--config", "-c"
+JOINED_CONFIG = re.compile(r"(?:--config=|-c=?)(.*)")
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 _UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
 _IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
@@ -117,7 +118,7 @@ class PreferenceCLI(LightningCLI):
         files = config_files(args)
         for path in files:
             read_config(path)  # refused before anything is built from it
-        args = [*(f"--config={path}" for path in files), *_without_configs(args)]
+        args = [*(f"--config={path}" for path in files), *_without_configs(args)[0]]
         args = ["--help" if a == "--help_all" else a for a in args]
         args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
@@ -209,29 +210,30 @@ def _load_value(text: str) -> Any:
 
 def _folder(text: str) -> str:
     """A folder's name, its ``~`` expanded: a shell leaves it alone in ``--run=~/x``."""
+    if not text:
+        raise ArgumentTypeError("the name is empty: give a folder")
     return str(Path(text).expanduser())
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
     """The config files named on the command line, in order."""
-    named = [(flag, value) for flag, value in pairwise([*args, ""])]
-    paths = [
-        value if flag in CONFIG_FLAGS else flag.partition("=")[2]
-        for flag, value in named
-        if flag in CONFIG_FLAGS or flag.startswith("--config=")
-    ]
-    return [Path(path).expanduser() for path in paths]
+    return [Path(path).expanduser() for path in _without_configs(args)[1]]
 
 
-def _without_configs(args: Sequence[str]) -> list[str]:
-    """The other arguments: what is said on the command line wins over files wherever it stands."""
-    rest, todo = [], iter(args)
+def _without_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The other arguments, and the config files.
+
+    What is said on the command line wins over files wherever it stands.
+    """
+    rest, files, todo = list[str](), list[str](), iter(args)
     for arg in todo:
         if arg in CONFIG_FLAGS:
-            next(todo, None)
-        elif not arg.startswith("--config="):
+            files.append(next(todo, ""))
+        elif joined := JOINED_CONFIG.fullmatch(arg):
+            files.append(joined[1])
+        else:
             rest.append(arg)
-    return rest
+    return rest, files
 
 
 def default_run(args: Sequence[str]) -> str:

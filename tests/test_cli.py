@@ -68,6 +68,7 @@ def no_weights(monkeypatch):
         (["--ckpt_path", "none.ckpt"], ["ckpt_path", "none.ckpt"]),
         (["--seed_everything", "-1"], ["seed_everything"]),
         (["--config", "none.yaml"], ["none.yaml"]),
+        (["--run", ""], ["--run", "empty"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
 )  # fmt: skip
@@ -173,8 +174,11 @@ def test_the_command_line_wins_over_files_wherever_it_stands(parsed):
         ["--data.held_out=2", "--config", "ok.yaml"],
         ["--config=ok.yaml", "--data.held_out=2"],
         ["--data.held_out", "2", "-c", "ok.yaml"],
+        ["--data.held_out=2", "-c=ok.yaml"],
+        ["--data.held_out=2", "-cok.yaml"],
     ):
         assert parsed(*args)["data.held_out"] == 2
+        assert parsed(*args)["run"] == "runs/ok"
     assert parsed("--config", "ok.yaml")["data.held_out"] == 1
 
 
