@@ -32,7 +32,7 @@ def _facts(run: Path) -> tuple[float, int]:
         finished = json.loads((run / "finished.json").read_text(encoding="utf-8"))
         held_out = json.loads((run / "held_out/manifest.json").read_text(encoding="utf-8"))
         return finished["minutes"], held_out["pairs"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{run} is no finished run: run its command to the end first") from error
 
 

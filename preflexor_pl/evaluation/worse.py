@@ -61,6 +61,11 @@ def few_documents(counts: Iterable[int]) -> str:
     least = min((count for count in counts if count), default=FEW)
     if least >= FEW:
         return ""
+    if least == 1:
+        return (
+            "The questions are about one document: without a second one no interval is known, and "
+            "no measure is listed, whatever its change."
+        )
     return (
         f"The questions are about {least} documents: by chance alone all {least} move to one side "
         f"once in {2 ** (least - 1)} times, so a difference of means is no finding by itself."
