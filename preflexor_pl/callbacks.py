@@ -41,13 +41,19 @@ from preflexor_pl.evaluation.report import (
     write_summary,
 )
 from preflexor_pl.evaluation.text_metrics import distinct
-from preflexor_pl.monitors import check_monitors, how_it_ended, monitoring, publish
+from preflexor_pl.monitors import (
+    begun_epochs,
+    check_monitors,
+    how_it_ended,
+    monitoring,
+    publish,
+)
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.pair import question
 from preflexor_pl.pairs.round_facts import metrics_of, run_facts
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.regenerate import RegenerateRounds
-from preflexor_pl.stopping import StopOnSignal
+from preflexor_pl.stopping import SaveAtLimit, StopOnSignal
 
 __all__ = [
     "EvaluateRounds",
@@ -113,7 +119,8 @@ class EvaluateRounds(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate what a last round that was cut short has led to."""
-        self.evaluate(trainer, _rounds(trainer), trainer.current_epoch)
+        epoch = begun_epochs(trainer)
+        self.evaluate(trainer, -(-epoch // _data(trainer).epochs_per_round), epoch)
 
     def evaluate(self, trainer: Trainer, index: int, epoch: int) -> None:
         """Evaluate the policy as it is and write row ``index``, unless it is there."""
@@ -209,12 +216,6 @@ def _sample(answered: Answered) -> str:
 
 def _values(row: dict[str, str]) -> dict[str, float]:
     return {name: float(cell) for name, cell in row.items() if name.startswith("val/") and cell}
-
-
-def _rounds(trainer: Trainer) -> int:
-    """Rounds trained when an epoch, or the run, has ended; the last one may be cut short."""
-    data = _data(trainer)
-    return -(-trainer.current_epoch // data.epochs_per_round)
 
 
 class StepsCSV(Callback):
@@ -361,7 +362,7 @@ class FinishRun(Callback):
             "pairs": sum(manifest["pairs"] for manifest in manifests),
             "held_out_questions": len(data.held_out_pairs()),
             "seed": data.seed,
-            "epochs": trainer.current_epoch,
+            "epochs": begun_epochs(trainer),
             "minutes": round((time.monotonic() - self._started) / 60, 1),
             "drops": dict(drops),
             **run_facts(manifests),
@@ -404,4 +405,5 @@ def run_callbacks(run: Path) -> list[Callback]:
             save_top_k=2,  # should the newest be damaged, the one before it is there
             save_on_train_epoch_end=True,
         ),
+        SaveAtLimit(),
     ]

@@ -58,6 +58,7 @@ def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     checkpoint = cli.config["ckpt_path"] or folder.checkpoint()
     if checkpoint:
         say(f"Going on from {checkpoint}")
+        folder.go_back_to(Path(checkpoint))
     trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     if not folder.is_finished(limits):
         _finish(trainer)

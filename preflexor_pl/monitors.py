@@ -48,9 +48,21 @@ def limits_of(trainer: Trainer) -> Limits:
 def how_it_ended(trainer: Trainer) -> dict[str, Any]:
     """How far the run has come, the limit that it met, and all of them."""
     seconds = max((timer.time_elapsed() for timer in _timers(trainer)), default=0.0)
-    done = {"epochs": trainer.current_epoch, "steps": trainer.global_step, "seconds": seconds}
+    done = {"epochs": whole_epochs(trainer), "steps": trainer.global_step, "seconds": seconds}
     limits = limits_of(trainer)
     return done | {"by": limits.met_by(done) or EARLY, "limits": asdict(limits)}
+
+
+def begun_epochs(trainer: Trainer) -> int:
+    """Epochs so far, with one that a limit has cut short."""
+    return trainer.fit_loop.epoch_progress.current.ready
+
+
+def whole_epochs(trainer: Trainer) -> int:
+    """Epochs so far that were trained to their last step."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    is_cut = progress.current.ready > 0 and not progress.is_last_batch
+    return begun_epochs(trainer) - is_cut
 
 
 def _counted(trainer: Trainer) -> tuple[int | None, int]:

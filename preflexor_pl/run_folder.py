@@ -70,7 +70,7 @@ class RunFolder:
         here = Path.cwd().resolve()
         if here == self._real or self._real in here.parents:
             raise ConfigError(f"--fresh: you are in {self._real}, which would be moved: leave it")
-        aside = self._real.with_name(f"{self._real.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = self._real.with_name(_name_now(self._real.name))
         os.replace(self._real, aside)
         say(f"Set the older run aside in {aside}")
 
@@ -181,6 +181,22 @@ class RunFolder:
             say(f"{path} is damaged: going on from the one before it")
         return None
 
+    def go_back_to(self, checkpoint: Path) -> None:
+        """Set the checkpoints of later steps aside, which the next command would go on from.
+
+        Args:
+            checkpoint: that the run goes on from, in this folder or elsewhere.
+        """
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
+        later = [path for path in self.checkpoints() if _order(path)[0] > saved["global_step"]]
+        if not later:
+            return
+        aside = later[0].parent / _name_now("later")
+        aside.mkdir()
+        for path in later:
+            os.replace(path, aside / path.name)
+        say(f"Set {len(later)} checkpoints of later steps aside in {aside}")
+
     @property
     def ended(self) -> dict[str, Any]:
         """How far the run came and what ended it; empty while it has not ended.
@@ -200,6 +216,10 @@ class RunFolder:
         """Whether the run has ended with all that ``limits`` ask for."""
         ended = self.ended
         return bool(ended) and is_finished(ended, limits)
+
+
+def _name_now(name: str) -> str:
+    return f"{name}.{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _order(checkpoint: Path) -> tuple[int, bool, int, str]:

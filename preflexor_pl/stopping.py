@@ -1,9 +1,10 @@
-"""Ends a run on SIGINT or SIGTERM without losing what was trained."""
+"""Ends a run on a signal, or at a limit within an epoch, without losing what was trained."""
 
 import signal
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from preflexor_pl.core.errors import Stopped
 from preflexor_pl.core.progress import say
@@ -38,7 +39,26 @@ class StopOnSignal(Callback):
         """A step ended: now is the time to stop."""
         self._in_step = False
         if self._signal is not None:
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
-            trainer.save_checkpoint(data.run / "checkpoints" / name)
+            _save(trainer)
             raise Stopped(self._signal)
+
+
+class SaveAtLimit(Checkpoint):
+    """Where steps or time are used up within an epoch: a higher limit goes on with its next step.
+
+    A ``Checkpoint`` only so that Lightning runs it after Timer, which watches the time.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save if this is the run's last step, and not the epoch's."""
+        loop = trainer.fit_loop
+        stepped_out = 0 <= trainer.max_steps <= trainer.global_step
+        ends = stepped_out or (trainer.should_stop and loop._can_stop_early)
+        if ends and not loop.epoch_loop.batch_progress.is_last_batch:
+            _save(trainer)
+
+
+def _save(trainer: Trainer) -> None:
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
+    trainer.save_checkpoint(data.run / "checkpoints" / name)

@@ -41,6 +41,40 @@ def test_steps_end_a_run_without_a_limit_of_epochs_and_more_steps_go_on(call_ver
     assert ended(run) == (4, 4, "epochs")
 
 
+def test_a_limit_within_an_epoch_loses_nothing_of_it(call_verb, place):
+    """Three steps an epoch; the run ends after two of them, then after four, then is whole."""
+    run, three = place / "runs/mine", ("--data.pairs_per_step=1", "--trainer.max_epochs=2")
+    done(call_verb(fit, *three, "--run=whole"))
+    done(call_verb(fit, *three, "--trainer.max_steps=2"))
+    assert (steps(run), ended(run), rounds(run)) == (["1", "2"], (0, 2, "steps"), ["0", "1"])
+    assert "is finished" in done(call_verb(fit, *three, "--trainer.max_steps=2"))
+    (run / "finished.json").unlink()  # as if it was killed before it could say so
+    done(call_verb(fit, *three, "--trainer.max_steps=2"))
+    assert (ended(run), rounds(run)) == ((0, 2, "steps"), ["0", "1"])
+    done(call_verb(fit, *three, "--trainer.max_steps=4"))
+    assert (ended(run), rounds(run)) == ((1, 4, "steps"), ["0", "1", "2"])
+    done(call_verb(fit, *three))
+    assert ended(run) == (2, 6, "epochs")
+    for name in ("steps.csv", "metrics.csv", "samples/held-out-0002.jsonl"):
+        assert (run / name).read_bytes() == (place / "whole" / name).read_bytes(), name
+
+
+def test_a_run_that_went_back_and_was_stopped_goes_on_there(call_verb, place, monkeypatch):
+    more = "--data.pairs_per_step=1", "--trainer.max_epochs=3"
+    done(call_verb(fit, more[0], "--trainer.max_epochs=2"))
+    from preflexor_pl.datamodule import PreferenceDataModule
+
+    def stop(data):
+        raise Stopped(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PreferenceDataModule, "on_train_batch_start", stop)
+        back = "--ckpt_path=runs/mine/checkpoints/epoch=0-step=3.ckpt"
+        assert call_verb(fit, *more, back)[0] == 130
+    assert "Going on from runs/mine/checkpoints/epoch=0-step=3" in done(call_verb(fit, *more))
+    assert steps(place / "runs/mine") == [str(step) for step in range(1, 10)]
+
+
 def test_time_ends_a_run_and_more_time_goes_on(call_verb, place):
     run = place / "runs/mine"
     done(call_verb(fit, "--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:01"))

@@ -243,3 +243,17 @@ def test_whether_a_live_process_has_it(folder):
     folder.release()
     assert not RunFolder(folder.path).is_taken
     folder.take(fresh=False)  # and asking takes nothing
+
+
+def test_a_run_that_went_back_goes_on_from_there(folder, capsys):
+    place = folder.path / "checkpoints"
+    place.mkdir(parents=True)
+    for step in (2, 4, 6):
+        torch.save({"global_step": step}, place / f"epoch={step // 2 - 1}-step={step}.ckpt")
+    folder.go_back_to(place / "epoch=2-step=6.ckpt")
+    assert capsys.readouterr().out == ""
+    folder.go_back_to(place / "epoch=0-step=2.ckpt")
+    assert folder.checkpoints() == [place / "epoch=0-step=2.ckpt"]
+    (aside,) = place.glob("later.*")
+    assert sorted(path.name[-6:] for path in aside.iterdir()) == ["4.ckpt", "6.ckpt"]
+    assert str(aside) in capsys.readouterr().out
