@@ -47,7 +47,8 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
             **({"spans": rows.spans} if rows.spans else {}),
         ).last_hidden_state
     hidden = hidden.flatten(0, 1).index_select(0, batch.sources)  # [N, H]
-    return head_of(model).logps(hidden, batch.targets)
+    head = head_of(model)
+    return head.logps(hidden.to(head.weight.dtype), batch.targets)  # Mamba's are float32
 
 
 def head_of(model: Any) -> Head:

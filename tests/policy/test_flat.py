@@ -171,6 +171,12 @@ def test_a_model_with_a_state_is_not_packed(tmp_path, chosen):
     )
 
 
+def test_hidden_states_of_another_dtype_than_the_head_are_served(tmp_path, chosen):
+    """Mamba's are float32, whatever its weights are."""
+    policy = tiny_policy(save_family(tmp_path / "model", "mamba"), dtype="bfloat16")
+    assert chosen(policy, "packed")[0] == "padded"
+
+
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
