@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.tiny import TEMPLATE, tiny_tokenizer
 
-WINDOW = 8  # tokens that a layer with a sliding window sees
+WINDOW = 16  # tokens that a layer with a sliding window sees: two layers reach over the padding
 SIZES = {  # of these each config takes the keys that it knows
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512,
