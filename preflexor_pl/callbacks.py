@@ -49,7 +49,6 @@ from preflexor_pl.monitors import (
     publish,
 )
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
-from preflexor_pl.pairs.pair import question
 from preflexor_pl.pairs.round_facts import metrics_of, run_facts
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.regenerate import RegenerateRounds
@@ -152,7 +151,8 @@ class EvaluateRounds(Callback):
         data, module = _data(trainer), trainer.lightning_module
         loss: Any = module.loss
         pairs, settings = data.held_out_pairs(), data.pair_settings
-        prompts, questions = [pair.prompt for pair in pairs], list(map(question, pairs))
+        prompts = [pair.prompt for pair in pairs]
+        questions = list(map(data.policy.strings.question, prompts))
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         samplers = [callback for callback in callbacks if isinstance(callback, SampleAnswers)]
         # The samples go with the questions: a few more rows of a batch cost little, a batch much.

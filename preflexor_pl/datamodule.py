@@ -23,6 +23,7 @@ from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat_date import pin_date
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.progress import say, stages
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import (
@@ -49,7 +50,7 @@ from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.probe import choose_batching
-from preflexor_pl.policy.start import lineage_of
+from preflexor_pl.policy.start import lineage_of, markers_of, read_start
 from preflexor_pl.rounds import Rounds
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
@@ -328,7 +329,10 @@ class PreferenceDataModule(LightningDataModule):
         if self.own_pairs is None:
             return None
         system = self.pair_settings.system_prompt
-        own = OwnSet(self.own_pairs, self.held_out_questions, system, self.seed)
+        settings = self.policy_settings or PolicySettings()
+        start = read_start(settings.start_from) if settings.start_from else None
+        markers = markers_of(settings, start) or DEFAULT
+        own = OwnSet(self.own_pairs, self.held_out_questions, system, self.seed, markers)
         own.without({self.library.chunks[id].document for id in self.split[1]})
         return own
 

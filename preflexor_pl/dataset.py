@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import replaced, replaced_folder
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.tables import shown
 from preflexor_pl.dataset_summary import Part, summary
@@ -121,7 +122,8 @@ def _part(name: str, path: Path) -> Part:
     manifest = read_manifest(path.parent)
     try:
         drops = {str(reason): int(count) for reason, count in manifest["drops"].items()}
-        return Part(name, pairs, int(manifest["wanted"]), Counter(drops))
+        markers = MarkerStrings.of_record(manifest)
+        return Part(name, pairs, int(manifest["wanted"]), Counter(drops), markers)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         beside = path.with_name(MANIFEST)
         raise CorpusError(f"{beside} is no manifest of a round ({error!r})") from error

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from preflexor_pl.core.markers import MARKERS
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.tables import shown, table
-from preflexor_pl.pairs.pair import PreferencePair, is_note, question, question_key
+from preflexor_pl.pairs.pair import PreferencePair, is_note, question_key
 
 Cells = dict[str, int | float | None]  # by their headings
 
@@ -21,12 +21,19 @@ class Part:
         pairs: one or more.
         wanted: how many its round was to have; None where no manifest says so.
         drops: how many questions were dropped on the way, by reason.
+        markers: of its pairs.
     """
 
     name: str
     pairs: list[PreferencePair]
     wanted: int | None
     drops: Counter[str]
+    markers: MarkerStrings = DEFAULT
+
+    @property
+    def questions(self) -> list[str]:
+        """Of the pairs, without their trigger."""
+        return [self.markers.question(pair.prompt) for pair in self.pairs]
 
 
 def summary(parts: Sequence[Part], unit: str) -> str:
@@ -39,7 +46,7 @@ def summary(parts: Sequence[Part], unit: str) -> str:
     rows = [*parts, _together(parts)] if len(parts) > 1 else parts
     lines = [*_table(unit, rows, _sources), "", *_table("mean words of", rows, _words)]
     lines += ["", *_counts(parts, unit), ""]
-    asked = [question_key(question(pair)) for part in parts for pair in part.pairs]
+    asked = [question_key(text) for part in parts for text in part.questions]
     again = len(asked) - len(set(asked))
     lines.append(f"{again} of {len(asked)} questions repeat an earlier one")
     return "\n".join(lines)
@@ -52,6 +59,7 @@ def _together(parts: Sequence[Part]) -> Part:
         [pair for part in parts for pair in part.pairs],
         sum(known) if len(known) == len(parts) else None,
         sum((part.drops for part in parts), Counter()),
+        parts[0].markers,
     )
 
 
@@ -67,7 +75,9 @@ def _table(head: str, parts: Sequence[Part], cells_of: Callable[[Part], Cells]) 
 def _sources(part: Part) -> Cells:
     ids = {id for pair in part.pairs for id in pair.chunk_ids}
     chunks = {id for id in ids if not is_note(id)}
-    thinks = sum(parse_response(pair.rejected).thinking is not None for pair in part.pairs)
+    thinks = sum(
+        parse_response(pair.rejected, part.markers).thinking is not None for pair in part.pairs
+    )
     return {
         "pairs": len(part.pairs),
         "wanted": part.wanted,
@@ -80,13 +90,15 @@ def _sources(part: Part) -> Cells:
 
 def _words(part: Part) -> Cells:
     """Of a chosen response by its sections, of a rejected one in all."""
-    chosen = [parse_response(pair.chosen) for pair in part.pairs]
+    chosen = [parse_response(pair.chosen, part.markers) for pair in part.pairs]
     return {
-        "question": _mean_words([question(pair) for pair in part.pairs]),
+        "question": _mean_words(part.questions),
         "thinking": _mean_words([one.thinking for one in chosen]),
         "reflection": _mean_words([one.reflection for one in chosen]),
         "answer": _mean_words([one.answer for one in chosen]),
-        "rejected, all of it": _mean_words([_plain(pair.rejected) for pair in part.pairs]),
+        "rejected, all of it": _mean_words(
+            [part.markers.pattern.sub(" ", pair.rejected) for pair in part.pairs]
+        ),
     }
 
 
@@ -94,12 +106,6 @@ def _mean_words(texts: Sequence[str | None]) -> float | None:
     """Over the texts that are there; None where there is none."""
     counts = [len(text.split()) for text in texts if text is not None]
     return round(sum(counts) / len(counts), 1) if counts else None
-
-
-def _plain(response: str) -> str:
-    for marker in MARKERS:
-        response = response.replace(marker, " ")
-    return response
 
 
 def _counts(parts: Sequence[Part], unit: str) -> list[str]:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def rehearse(
     """
     from preflexor_pl.rounds import held_out_settings
 
-    settings, (train, held) = data.pair_settings, data.split
+    settings, (train, held) = replace(data.pair_settings, markers=known.strings), data.split
     wanted = data.held_out_questions
     own, count = data.own_set, data.pairs_per_round
     asked = held_out_order(wanted, held, own)

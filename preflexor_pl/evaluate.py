@@ -151,6 +151,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     from preflexor_pl.core.settings import Sampling
     from preflexor_pl.evaluation.facts import by_stratum, read_items
     from preflexor_pl.measuring import Task
+    from preflexor_pl.pairs.journal import markers_of
     from preflexor_pl.pairs.pair import read_pairs
     from preflexor_pl.pairs.remote import named_server
     from preflexor_pl.reasoning.settings import ReasoningSettings
@@ -204,6 +205,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
         options.dtype,
         options.batch_size,
         options.seed,
+        markers_of(pairs_file) or first.markers,
     )
     return task, _specs(options, first.base)
 
@@ -289,7 +291,7 @@ def _judge(
     name = measured[0].name if options.judge in (None, BASE) else options.judge
     reader = load_reader(name, options.batch_size, options.dtype, "--judge", options.key_env)
     judge = Judge(reader, options.seed)
-    taught = taught_answers(task.pairs)
+    taught = taught_answers(task.pairs, task.markers)
     wrong = [(i.question, i.answer, i.distractors[0]) for i in task.items.get("control", ())]
     return judged(judge, task.questions, taught, wrong, measured, options.seed)
 

@@ -8,13 +8,14 @@ read back from disk, gives the logits of the unmerged adapters.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.files import replaced_folder
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
-from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.export_card import (
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 # in bfloat16 it would have 4 %: too near.)
 BOUNDS = {"float32": 1e-3, "bfloat16": 0.05}
 RESPONSE = (
-    f"{THINK_START}\nPlates of mineral slide past each other.\n{THINK_END}\n"
-    f"{REFLECT_START}\nIt should name the protein between them.\n{REFLECT_END}\nThe plates slide."
+    "{think_start}\nPlates of mineral slide past each other.\n{think_end}\n"
+    "{reflect_start}\nIt should name the protein between them.\n{reflect_end}\nThe plates slide."
 )
 PLAIN_CHAT = (  # what core.chat renders where the tokenizer has no template, as a template
     "{{ bos_token or '' }}{% for turn in messages %}{% if turn.role == 'system' %}"
@@ -166,24 +167,24 @@ def _write(lineage: "list[Start]", dtype: Any, part: Path) -> tuple[Any, str]:
     start = lineage[-1]
     language = TrainedModel(start, _name(dtype), "eager")
     stacked = language.model.float()
-    texts = _texts(language.tokenizer)
+    texts = _texts(language.tokenizer, start.markers)
     before = _logits(stacked, texts)
     whole = (fold(stacked) if start.adapters else stacked).to(dtype)
     _save(language, whole, trained_for(start), part)
     del language, stacked, whole
     source = ModelSource("what was written", str(part), "")
     model, tokenizer = load_base(source, torch.float32, "eager", key="--out")
-    if _texts(tokenizer) != texts:
+    if _texts(tokenizer, start.markers) != texts:
         raise NumericalError("the exported tokenizer gives other ids: nothing was exported")
     return tokenizer, _compared(before, _logits(model, texts), _name(dtype))
 
 
-def _texts(tokenizer: Any) -> list[list[int]]:
+def _texts(tokenizer: Any, markers: MarkerStrings) -> list[list[int]]:
     """Ids that the check is made on: with and without the trigger, and with all markers."""
     from preflexor_pl.core.chat import chat_ids, encode
 
-    asked, plain = (chat_ids(tokenizer, q) for q in (QUESTION, QUESTION.removesuffix(TRIGGER)))
-    response = encode(tokenizer, RESPONSE)
+    asked, plain = (chat_ids(tokenizer, QUESTION + tail) for tail in (markers.suffix, ""))
+    response = encode(tokenizer, RESPONSE.format(**asdict(markers)))
     return [plain, asked + response, response]
 
 

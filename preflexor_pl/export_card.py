@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import HUB_ID
-from preflexor_pl.core.markers import REFLECT_START, TRIGGER
 from preflexor_pl.core.packages import locate
 
 if TYPE_CHECKING:
     from preflexor_pl.policy.start import Start
 
 EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
-QUESTION = f"How does nacre resist cracks?{TRIGGER}"
+QUESTION = "How does nacre resist cracks?"
 
 _CARD = """---
 {base}library_name: transformers
@@ -76,7 +75,8 @@ def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) ->
     on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
     from preflexor_pl.core.chat import chat_turns
 
-    turns = chat_turns(tokenizer, QUESTION, at(config_of(lineage[-1]), "data.system_prompt"))
+    asked = QUESTION + lineage[-1].markers.suffix
+    turns = chat_turns(tokenizer, asked, at(config_of(lineage[-1]), "data.system_prompt"))
     return _CARD.format(
         base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
         model=_shown(model),
@@ -85,7 +85,7 @@ def model_card(tokenizer: Any, lineage: "list[Start]", dtype: str, name: str) ->
         what=what_it_is(lineage[-1]),
         name=json.dumps(name),
         turns=json.dumps(turns, ensure_ascii=False),
-        trigger=TRIGGER.strip(),
+        trigger=lineage[-1].markers.suffix.strip(),
         facts="\n".join(_facts(lineage)),
     )
 
@@ -185,8 +185,11 @@ def config_of(start: "Start") -> dict[str, Any]:
 def trained_for(start: "Start") -> dict[str, Any]:
     """How the run that left ``start`` asked its model, kept in the config of an exported one."""
     config = config_of(start)
-    reflects = REFLECT_START in start.trained_markers and at(config, "data.reflection")
-    return {"reflects": bool(reflects), "system_prompt": at(config, "data.system_prompt")}
+    reflects = start.markers.reflect_start in start.trained_markers and at(
+        config, "data.reflection"
+    )
+    asked = {"reflects": bool(reflects), "system_prompt": at(config, "data.system_prompt")}
+    return asked | start.markers.record
 
 
 def _read(path: Path) -> dict[str, Any]:

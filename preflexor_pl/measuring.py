@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import Stage, say, stage
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.corpus.embedder import Embedder
@@ -25,7 +25,7 @@ from preflexor_pl.evaluation.estimates import rate
 from preflexor_pl.evaluation.facts import Item, key_positions, likeliest
 from preflexor_pl.evaluation.held_out import thinks_unasked
 from preflexor_pl.evaluation.question_values import document_of
-from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.pair import PreferencePair, marked_as
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings, Step, Trace
 from preflexor_pl.speakers import Speaker, describe, load_speaker
 
@@ -48,6 +48,7 @@ class Task:
         dtype: of the weights.
         batch_size: texts made together.
         seed: of partners, key positions and bootstraps.
+        markers: of the pairs.
     """
 
     pairs: Sequence[PreferencePair]
@@ -60,11 +61,12 @@ class Task:
     dtype: str
     batch_size: int
     seed: int
+    markers: MarkerStrings = DEFAULT
 
     @cached_property
     def questions(self) -> list[str]:
         """Of the held-out pairs, without their trigger."""
-        return [pair.prompt.removesuffix(TRIGGER) for pair in self.pairs]
+        return [self.markers.question(pair.prompt) for pair in self.pairs]
 
     @cached_property
     def embed(self) -> Any:
@@ -99,12 +101,13 @@ class Task:
             said += [{k: [asdict(i) for i in v] for k, v in items.items()}]
         said += [repr(self.settings)]
         said += [self.embedder, self.system_prompt, self.dtype, self.batch_size, self.seed]
+        said += [self.markers.record] if self.markers.record else []
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def taught_answers(pairs: Sequence[PreferencePair]) -> list[str]:
+def taught_answers(pairs: Sequence[PreferencePair], markers: MarkerStrings = DEFAULT) -> list[str]:
     """The teacher's answers, without thinking."""
-    return [parse_response(pair.chosen).answer or "" for pair in pairs]
+    return [parse_response(pair.chosen, markers).answer or "" for pair in pairs]
 
 
 def measure(task: Task, label: str, name: str, iterations: int, out: Path) -> Measured:
@@ -126,7 +129,7 @@ def measure(task: Task, label: str, name: str, iterations: int, out: Path) -> Me
     if known:
         say(f"  measured before: {path}")
         return known
-    speaker = load_speaker(name, task.dtype)
+    speaker = load_speaker(name, task.dtype, strings=task.markers)
     measured = _Measuring(task, speaker, label, iterations, out).all()
     del speaker
     gc.collect()
@@ -185,7 +188,7 @@ class _Measuring:
         if self.iterations:
             stages[INTEGRATED] = [trace.answer for trace in traces]
         rows = {stage: Row(self.label, variant, stage) for stage in stages}
-        taught = taught_answers(task.pairs)
+        taught = taught_answers(task.pairs, task.markers)
         for name, row in rows.items():
             tokens = [spent(trace, name) for trace in traces]
             made = [responses(trace, name) for trace in traces]
@@ -203,11 +206,19 @@ class _Measuring:
             )
             rows["0"].measures["unasked_thinking"] = rate(unasked)
             rows["0"].measures |= likelihoods(
-                speaker.model, task.pairs, self.system_prompt, task.seed
+                speaker.model, self._own_form(), self.system_prompt, task.seed
             )
             self._likely_facts(rows["0"])
         self._written_facts(variant, rows)
         return list(rows.values()), Answers(variant, stages)
+
+    def _own_form(self) -> list[PreferencePair]:
+        """The pairs in the markers of the model that is measured."""
+        model = self.speaker.model
+        return [
+            marked_as(pair, self.task.markers, model.strings, model.special_strings)
+            for pair in self.task.pairs
+        ]
 
     def _likely_facts(self, row: Row) -> None:
         for stratum, items in self.task.items.items():
@@ -242,6 +253,7 @@ class _Measuring:
             integrate=integrate,
             system_prompt=self.system_prompt,
             trigger=self.speaker.thinks,
+            markers=self.speaker.model.strings,
         )
         reasoner = Reasoner(self.generator, self.critic, settings)
         total = settings.calls * len(questions)

@@ -17,7 +17,7 @@ from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.pairs.own_rows import require_pairs
 from preflexor_pl.policy.load import require_attention, require_cache, require_quantization
-from preflexor_pl.policy.start import read_start
+from preflexor_pl.policy.start import markers_of, read_start
 from preflexor_pl.run_folder import readable
 
 
@@ -49,7 +49,7 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
         ("data.embedder", config["data.embedder"], _model("data.embedder")),
         ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),
-        ("model.policy.start_from", policy.start_from, read_start),
+        ("model.policy.start_from", policy.start_from, _start(policy)),
         ("model.policy.attn_implementation", policy.attn_implementation, require_attention),
         ("model.policy.quantization", policy.quantization, _nf4("model.policy.quantization")),
         ("data.teacher.quantization", teacher.quantization, _nf4("data.teacher.quantization")),
@@ -73,6 +73,10 @@ def _model(key: str) -> Callable[[Any], object]:
         require_cache(name)
 
     return require
+
+
+def _start(policy: PolicySettings) -> Callable[[Any], object]:
+    return lambda name: markers_of(policy, read_start(name))
 
 
 def _nf4(key: str) -> Callable[[Any], object]:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from preflexor_pl.batches.show import inert, plain_text_console
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.entry import guarded, quiet_libraries
 from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import Journal
-from preflexor_pl.pairs.pair import PreferencePair, question
+from preflexor_pl.pairs.pair import PreferencePair
 
 if TYPE_CHECKING:
     from preflexor_pl.cli import PreferenceCLI
@@ -67,13 +68,15 @@ def _preview(cli: "PreferenceCLI", count: int) -> None:
         pairs = rounds.preview(count)
     finally:  # where no pair came out, its drops say why
         for pair in pairs:
-            show(console, data.library, pair)
+            show(console, data.library, pair, rounds.settings.markers)
         show_drops(console, journal.drops())
     short = f" of {count}: data.topics allows no more tries" * (len(pairs) < count)
     say(f"{len(pairs)} pairs{short}, in {journal.folder}; fit does not use them")
 
 
-def show(console: Console, library: "Library", pair: PreferencePair) -> None:
+def show(
+    console: Console, library: "Library", pair: PreferencePair, markers: MarkerStrings = DEFAULT
+) -> None:
     """Print a pair: sources, question, both sides, and who wrote each."""
     console.rule(inert(pair.id), style="none")
     for chunk_id in pair.chunk_ids:
@@ -82,8 +85,8 @@ def show(console: Console, library: "Library", pair: PreferencePair) -> None:
         text = text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
         where = f"{chunk_id} ({chunk.document}, {chunk.title})" if chunk.title else chunk_id
         _part(console, f"source {where}", text)
-    chosen, teacher = parse_response(pair.chosen), f"by {pair.teacher}"
-    _part(console, f"question, {teacher}", question(pair))
+    chosen, teacher = parse_response(pair.chosen, markers), f"by {pair.teacher}"
+    _part(console, f"question, {teacher}", markers.question(pair.prompt))
     _part(console, f"thinking, {teacher}", chosen.thinking)
     _part(console, f"reflection, {teacher}", chosen.reflection)
     _part(console, f"answer, {teacher}", chosen.answer)

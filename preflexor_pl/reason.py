@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.markers import THINK_START
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.entry import Parser, guarded, quiet_libraries
@@ -161,6 +160,7 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
         variant=options.variant or trained,
         system_prompt=system,
         trigger=speaker.thinks,
+        markers=speaker.model.strings,
     )
     critic = others.get("critic") or speaker.base(size)
     if not options.critic and not speaker.has_base:
@@ -217,8 +217,9 @@ def _show(
 ) -> "list[Trace]":
     from preflexor_pl.reason_show import Shown
 
-    prefix = reasoner.settings.thinking_prefix
-    shown = Shown(questions, given="" if prefix is None else f"{THINK_START}\n{make_inert(prefix)}")
+    prefix, markers = reasoner.settings.thinking_prefix, reasoner.settings.markers
+    given = "" if prefix is None else f"{markers.think_start}\n{make_inert(prefix)}"
+    shown = Shown(questions, given=given, markers=markers)
     watch = shown.grow if len(questions) == 1 else None
     traces = reasoner.reason(questions, earlier, shown.step, watch)
     shown.end(traces)

@@ -1,6 +1,5 @@
 """Shows reasoning on a terminal while it happens: thinking dim, answers bright."""
 
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,12 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from preflexor_pl.batches.show import inert
-from preflexor_pl.core.markers import MARKERS, REFLECT_START, THINK_START
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 
 if TYPE_CHECKING:
     from preflexor_pl.reasoning import Step, Trace
 
-_MARKER = re.compile("(" + "|".join(map(re.escape, MARKERS)) + ")")
 TITLES = {
     "answer": "the model answers",
     "finish": "the model is asked for its answer",
@@ -34,12 +32,18 @@ class Shown:
         questions: that are reasoned about.
         console: where to; standard output by default.
         given: how the first answer begins, which is not told as growing.
+        markers: of the model.
     """
 
     def __init__(
-        self, questions: Sequence[str], console: Console | None = None, given: str = ""
+        self,
+        questions: Sequence[str],
+        console: Console | None = None,
+        given: str = "",
+        markers: MarkerStrings = DEFAULT,
     ) -> None:
         self.questions = questions
+        self.markers = markers
         self.console = console or Console(
             soft_wrap=True, markup=False, emoji=False, highlight=False
         )
@@ -92,9 +96,10 @@ class Shown:
 
     def _paint(self, text: str) -> None:
         line = Text()
-        for part in _MARKER.split(text):
-            if part in MARKERS:
-                self._thinking = part in (THINK_START, REFLECT_START)
+        markers = self.markers
+        for part in markers.pattern.split(text):
+            if part in markers.all:
+                self._thinking = part in (markers.think_start, markers.reflect_start)
                 line.append(part, "dim")
             else:
                 line.append(inert(part), "dim" if self._thinking else "bold")

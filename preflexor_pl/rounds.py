@@ -90,7 +90,7 @@ class Rounds:
         self.run = run
         self.library = library
         self.split = split
-        self.settings = settings
+        self.settings = replace(settings, markers=policy.strings)
         self.policy = policy
         self.special_strings = [
             *policy.special_strings,
@@ -141,7 +141,9 @@ class Rounds:
         if len(pairs) < wanted:
             say(f"  round {index}: {len(pairs)} pairs of {wanted} wanted")
         if self.library.chunks and (not is_made or not self.growth.is_kept(index)):
-            self.growth.keep(index, notes_of(pairs_before(self.run, index + 1)))
+            self.growth.keep(
+                index, notes_of(pairs_before(self.run, index + 1), self.settings.markers)
+            )
         return pairs
 
     def prepare(self, index: int, wanted: int) -> None:
@@ -262,7 +264,7 @@ class Rounds:
         return self._maker(self.settings).make(folder, order)
 
     def _order(self, index: int, wanted: int, policy_step: int) -> Order:
-        past = partial(past_of, self.run, index, self.settings.grow)
+        past = partial(past_of, self.run, index, self.settings.grow, self.settings.markers)
         return round_order(index, wanted, self.split[0], past, policy_step, self.own)
 
     def _maker(self, settings: PairSettings) -> PairMaker:

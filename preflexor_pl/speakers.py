@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.files import read_record
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.lineage import (
     TRAINED_FOR,
@@ -60,6 +62,15 @@ class Known:
     def run(self) -> Path | None:
         """The folder of its run."""
         return self.start.folder.parent if self.start and self.config else None
+
+    @property
+    def markers(self) -> MarkerStrings:
+        """That it was trained with; the default ones where nothing says so."""
+        if self.start:
+            return self.start.markers
+        path = Path(self.name).expanduser() / "config.json"
+        asked = read_record(path).get(TRAINED_FOR) if path.is_file() else None
+        return MarkerStrings.of_record(asked or {})
 
     @property
     def embedder(self) -> str | None:
@@ -149,7 +160,8 @@ class Speaker:
     def _base_of(self, model: TrainedModel) -> LanguageModel:
         key, inner = f"the base of {self.known.name}", model.inner
         dtype = str(inner.dtype).removeprefix("torch.")
-        base = load_language_model(self.known.base, key, dtype, inner.config._attn_implementation)
+        kernel = inner.config._attn_implementation
+        base = load_language_model(self.known.base, key, dtype, kernel, strings=model.strings)
         if base.source.sha256 != model.start.known["sha256"]:
             raise ConfigError(f"{key}: {base.source.name} is another model than it was in training")
         return base.to(model.device)
@@ -186,7 +198,11 @@ def describe(name: str) -> Known:
 
 
 def load_speaker(
-    name: str, dtype: str = "auto", attention: str = "sdpa", key: str = NAMED
+    name: str,
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    key: str = NAMED,
+    strings: MarkerStrings | None = None,
 ) -> Speaker:
     """Load a model by its name, as for :func:`describe`.
 
@@ -195,6 +211,7 @@ def load_speaker(
         dtype: of its weights: auto, float32 or bfloat16.
         attention: attention kernel of transformers.
         key: the option to name in an error.
+        strings: of the markers, of a model that says none itself.
 
     Raises:
         ConfigError: it cannot be had.
@@ -203,12 +220,14 @@ def load_speaker(
     if known.start:
         trained = TrainedModel(known.start, dtype, attention).to(device)
         return Speaker(known, trained, thinks=True)
-    model = load_language_model(name, key, dtype, attention).to(device)
+    model = load_language_model(name, key, dtype, attention, strings=strings).to(device)
     asked = getattr(model.inner.config, TRAINED_FOR, None)
     known = replace(
         known, reflects=bool(at(asked, "reflects")), system_prompt=at(asked, "system_prompt")
     )
-    return Speaker(known, model, thinks=model.markers.think_start not in model.new_ids)
+    # A model of others may have <think> as its own, and was not trained with a trigger.
+    ours = asked is not None or model.strings == DEFAULT
+    return Speaker(known, model, ours and model.markers.think_start not in model.new_ids)
 
 
 def load_reader(

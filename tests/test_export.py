@@ -12,6 +12,7 @@ import yaml
 
 from preflexor_pl import entry, export, export_card
 from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.markers import DEFAULT, TRIGGER
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy import adapters, load
@@ -23,6 +24,7 @@ from tests.test_publish import prepare
 from tests.tiny import refused, save_tiny_model, tiny_policy, tiny_tokenizer
 
 SYSTEM = "You are terse."
+ASKED = export.QUESTION + TRIGGER
 ANSWERS = "answers in the trained form: 0.0 % [0, 11] -> 100.0 % [89, 100]"
 
 
@@ -120,7 +122,7 @@ def test_plain_transformers_gives_the_policys_logits(exported):
     assert model.dtype == torch.float32
     assert model.config.tie_word_embeddings == policy.inner.config.tie_word_embeddings
     assert torch.allclose(model(IDS).logits, logits(policy), atol=1e-3)
-    text = f"{export.QUESTION}{export.RESPONSE}"
+    text = f"{ASKED}{export.RESPONSE.format(**vars(DEFAULT))}"
     assert encode(tokenizer, text) == encode(policy.tokenizer, text)
     assert {*policy.marker_ids} < {*encode(tokenizer, text)}
     assert line.startswith(f"{folder}: 3 adapters merged into base, 0.00 GB in float32; ")
@@ -130,7 +132,7 @@ def test_plain_transformers_gives_the_policys_logits(exported):
 def test_plain_transformers_writes_what_the_policy_writes(exported):
     folder, policy, _ = exported()
     model, tokenizer = plain(folder)
-    for question in (export.QUESTION, "Why?"):
+    for question in (ASKED, "Why?"):
         request = Request(question, SYSTEM, Sampling(max_new_tokens=40, temperature=0))
         [written] = LocalGenerator(policy, True).complete([request])
         turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
@@ -290,7 +292,7 @@ def test_the_cards_snippet_asks_as_training_did(exported, capfd):
     folder, policy, _ = exported()
     names = run_the_snippet(folder)
     [asked] = names["asked"]["input_ids"].tolist()
-    assert asked == chat_ids(policy.tokenizer, export.QUESTION, SYSTEM)
+    assert asked == chat_ids(policy.tokenizer, ASKED, SYSTEM)
     assert capfd.readouterr().out == names["tokenizer"].decode(names["written"]) + "\n"
 
 
@@ -304,7 +306,7 @@ def test_a_tokenizer_without_a_chat_template_gets_the_one_of_training(tmp_path, 
     assert run_export(tmp_path / "run", "--out", tmp_path / "out")[0] == 0
     names = run_the_snippet(tmp_path / "out")
     assert policy.tokenizer.chat_template is None
-    wanted = chat_ids(policy.tokenizer, export.QUESTION, SYSTEM)
+    wanted = chat_ids(policy.tokenizer, ASKED, SYSTEM)
     assert names["asked"]["input_ids"].tolist() == [wanted]
     turns = [("user", "a"), ("assistant", "b"), ("user", "c")]
     turns = [{"role": role, "content": text} for role, text in turns]
@@ -325,7 +327,7 @@ def test_the_snippet_where_the_template_knows_no_system_turn(
     write_run(tmp_path / "run", policy)
     assert run_export(tmp_path / "run", "--out", tmp_path / "out")[0] == 0
     [asked] = run_the_snippet(tmp_path / "out")["asked"]["input_ids"].tolist()
-    assert policy.tokenizer.decode(asked) == f"{SYSTEM}\n\n{export.QUESTION}<|im_end|>"
+    assert policy.tokenizer.decode(asked) == f"{SYSTEM}\n\n{ASKED}<|im_end|>"
 
 
 def test_the_card_tells_what_the_runs_know(exported, trained):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.evaluation.facts import Item
 from preflexor_pl.measuring import Task, measure, spent, taught_answers, upto
 from preflexor_pl.reasoning import ReasoningSettings, Step, Trace
@@ -76,6 +77,7 @@ def test_questions_lose_their_trigger_and_answers_their_thinking(task):
         {"dtype": "bfloat16"},
         {"batch_size": 4},
         {"seed": 4},
+        {"markers": MarkerStrings("<think>", "</think>")},
     ],
 )
 def test_whatever_a_measurement_follows_from_is_in_its_fingerprint(task, change):
@@ -89,7 +91,7 @@ def test_whatever_a_measurement_follows_from_is_in_its_fingerprint(task, change)
 def test_a_damaged_result_is_measured_anew(task, model_folder, tmp_path, monkeypatch, text):
     from preflexor_pl import measuring
 
-    def loads(name, dtype):
+    def loads(name, dtype, **_):
         raise InterruptedError(name)
 
     monkeypatch.setattr(measuring, "load_speaker", loads)

@@ -12,13 +12,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from losses import ORPOLoss
+from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.journal import round_folder
-from preflexor_pl.pairs.pair import question, read_pairs
+from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
 from tests.scripted import Scripted, scripted_settings, write_corpus
@@ -122,7 +123,9 @@ def say_again(data, policy, pairs):
     generator = LocalGenerator(policy, adapters=True)
     settings = data.pair_settings
     asked = [
-        Request(question(p), settings.system_prompt, settings.rejected_sampling, p.seed)
+        Request(
+            DEFAULT.question(p.prompt), settings.system_prompt, settings.rejected_sampling, p.seed
+        )
         for p in pairs
     ]
     return [generator.complete([request])[0].text for request in asked]

@@ -89,6 +89,21 @@ def save_tiny_model(
     return folder
 
 
+def save_thinking_model(folder: Path) -> Path:
+    """Save a tiny model with the tokens <think> and </think>, whose template begins to think."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    begins = TEMPLATE.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    save_tiny_model(folder, template=begins)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<think>", "</think>"])  # not special: as Qwen3 has them
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def tiny_policy(
     folder: Path, seed: int = 0, reflection: bool = False, reference: bool = False, **settings: Any
 ) -> Any:

@@ -11,20 +11,10 @@ anything else, so every string has a defined reading. The rules are those of the
   and None where a section is still open at the end: thinking is never taken for an answer.
 """
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from preflexor_pl.core.markers import (
-    MARKERS,
-    REFLECT_END,
-    REFLECT_START,
-    THINK_END,
-    THINK_START,
-)
-
-_ANY_MARKER = re.compile("|".join(re.escape(marker) for marker in MARKERS))
-_KINDS = {"thinking": (THINK_START, THINK_END), "reflection": (REFLECT_START, REFLECT_END)}
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 
 
 @dataclass(frozen=True)
@@ -67,32 +57,42 @@ class _Sections:
     orphan_close: bool
 
 
-def parse_response(text: str) -> ParsedResponse:
+def parse_response(text: str, markers: MarkerStrings = DEFAULT) -> ParsedResponse:
     """Split a response into thinking, reflection and answer; total, no string makes it raise.
 
     Args:
         text: The response alone, decoded with its markers: no prompt, no chat header, no eos.
             Whitespace around it and around each part does not matter.
+        markers: that it was written with.
     """
-    thinking = _sections(text, "thinking")
-    reflection = _sections(text, "reflection")
+    thinking = _sections(text, "thinking", markers)
+    reflection = _sections(text, "reflection", markers)
     answer = None
     if not (thinking.unclosed or reflection.unclosed):
-        answer = _ANY_MARKER.split(text)[-1].strip()  # nothing is open, so the last marker closes
+        # Nothing is open, so the last marker closes.
+        answer = markers.pattern.split(text)[-1].strip()
     return ParsedResponse(
         thinking=thinking.found[0].text if thinking.found else None,
         reflection=reflection.found[0].text if reflection.found else None,
         answer=answer,
-        problems=_problems(text, thinking, reflection, answer),
+        problems=_problems(text, markers, thinking, reflection, answer),
     )
 
 
-def _sections(text: str, kind: str) -> _Sections:
+def _kinds(markers: MarkerStrings) -> dict[str, tuple[str, str]]:
+    """The opening and the closing marker of each kind of section."""
+    return {
+        "thinking": (markers.think_start, markers.think_end),
+        "reflection": (markers.reflect_start, markers.reflect_end),
+    }
+
+
+def _sections(text: str, kind: str, markers: MarkerStrings) -> _Sections:
     """The outermost sections of one kind; markers of the other kind are looked through."""
-    opening, closing = _KINDS[kind]
+    opening, closing = _kinds(markers)[kind]
     found: list[_Section] = []
     depth, start, inner, orphan_close = 0, 0, 0, False
-    for match in _ANY_MARKER.finditer(text):
+    for match in markers.pattern.finditer(text):
         if match.group() == opening:
             if depth == 0:
                 start, inner = match.span()
@@ -102,23 +102,29 @@ def _sections(text: str, kind: str) -> _Sections:
         elif match.group() == closing:
             depth -= 1
             if depth == 0:
-                found.append(_Section(start, match.end(), _plain(text[inner : match.start()])))
+                inside = _plain(text[inner : match.start()], markers)
+                found.append(_Section(start, match.end(), inside))
     if depth > 0:
-        found.append(_Section(start, len(text), _plain(text[inner:])))
+        found.append(_Section(start, len(text), _plain(text[inner:], markers)))
     return _Sections(tuple(found), unclosed=depth > 0, orphan_close=orphan_close)
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, markers: MarkerStrings) -> str:
     # A space, not nothing: the two sides of a deleted marker could join into a new marker.
-    return _ANY_MARKER.sub(" ", text).strip()
+    return markers.pattern.sub(" ", text).strip()
 
 
 def _problems(
-    text: str, thinking: _Sections, reflection: _Sections, answer: str | None
+    text: str,
+    markers: MarkerStrings,
+    thinking: _Sections,
+    reflection: _Sections,
+    answer: str | None,
 ) -> tuple[str, ...]:
-    before = _ANY_MARKER.split(text, maxsplit=1)[0].strip()
+    before = markers.pattern.split(text, maxsplit=1)[0].strip()
     sections = sorted(thinking.found + reflection.found, key=lambda section: section.start)
-    between = any(_plain(text[left.end : right.start]) for left, right in pairwise(sections))
+    gaps = [text[left.end : right.start] for left, right in pairwise(sections)]
+    between = any(_plain(gap, markers) for gap in gaps)
     reordered = (
         thinking.found and reflection.found and reflection.found[0].start < thinking.found[0].start
     )
@@ -127,7 +133,7 @@ def _problems(
         "unclosed_thinking": thinking.unclosed,
         "unclosed_reflection": reflection.unclosed,
         "close_without_open": thinking.orphan_close or reflection.orphan_close,
-        "nested": _is_nested(text),
+        "nested": _is_nested(text, markers),
         "several_sections": len(thinking.found) > 1 or len(reflection.found) > 1,
         "text_before_thinking": bool(thinking.found and before),
         "text_between_sections": between,
@@ -139,11 +145,12 @@ def _problems(
     return tuple(slug for slug, is_present in present.items() if is_present)
 
 
-def _is_nested(text: str) -> bool:
+def _is_nested(text: str, markers: MarkerStrings) -> bool:
     """Whether any section opens inside another, of its own kind or of the other one."""
-    depths = dict.fromkeys(_KINDS, 0)
-    for match in _ANY_MARKER.finditer(text):
-        for kind, (opening, closing) in _KINDS.items():
+    kinds = _kinds(markers)
+    depths = dict.fromkeys(kinds, 0)
+    for match in markers.pattern.finditer(text):
+        for kind, (opening, closing) in kinds.items():
             if match.group() == opening:
                 if any(depths.values()):
                     return True

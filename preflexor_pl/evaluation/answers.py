@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from preflexor_pl.core.chat import chat_ids, encode
-from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.evaluation.estimates import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import (
@@ -75,9 +74,10 @@ def form_rate(
     model: LanguageModel, texts: Sequence[str], finished: Sequence[bool], reflection: bool
 ) -> Estimate:
     """The share of first responses in the form that training asks for."""
-    lengths = [len(encode(model.tokenizer, parse_response(t).thinking or "")) for t in texts]
-    forms = zip(texts, lengths, finished, strict=True)
-    return rate([has_form(text, length, ended, reflection) for text, length, ended in forms])
+    markers = model.strings
+    thinking = [parse_response(text, markers).thinking or "" for text in texts]
+    forms = zip(texts, (len(encode(model.tokenizer, t)) for t in thinking), finished, strict=True)
+    return rate([has_form(text, n, ended, reflection, markers) for text, n, ended in forms])
 
 
 def likelihoods(
@@ -91,7 +91,7 @@ def likelihoods(
 
     Args:
         model: that is measured.
-        pairs: held-out ones.
+        pairs: held-out ones, written with the model's own markers.
         system_prompt: of the model.
         seed: of partners and bootstrap.
         adapted: False for the model's base.
@@ -102,11 +102,12 @@ def likelihoods(
         the trigger; ``margin_matched``: its log-prob less the mean over ``PARTNERS`` other
         questions' chosen responses, nats a token; ``prefers_matched``: how many of them it beats.
     """
-    tokenizer = model.tokenizer
-    bare = [chat_ids(tokenizer, p.prompt.removesuffix(TRIGGER), system_prompt) for p in pairs]
+    tokenizer, markers = model.tokenizer, model.strings
+    bare = [chat_ids(tokenizer, markers.question(p.prompt), system_prompt) for p in pairs]
     asked = [chat_ids(tokenizer, pair.prompt, system_prompt) for pair in pairs]
     chosen = [encode(tokenizer, pair.chosen) for pair in pairs]
-    answers = [encode(tokenizer, parse_response(pair.chosen).answer or ".") for pair in pairs]
+    taught_texts = [parse_response(pair.chosen, markers).answer for pair in pairs]
+    answers = [encode(tokenizer, text or ".") for text in taught_texts]
     rejected = [encode(tokenizer, pair.rejected or ".") for pair in pairs]
     partners = partners_of(len(pairs), seed, PARTNERS)
     rows = [

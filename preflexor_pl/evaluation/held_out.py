@@ -15,7 +15,6 @@ from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
-from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.responses import ParsedResponse, parse_response
 from preflexor_pl.core.settings import Sampling
@@ -61,7 +60,10 @@ def answer_questions(
         for done in by_batch(generator, requests):
             made |= done
             progress.advance(len(done))
-    return [Answered(p, made[i], parse_response(made[i].text)) for i, p in enumerate(prompts)]
+    return [
+        Answered(prompt, made[i], parse_response(made[i].text, policy.strings))
+        for i, prompt in enumerate(prompts)
+    ]
 
 
 def thinks_unasked(
@@ -80,7 +82,8 @@ def thinks_unasked(
     """
     answered = answer_questions(policy, questions, system_prompt, UNASKED_TOKENS, batch_size)
     texts = [item.completion.text for item in answered]
-    return [THINK_START in text or THINK_END in text for text in texts]
+    markers = policy.strings
+    return [markers.think_start in text or markers.think_end in text for text in texts]
 
 
 def forms(
@@ -109,6 +112,7 @@ def forms(
             len(encode(policy.tokenizer, item.parsed.thinking or "")),
             item.completion.finish_reason == "stop",
             reflection,
+            policy.strings,
         )
         for item in answered
     ]

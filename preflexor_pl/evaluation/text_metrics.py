@@ -10,12 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 
 MIN_THINKING_TOKENS = 20  # less is a marker pair with a phrase in it, not thinking
 
 
-def has_form(text: str, thinking_tokens: int, finished: bool, reflection: bool = False) -> bool:
+def has_form(
+    text: str,
+    thinking_tokens: int,
+    finished: bool,
+    reflection: bool = False,
+    markers: MarkerStrings = DEFAULT,
+) -> bool:
     """Whether a response has the form that training asks for.
 
     It begins with exactly one closed thinking section that is long enough, goes on with a non-empty
@@ -27,8 +34,9 @@ def has_form(text: str, thinking_tokens: int, finished: bool, reflection: bool =
         thinking_tokens: Tokens inside the thinking section, markers not counted.
         finished: Whether generation ended by eos, not by the length limit.
         reflection: Whether the form has a reflection section.
+        markers: That it was written with.
     """
-    parsed = parse_response(text)
+    parsed = parse_response(text, markers)
     formed = not parsed.problems and (parsed.reflection is not None) == reflection
     return formed and finished and thinking_tokens >= MIN_THINKING_TOKENS
 

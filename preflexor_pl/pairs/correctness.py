@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.teacher_settings import JudgeSettings
@@ -32,17 +33,19 @@ class Case:
         question: without its trigger.
         reference: the teacher's answer.
         response: whole, as the policy wrote it; only its answer is examined.
+        markers: of the response.
     """
 
     facts: tuple[str, ...]
     question: str
     reference: str
     response: str
+    markers: MarkerStrings = DEFAULT
 
     @property
     def answer(self) -> str:
         """The answer in the response; "" where it ends before there is one."""
-        return answer_of(self.response)
+        return answer_of(self.response, self.markers)
 
 
 @runtime_checkable
@@ -117,9 +120,9 @@ class AskedJudge:
         return Request(asked.text, system, sampling, seed, asked.examples, asked.stop)
 
 
-def answer_of(response: str) -> str:
+def answer_of(response: str, markers: MarkerStrings = DEFAULT) -> str:
     """The answer in a response; "" where it ends before there is one."""
-    return parse_response(response).answer or ""
+    return parse_response(response, markers).answer or ""
 
 
 @lru_cache(maxsize=1024)  # a candidate is ruled on, then ranked, by the same number

@@ -15,6 +15,7 @@ from typing import Any
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import RESTORE, read_record, write_atomically, writing
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
@@ -166,6 +167,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         CorpusError: what is there is none.
     """
     return read_record(folder / MANIFEST)
+
+
+def markers_of(pairs: Path) -> MarkerStrings | None:
+    """The markers of a file of pairs, by the manifest of its round; None where there is none.
+
+    Raises:
+        CorpusError: the manifest is damaged.
+    """
+    if pairs.name != "pairs.jsonl" or not is_complete(pairs.parent):
+        return None
+    try:
+        return MarkerStrings.of_record(read_manifest(pairs.parent))
+    except ValueError as error:
+        raise CorpusError(f"{pairs.with_name(MANIFEST)}: {error}") from error
 
 
 def complete_rounds(run: Path, asked: Collection[int] | None = None) -> list[int]:

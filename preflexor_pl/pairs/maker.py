@@ -152,7 +152,7 @@ class PairMaker:
             "wanted": order.wanted,
             "policy_step": order.policy_step,
             "rejected": dict(rejection.counts),
-            **facts_of(pairs, [] if isinstance(topics, int) else topics),
+            **facts_of(pairs, [] if isinstance(topics, int) else topics, self.settings.markers),
         }
         if order.own:
             facts["own"] = sum(pair.teacher == OWN for pair in pairs)

@@ -3,22 +3,23 @@
 import re
 from collections.abc import Sequence
 
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.corpus.notes import Note
-from preflexor_pl.pairs.pair import PreferencePair, note_id, question
+from preflexor_pl.pairs.pair import PreferencePair, note_id
 
 HEADING = "An earlier question and its answer, not source text"  # where a chunk has its title
 
 _WORD = re.compile(r"\w\w+")
 
 
-def notes_of(pairs: Sequence[PreferencePair]) -> tuple[Note, ...]:
+def notes_of(pairs: Sequence[PreferencePair], markers: MarkerStrings = DEFAULT) -> tuple[Note, ...]:
     """A note for each pair, ``pair:<its id>``: question, chosen answer, and what it rests on."""
     return tuple(
         Note(
             note_id(pair.id),
-            question(pair),
-            parse_response(pair.chosen).answer or "",
+            markers.question(pair.prompt),
+            parse_response(pair.chosen, markers).answer or "",
             tuple(pair.chunk_ids),
             pair.round,
         )

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import require
@@ -77,11 +77,6 @@ class OwnPair:
     chunk_ids: tuple[str, ...] = ()
     finish_reason: Literal["stop", "length"] = "stop"
 
-    @property
-    def asked(self) -> str:
-        """What is asked, the same with the trigger and without it."""
-        return question_key(self.prompt.removesuffix(TRIGGER))
-
 
 class OwnSet:
     """The pairs of one's own that a run trains on, and those that it holds out.
@@ -91,6 +86,7 @@ class OwnSet:
         held_out: how many different prompts are held out where no corpus gives held-out questions.
         system_prompt: of the run; other system turns in the rows are left out, and counted.
         seed: of the run.
+        markers: of the run; with its trigger and without it a prompt is the same one.
 
     Attributes:
         train: pairs to train on.
@@ -102,12 +98,18 @@ class OwnSet:
     """
 
     def __init__(
-        self, settings: OwnPairs, held_out: int, system_prompt: str | None, seed: int
+        self,
+        settings: OwnPairs,
+        held_out: int,
+        system_prompt: str | None,
+        seed: int,
+        markers: MarkerStrings = DEFAULT,
     ) -> None:
         self.settings = settings
         self.seed = seed
         pairs = read_own(settings.source, system_prompt)
-        names = sorted({pair.asked for pair in pairs})
+        asked = [question_key(markers.question(pair.prompt)) for pair in pairs]
+        names = sorted(set(asked))
         held: set[str] = set()
         if settings.alone:
             count, most = len(names), len(names) - 1
@@ -118,8 +120,9 @@ class OwnSet:
                     f"different prompts in data.pairs; {advice}"
                 )
             held = set(random.Random(derive_seed(seed, "own held out")).sample(names, held_out))
-        self.train = [pair for pair in pairs if pair.asked not in held]
-        self.held = [pair for pair in pairs if pair.asked in held]
+        named = list(zip(asked, pairs, strict=True))
+        self.train = [pair for name, pair in named if name not in held]
+        self.held = [pair for name, pair in named if name in held]
 
     def without(self, documents: Collection[str]) -> None:
         """Leave out the pairs that say they rest on one of these held-out documents."""

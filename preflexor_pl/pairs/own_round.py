@@ -1,21 +1,17 @@
 """The user's own pairs in a round: made inert, completed by the policy in training, and checked."""
 
-import re
 from collections.abc import Callable, Collection, Sequence
 
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.markers import MARKERS, TRIGGER
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.own_pairs import OwnPair
-from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.pair import PreferencePair, inert_but_markers
 from preflexor_pl.pairs.settings import PairSettings
 
 OWN = "own"  # who wrote it, in the pairs' records
 TRIES = 3  # draws of a rejected answer, as for pairs that are made
-
-_MARKER = re.compile("(" + "|".join(map(re.escape, MARKERS)) + ")")
 
 
 class OwnRound:
@@ -79,7 +75,8 @@ class OwnRound:
 
     def _request(self, pair: PreferencePair, attempt: int) -> Request:
         settings = self.settings
-        asked = pair.prompt.removesuffix(TRIGGER) + TRIGGER * settings.rejected_trigger
+        markers = settings.markers
+        asked = markers.question(pair.prompt) + markers.suffix * settings.rejected_trigger
         seed = self.asker.seed_of(Item(pair.id, "", []), "rejected", attempt)
         return Request(asked, settings.system_prompt, settings.rejected_sampling, seed)
 
@@ -99,12 +96,13 @@ class OwnRound:
 
     def _pair(self, own: OwnPair, id: str) -> PreferencePair:
         forbidden = self.asker.forbidden
-        trigger = TRIGGER * own.prompt.endswith(TRIGGER)
+        markers = self.settings.markers
+        trigger = markers.suffix * own.prompt.endswith(markers.suffix)
         return PreferencePair(
             id=id,
-            prompt=make_inert(own.prompt.removesuffix(TRIGGER), forbidden) + trigger,
-            chosen=inert_but_markers(own.chosen, forbidden),
-            rejected=inert_but_markers(own.rejected or "", forbidden),
+            prompt=make_inert(markers.question(own.prompt), forbidden) + trigger,
+            chosen=inert_but_markers(own.chosen, forbidden, markers),
+            rejected=inert_but_markers(own.rejected or "", forbidden, markers),
             round=self.asker.index,
             topic=make_inert(own.topic, forbidden),
             chunk_ids=[id for id in own.chunk_ids if id in self.chunks],
@@ -117,7 +115,8 @@ class OwnRound:
 
     def _why_not(self, pair: PreferencePair) -> str:
         """Why a pair is of no use; "" where it is."""
-        faults = [p for p in parse_response(pair.chosen).problems if p != "no_thinking"]
+        parsed = parse_response(pair.chosen, self.settings.markers)
+        faults = [p for p in parsed.problems if p != "no_thinking"]
         if faults:
             return f"chosen_{faults[0]}"
         if not pair.rejected.strip():
@@ -125,13 +124,3 @@ class OwnRound:
         if pair.rejected.strip() == pair.chosen.strip():
             return "rejected_equals_chosen"
         return self.problem(pair)
-
-
-def inert_but_markers(text: str, forbidden: Collection[str]) -> str:
-    """Text in which the markers are markers, and every other control token plain text.
-
-    The one form of untrusted text that may hold markers: a response of a pair that the user gave as
-    one, such as a line of ``pairs.jsonl``.
-    """
-    parts = _MARKER.split(text)
-    return "".join(part if part in MARKERS else make_inert(part, forbidden) for part in parts)

@@ -1,13 +1,15 @@
 """The preference pair, as it stands in a round's ``pairs.jsonl``."""
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,45 @@ def _require_types(pair: PreferencePair) -> None:
             str.encode(text)  # a number has no encode, half a surrogate pair has no bytes
 
 
+def inert_but_markers(
+    text: str,
+    forbidden: Collection[str],
+    markers: MarkerStrings = DEFAULT,
+    wanted: MarkerStrings | None = None,
+) -> str:
+    """Text in which the markers are markers, and every other control token plain text.
+
+    The one form of untrusted text that may hold markers: a response of a pair that the user gave as
+    one, such as a line of ``pairs.jsonl``. The markers become those that are ``wanted``.
+    """
+    names = dict(zip(markers.all, (wanted or markers).all, strict=True))
+    parts = markers.pattern.split(text)
+    return "".join(names[p] if p in names else make_inert(p, forbidden) for p in parts)
+
+
+def marked_as(
+    pair: PreferencePair, markers: MarkerStrings, wanted: MarkerStrings, forbidden: Collection[str]
+) -> PreferencePair:
+    """A pair in the markers of another model.
+
+    Args:
+        pair: whose texts are inert but for its markers.
+        markers: that it is written with.
+        wanted: that it will be written with.
+        forbidden: strings that must be inert for the other model.
+    """
+    if markers == wanted:
+        return pair
+    question = markers.question(pair.prompt)
+    trigger = wanted.suffix * (question != pair.prompt)
+    return replace(
+        pair,
+        prompt=make_inert(question, forbidden) + trigger,
+        chosen=inert_but_markers(pair.chosen, forbidden, markers, wanted),
+        rejected=inert_but_markers(pair.rejected, forbidden, markers, wanted),
+    )
+
+
 def note_id(pair_id: str) -> str:
     """What ``chunk_ids`` of a later pair call this one."""
     return f"pair:{pair_id}"
@@ -98,11 +139,6 @@ def note_id(pair_id: str) -> str:
 def is_note(id: str) -> bool:
     """Whether an id among ``chunk_ids`` is that of an earlier pair; a chunk's has a ``#``."""
     return id.startswith(note_id("")) and "#" not in id
-
-
-def question(pair: PreferencePair) -> str:
-    """The question of a pair, without its trigger."""
-    return pair.prompt.removesuffix(TRIGGER)
 
 
 def question_key(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from preflexor_pl.core import segmentation
-from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
 Ruling = Literal["right", "wrong", ""]  # "": the judge did not say
@@ -99,9 +99,14 @@ def thinking_text(blocks: dict[str, str]) -> str:
     return "\n\n".join(parts)
 
 
-def chosen_response(blocks: dict[str, str], answer: str, reflection: str = "") -> str:
+def chosen_response(
+    blocks: dict[str, str],
+    answer: str,
+    reflection: str = "",
+    markers: MarkerStrings = DEFAULT,
+) -> str:
     """A whole chosen response: thinking section, reflect section if there is one, the answer."""
-    parts = [THINK_START, thinking_text(blocks), THINK_END]
+    parts = [markers.think_start, thinking_text(blocks), markers.think_end]
     if reflection:
-        parts += [REFLECT_START, reflection.strip(), REFLECT_END]
+        parts += [markers.reflect_start, reflection.strip(), markers.reflect_end]
     return "\n".join([*parts, answer.strip()])

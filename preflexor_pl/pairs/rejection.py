@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.markers import TRIGGER
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.pairs.asking import Asker, Item
 from preflexor_pl.pairs.correctness import Case, Examiner, Ruling, answer_of, token_f1
 from preflexor_pl.pairs.generator import Completion, Generator, Request
@@ -145,6 +145,7 @@ class Rejection:
                 one.item.question,
                 one.item.answer,
                 one.pair.rejected,
+                self.settings.markers,
             )
             for one in candidates
         }
@@ -171,7 +172,10 @@ class Rejection:
             scores = self.likelihood([one.pair for one in candidates])
         elif choice in ("closest", "judged"):
             wrong = [choice == "judged" and one.ruling == "wrong" for one in candidates]
-            scores = [w + _closeness(one) for one, w in zip(candidates, wrong, strict=True)]
+            scores = [
+                w + _closeness(one, self.settings.markers)
+                for one, w in zip(candidates, wrong, strict=True)
+            ]
         else:
             scores = [0.0] * len(candidates)
         best: dict[str, tuple[float, PreferencePair]] = {}
@@ -184,7 +188,7 @@ class Rejection:
         settings = self.settings
         if settings.rejected == "policy":
             wanted = settings.rejected_trigger and has_trigger(item, settings.untriggered_share)
-            trigger = TRIGGER if wanted else ""
+            trigger = settings.markers.suffix if wanted else ""
             asked, system = Prompt(item.question + trigger), settings.system_prompt
         else:
             asked = settings.prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
@@ -212,9 +216,9 @@ class Rejection:
             text = make_inert(text, self.asker.forbidden)
         prompt, chosen = item.question, item.answer
         if has_trigger(item, self.settings.untriggered_share):
-            prompt += TRIGGER
+            prompt += self.settings.markers.suffix
             blocks = item.ordered_blocks(self.settings.thinking.categories)
-            chosen = chosen_response(blocks, item.answer, item.reflection)
+            chosen = chosen_response(blocks, item.answer, item.reflection, self.settings.markers)
         return PreferencePair(
             id=item.id,
             prompt=prompt,
@@ -243,5 +247,5 @@ def has_trigger(item: Item, untriggered_share: float) -> bool:
     return place * GOLDEN % 1 >= untriggered_share
 
 
-def _closeness(one: Candidate) -> float:
-    return token_f1(answer_of(one.pair.rejected), one.item.answer)
+def _closeness(one: Candidate, markers: MarkerStrings) -> float:
+    return token_f1(answer_of(one.pair.rejected, markers), one.item.answer)

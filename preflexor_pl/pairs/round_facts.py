@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from preflexor_pl.core.markers import MARKERS
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.pairs.pair import PreferencePair
 
@@ -12,21 +12,24 @@ LISTED = 8  # topics that a line names one by one
 OF_ANSWERS = "grounding", "under_half", "invented_numbers"
 
 
-def facts_of(pairs: Sequence[PreferencePair], topics: Sequence[str]) -> dict[str, Any]:
+def facts_of(
+    pairs: Sequence[PreferencePair], topics: Sequence[str], markers: MarkerStrings = DEFAULT
+) -> dict[str, Any]:
     """The numbers of a round's pairs.
 
     Args:
         pairs: of the round, at least one.
         topics: that were to be asked about; none where chunks were drawn.
+        markers: of their texts.
 
     Returns:
         ``rejected_thinking``: of the rejected responses, how many have a ``complete`` thinking
         section, how many ``any_marker``, and how many ``no_marker``. ``grounding``: the mean over
         the chosen answers that have one, ``under_half`` how many have less than 1/2, and
         ``invented_numbers`` in them. ``topics``: how many pairs each topic has, where there are
-        topics.
+        topics. ``markers``: where they are not the default ones.
     """
-    facts: dict[str, Any] = {"rejected_thinking": _thinking_of(pairs)}
+    facts: dict[str, Any] = {"rejected_thinking": _thinking_of(pairs, markers), **markers.record}
     scores = [pair.grounding for pair in pairs if pair.grounding is not None]
     if scores:
         facts["grounding"] = round(sum(scores) / len(scores), 4)
@@ -85,14 +88,14 @@ def run_facts(manifests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, flo
     }
 
 
-def _thinking_of(pairs: Sequence[PreferencePair]) -> dict[str, int]:
-    complete = sum(_has_thinking(pair.rejected) for pair in pairs)
-    marked = sum(any(marker in pair.rejected for marker in MARKERS) for pair in pairs)
+def _thinking_of(pairs: Sequence[PreferencePair], markers: MarkerStrings) -> dict[str, int]:
+    complete = sum(_has_thinking(pair.rejected, markers) for pair in pairs)
+    marked = sum(bool(markers.pattern.search(pair.rejected)) for pair in pairs)
     return {"complete": complete, "any_marker": marked, "no_marker": len(pairs) - marked}
 
 
-def _has_thinking(response: str) -> bool:
-    parsed = parse_response(response)
+def _has_thinking(response: str, markers: MarkerStrings) -> bool:
+    parsed = parse_response(response, markers)
     return bool(parsed.thinking) and "unclosed_thinking" not in parsed.problems
 
 

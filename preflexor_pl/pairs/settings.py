@@ -1,8 +1,9 @@
 """What the pairs of a run are made of: everything that a round's plan belongs to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.settings import Sampling, require
 from preflexor_pl.core.teacher_settings import (
     BACKGROUND,
@@ -28,7 +29,10 @@ MODES = {
 
 @dataclass(frozen=True)
 class PairSettings:
-    """What the pairs are made of; see ``PreferenceDataModule`` for each field."""
+    """What the pairs are made of; see ``PreferenceDataModule`` for each field.
+
+    ``markers`` are those of the policy, to whose identity a plan belongs besides.
+    """
 
     topics: int | list[str]
     questions_per_topic: int
@@ -51,6 +55,7 @@ class PairSettings:
     grow: bool = False
     untriggered_share: float = 0.0
     min_grounding: float = 0.0
+    markers: MarkerStrings = field(default=DEFAULT, repr=False)
 
     def __post_init__(self) -> None:
         for name, modes in MODES.items():

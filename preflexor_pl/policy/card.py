@@ -64,7 +64,7 @@ model = AutoModelForCausalLM.from_pretrained("{folder}")
 """
 
 _TAIL = """
-Ask with the trigger it was trained with: `How does nacre resist cracks? Use <|thinking|>.`
+Ask with the trigger it was trained with: `How does nacre resist cracks? {trigger}`
 What it writes has the form of reasoning; whether it is true is for you to check.
 """
 
@@ -138,6 +138,7 @@ def _known(policy: "Policy") -> dict[str, Any]:
         "end_of_turn": policy.tokenizer.convert_ids_to_tokens(policy.end_id),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),
         "trained_markers": [*(start.trained_markers if start else []), *trained],
+        **policy.strings.record,
     }
 
 
@@ -146,7 +147,8 @@ def _finish(
 ) -> None:
     policy.tokenizer.save_pretrained(folder)
     head = _HEAD.format(model=policy.source.name, library=library, title=title)
-    (folder / "README.md").write_text(head + body + _TAIL, encoding="utf-8")
+    tail = _TAIL.format(trigger=policy.strings.suffix.strip())
+    (folder / "README.md").write_text(head + body + tail, encoding="utf-8")
     (folder / CARD).write_text(json.dumps(known), encoding="utf-8")
 
 

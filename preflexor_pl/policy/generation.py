@@ -31,7 +31,8 @@ class LocalGenerator:
 
     Args:
         speaker: whose weights are used.
-        adapters: True draws from the policy as it is now, False from its base, markers suppressed.
+        adapters: True draws from the policy as it is now, False from its base, markers suppressed
+            that its chat template does not have.
         batch_size: prompts in one batch.
         name: what records call it; by default the model's name, and whether it is the policy or its
             base.
@@ -135,7 +136,7 @@ class LocalGenerator:
         if not rows:
             return [text.completion() for text in texts]
         batch = PromptBatch(model, [every[row] for row in rows], speaker.pad_id)
-        suppressed = [] if self.adapters else speaker.marker_ids
+        suppressed = [] if self.adapters else speaker.added_ids
         sampler = Sampler(requests, suppressed, speaker.stop_ids, speaker.device)
         while True:
             places, logits = batch.read()

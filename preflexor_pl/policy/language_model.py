@@ -12,7 +12,10 @@ import torch
 from torch import nn
 
 from preflexor_pl.core.chat import end_of_turn_id, turn_ends
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
+from preflexor_pl.corpus.lineage import TRAINED_FOR
 from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
@@ -28,9 +31,11 @@ class LanguageModel(nn.Module):
         add_tokens: whether it may get them.
         end_of_turn: the token that ends a turn; None finds it.
         trains: whether it will be taught that token, so that it must be plain which one it is.
+        strings: of the markers; None takes those of an exported model, else the default ones.
 
     Attributes:
         markers: ids of the four markers.
+        strings: theirs, and the trigger.
         new_ids: ids among them that the tokenizer lacked.
         end_id: the id that ends a turn.
         stop_ids: ids that end a text: this one, and those that the model's generation config and
@@ -49,18 +54,24 @@ class LanguageModel(nn.Module):
         add_tokens: bool = True,
         end_of_turn: str | None = None,
         trains: bool = False,
+        strings: MarkerStrings | None = None,
     ) -> None:
         super().__init__()
         self.source = source
         self.model = model.requires_grad_(False)
         self.tokenizer = tokenizer
+        self.strings = strings_for(model.config, strings)
         with in_one_line(f"{source.name}: its tables of tokens cannot be had"):
-            self.markers, self.new_ids = register_markers(model, tokenizer, add_tokens)
+            self.markers, self.new_ids = register_markers(
+                model, tokenizer, add_tokens, self.strings
+            )
         rows = model.get_input_embeddings().weight.shape[0]
         stops = [token for token in stops_of(model.generation_config) if token < rows]
         ends = turn_ends(tokenizer, stops, end_of_turn)
         if trains or not ends:
             ends = [end_of_turn_id(tokenizer, stops, end_of_turn, source.name)]
+        if ends[0] in self.marker_ids:
+            raise ConfigError(f"{KEY}: {tokenizer.convert_ids_to_tokens(ends[0])} ends an answer")
         self.end_id = ends[0]
         self.stop_ids = frozenset({*ends, *stops, tokenizer.eos_token_id} - {None})
         self.pad_id = self.end_id  # any id will do: masks come from lengths
@@ -93,8 +104,27 @@ class LanguageModel(nn.Module):
         template = str(self.tokenizer.chat_template or "")
         added = self.tokenizer.added_tokens_decoder.values()
         return [str(t) for t in self.tokenizer.all_special_tokens] + [
-            token.content for token in added if token.special or token.content in template
+            token.content
+            for token in added
+            if token.special or token.content in template or token.content in self.strings.all
         ]
+
+    @property
+    def native_ids(self) -> list[int]:
+        """Markers that the model's own chat template has: it thinks between them by itself.
+
+        They stay as they are, as the base reads and writes them too. Thoughts are taken off what it
+        writes, as off the texts of any teacher.
+        """
+        template = str(self.tokenizer.chat_template or "")
+        name = self.tokenizer.convert_ids_to_tokens
+        return [token for token in self.marker_ids if name(token) in template]
+
+    @property
+    def added_ids(self) -> list[int]:
+        """The other markers, which the base never writes."""
+        native = self.native_ids
+        return [token for token in self.marker_ids if token not in native]
 
     def decode(self, ids: list[int]) -> str:
         """Text of a response: markers as strings where they were emitted as ids, the rest inert."""
@@ -122,12 +152,33 @@ class LanguageModel(nn.Module):
         yield self.inner
 
 
+def exported_strings(config: Any) -> MarkerStrings | None:
+    """The markers' strings that an exported model was trained with; None for any other model."""
+    asked = getattr(config, TRAINED_FOR, None)
+    return MarkerStrings.of_record(asked) if isinstance(asked, dict) else None
+
+
+def strings_for(config: Any, given: MarkerStrings | None) -> MarkerStrings:
+    """The markers' strings: as given, else of an exported model, else the default ones.
+
+    Raises:
+        ConfigError: others are given than the exported model was trained with.
+    """
+    own = exported_strings(config)
+    if own is not None and given not in (None, own):
+        raise ConfigError(
+            f"{KEY}: the model was exported with {own}: leave the key out, or give the same"
+        )
+    return own or given or DEFAULT
+
+
 def load_language_model(
     name: str,
     key: str,
     dtype: str = "auto",
     attention: str = "sdpa",
     quantization: str | None = None,
+    strings: MarkerStrings | None = None,
 ) -> LanguageModel:
     """A frozen model by its name.
 
@@ -137,10 +188,12 @@ def load_language_model(
         dtype: auto, float32 or bfloat16.
         attention: attention kernel of transformers.
         quantization: ``4bit`` or None.
+        strings: of the markers, of a model that was not exported with its own.
 
     Raises:
         ConfigError: it cannot be had.
     """
     source = find_model(name, key)
     model, tokenizer = load_base(source, resolve_dtype(dtype), attention, quantization, key)
-    return LanguageModel(source, model, tokenizer)
+    strings = exported_strings(model.config) or strings
+    return LanguageModel(source, model, tokenizer, strings=strings)

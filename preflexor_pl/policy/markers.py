@@ -12,16 +12,19 @@ from preflexor_pl.batches.thinking import Markers
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.chat_template import lead_to_answer
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS
+from preflexor_pl.core.markers import DEFAULT, DESCRIBING_WORDS, KEY, MarkerStrings
 
 
-def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Markers, list[int]]:
+def register_markers(
+    model: Any, tokenizer: Any, add_tokens: bool, strings: MarkerStrings = DEFAULT
+) -> tuple[Markers, list[int]]:
     """Make every marker one token, and give those that are new their first rows.
 
     Args:
         model: its embedding (and head, where untied) grows if it has no row left.
         tokenizer: gets the missing markers as special tokens.
         add_tokens: False refuses a tokenizer that lacks one.
+        strings: of the markers.
 
     Returns:
         (ids of the four markers, ids among them that were new).
@@ -29,7 +32,7 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
     Raises:
         ConfigError: see :func:`register_tokens`.
     """
-    markers, new = register_tokens(tokenizer, add_tokens)
+    markers, new = register_tokens(tokenizer, add_tokens, strings)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     for token, words in new.items():
@@ -37,7 +40,9 @@ def register_markers(model: Any, tokenizer: Any, add_tokens: bool) -> tuple[Mark
     return markers, list(new)
 
 
-def register_tokens(tokenizer: Any, add_tokens: bool) -> tuple[Markers, dict[int, list[int]]]:
+def register_tokens(
+    tokenizer: Any, add_tokens: bool, strings: MarkerStrings = DEFAULT
+) -> tuple[Markers, dict[int, list[int]]]:
     """The tokenizer's part of :func:`register_markers`; needs no model.
 
     Its chat template is led on to where an answer begins: the markers are the model's thinking.
@@ -46,26 +51,43 @@ def register_tokens(tokenizer: Any, add_tokens: bool) -> tuple[Markers, dict[int
         (ids of the four markers, new id -> ids of its describing words).
 
     Raises:
-        ConfigError: a marker is missing and ``add_tokens`` is False, or it does not become one
-            token.
+        ConfigError: a marker is missing and ``add_tokens`` is False, it does not become one
+            token, or it, or the trigger, means something else to this tokenizer.
     """
-    new = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
+    _require_free(tokenizer, strings)
+    new = [marker for marker in strings.all if marker not in tokenizer.get_vocab()]
     if new and not add_tokens:
         raise ConfigError(
             f"model.policy.add_tokens is false and the tokenizer lacks {', '.join(new)}: "
             "set it to true, or train on from a model that has them"
         )
-    words = {marker: encode(tokenizer, " ".join(DESCRIBING_WORDS[marker])) for marker in new}
+    described = zip(strings.all, DESCRIBING_WORDS.values(), strict=True)
+    words = {m: encode(tokenizer, " ".join(words)) for m, words in described if m in new}
     if new:
         tokenizer.add_special_tokens(
             {"additional_special_tokens": new}, replace_extra_special_tokens=False
         )
-    ids = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
-    for marker, token in zip(MARKERS, ids, strict=True):
+    ids = [tokenizer.convert_tokens_to_ids(marker) for marker in strings.all]
+    for marker, token in zip(strings.all, ids, strict=True):
         if encode(tokenizer, f"a{marker}b").count(token) != 1:
             raise ConfigError(f"the tokenizer does not keep {marker} as one token")
+    added = set(tokenizer.added_tokens_decoder)
+    if added.intersection(encode(tokenizer, strings.suffix)) - {ids[0]}:
+        raise ConfigError(f"{KEY}.trigger: {strings.trigger!r} holds a control token of the model")
     lead_to_answer(tokenizer)
     return Markers(*ids), {tokenizer.convert_tokens_to_ids(m): words[m] for m in new}
+
+
+def _require_free(tokenizer: Any, strings: MarkerStrings) -> None:
+    """Refuse a marker that is ordinary text for the tokenizer, or begins or ends its texts.
+
+    A control token of its own, such as ``<think>``, is used as it is.
+    """
+    added = tokenizer.get_added_vocab()
+    ends = tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token
+    for marker in strings.all:
+        if marker in ends or (marker in tokenizer.get_vocab() and marker not in added):
+            raise ConfigError(f"{KEY}: {marker} has another use in this tokenizer: take another")
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ from preflexor_pl.policy.frugal import keep_less
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
 from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
-from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, read_start
+from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, markers_of, read_start
 
 
 class Policy(LanguageModel):
@@ -47,8 +47,8 @@ class Policy(LanguageModel):
     Attributes:
         model: the peft model, or the transformers model where every weight trains.
         start: what the phases before left; None in a first phase.
-        trained_rows: ids of the markers whose rows train; those that an earlier phase trained stay
-            as they are.
+        trained_rows: ids of the markers whose rows train; those that an earlier phase trained, or
+            that the model's own chat template has, stay as they are.
         base_copy: the base, where the weights under the adapters are not the base's own; None until
             it is asked for.
         identity: what checkpoints and rounds belong to: the base, and what the phase started from.
@@ -77,7 +77,15 @@ class Policy(LanguageModel):
             weights, dtype, settings.attn_implementation, settings.quantization, key
         )
         end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
-        super().__init__(source, base, tokenizer, settings.add_tokens, end_of_turn, trains=True)
+        super().__init__(
+            source,
+            base,
+            tokenizer,
+            settings.add_tokens,
+            end_of_turn,
+            trains=True,
+            strings=markers_of(settings, start),
+        )
         self.settings = settings
         self.start: Start | None = start
         self.trained_rows = self._untrained(self.marker_ids[: 4 if reflection else 2])
@@ -89,6 +97,7 @@ class Policy(LanguageModel):
             "model_name": settings.model_name,
             "sha256": source.sha256,
             "start": start.fingerprint if start else "",
+            **self.strings.record,
         }
         self.base_copy: LanguageModel | None = None
         self.reference_copy: nn.Module | None = None
@@ -106,7 +115,8 @@ class Policy(LanguageModel):
 
     def _untrained(self, ids: list[int]) -> list[int]:
         known = self.start.trained_markers if self.start else []
-        return [i for i in ids if self.tokenizer.convert_ids_to_tokens(i) not in known]
+        new = [i for i in ids if i not in self.native_ids]
+        return [i for i in new if self.tokenizer.convert_ids_to_tokens(i) not in known]
 
     def _passed_over(self) -> list[str]:
         """Layers of the base, still without adapters, that get none; said once."""
@@ -198,6 +208,7 @@ class Policy(LanguageModel):
                     settings.dtype,
                     settings.attn_implementation,
                     settings.quantization,
+                    self.strings,
                 ).to(self.device)
             say(f"A copy of the base as teacher: {_gigabytes(self.base_copy)}")
         return self.base_copy

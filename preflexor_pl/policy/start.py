@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.markers import KEY as MARKERS_KEY
+from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.corpus.lineage import UNKNOWN, Lineage, lineage_of_model, read_lineage
 from preflexor_pl.policy.load import fingerprint_of
@@ -57,6 +59,11 @@ class Start:
         if self.is_whole:
             return []
         return [*(self.folder / name for name in self.known["phases"]), self.folder]
+
+    @cached_property
+    def markers(self) -> MarkerStrings:
+        """The strings of its markers, and its trigger."""
+        return MarkerStrings.of_record(self.known)
 
     @property
     def trained_markers(self) -> list[str]:
@@ -120,6 +127,23 @@ def read_start(name: str) -> Start:
     raise ConfigError(f"{KEY}: {name} holds no {CARD}: give a run, or an adapter that a run left")
 
 
+def markers_of(settings: PolicySettings, start: Start | None) -> MarkerStrings | None:
+    """The markers of a phase, as the config or the run that it starts from says; else None.
+
+    Raises:
+        ConfigError: they say different ones.
+    """
+    given = settings.markers
+    if start is None:
+        return given
+    if given is not None and given != start.markers:
+        raise ConfigError(
+            f"{MARKERS_KEY}: {start.folder} was trained with {start.markers}: leave the key out, "
+            "or give the same"
+        )
+    return start.markers
+
+
 def lineage_of(settings: PolicySettings) -> Lineage:
     """The documents of all phases that led to what a policy starts from.
 
@@ -136,6 +160,7 @@ def _checked(folder: Path) -> Start:
         lacking = FIELDS - start.known.keys()
         if lacking:
             raise ConfigError(f"{KEY}: {folder / CARD} lacks {', '.join(sorted(lacking))}")
+        _ = start.markers
         needed = [adapter / name for adapter in start.adapters for name in (CONFIG, WEIGHTS)]
         under = Path(start.under) if start.under else None
     except (ValueError, AttributeError, TypeError) as error:

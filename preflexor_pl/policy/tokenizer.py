@@ -8,9 +8,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.foreign import FOREIGN, reason_of
+from preflexor_pl.policy.language_model import strings_for
 from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
-from preflexor_pl.policy.start import read_start
+from preflexor_pl.policy.start import markers_of, read_start
 
 UNLIMITED = 2**31  # positions, where a config names none
 
@@ -35,13 +36,18 @@ def tokenizer_of(settings: PolicySettings) -> Any:
     except (OSError, *FOREIGN) as error:
         reason = reason_of(error)
         raise ConfigError(f"{settings.model_name}: its tokenizer did not load: {reason}") from error
-    markers, _ = register_tokens(tokenizer, settings.add_tokens)
+    strings = strings_for(whole, markers_of(settings, start))
+    markers, _ = register_tokens(tokenizer, settings.add_tokens, strings)
     end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
     stops = stops_of(generation)
     end_id = end_of_turn_id(tokenizer, stops, end_of_turn, settings.model_name)
     longest = getattr(whole.get_text_config(), "max_position_embeddings", None) or UNLIMITED
     return SimpleNamespace(
-        tokenizer=tokenizer, markers=markers, end_id=end_id, max_positions=longest
+        tokenizer=tokenizer,
+        markers=markers,
+        strings=strings,
+        end_id=end_id,
+        max_positions=longest,
     )
 
 

@@ -36,7 +36,13 @@ class TrainedModel(LanguageModel):
         if source.sha256 != known["sha256"]:
             raise ConfigError(f"{key}: {source.name} is another model than it was in training")
         base, tokenizer = load_base(source, resolve_dtype(dtype), attention, key=key)
-        super().__init__(source, base, tokenizer, end_of_turn=known.get("end_of_turn"))
+        super().__init__(
+            source,
+            base,
+            tokenizer,
+            end_of_turn=known.get("end_of_turn"),
+            strings=start.markers,
+        )
         start.put_rows(self.model)
         self.model = stack_earlier(self.model, start.adapters)
         self.start = start

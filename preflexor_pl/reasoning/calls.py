@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from preflexor_pl.core.chat import Turns
 from preflexor_pl.core.inert import NEVER_TEXT, make_inert
-from preflexor_pl.core.markers import REFLECT_END, REFLECT_START, THINK_END, THINK_START, TRIGGER
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.pairs.generator import Completion, Generator, Request, Watch
@@ -121,13 +120,15 @@ class Caller:
         settings = self.settings
         prefill, thinking = "", ""
         if iteration and settings.trigger:
-            prefill = _closed(line.thinking, "")
+            prefill = self._closed(line.thinking, "")
         elif iteration:  # markers say nothing to a model that was not trained with them
             thinking = line.thinking
         elif settings.thinking_prefix is not None:
-            prefill = f"{THINK_START}\n{self.inert(settings.thinking_prefix)}"
+            prefill = f"{settings.markers.think_start}\n{self.inert(settings.thinking_prefix)}"
         return Request(
-            ask_model(line.facts, line.question, TRIGGER if settings.trigger else "", thinking),
+            ask_model(
+                line.facts, line.question, settings.markers.suffix * settings.trigger, thinking
+            ),
             settings.system_prompt,
             settings.model,
             self._seed(line, "answer", iteration),
@@ -141,7 +142,7 @@ class Caller:
         thought = step.thinking or step.reflection
         return replace(
             request,
-            prefill=_closed(step.thinking or "", step.reflection or "") if thought else "",
+            prefill=self._closed(step.thinking or "", step.reflection or "") if thought else "",
             sampling=replace(sampling, min_new_tokens=least),
             seed=self._seed(line, "finish", step.iteration),
         )
@@ -186,7 +187,7 @@ class Caller:
         problems += ("too_long",) * unread + (completion.problem,) * bool(completion.problem)
         thinking, reflection, answer = None, None, None
         if kind in ("answer", "finish"):
-            parsed = parse_response(text)
+            parsed = parse_response(text, self.settings.markers)
             thinking, reflection, answer = (
                 part and self.inert(part)
                 for part in (parsed.thinking, parsed.reflection, parsed.answer)
@@ -210,13 +211,13 @@ class Caller:
             loop=whole if looped else "",
         )
 
-
-def _closed(thinking: str, reflection: str) -> str:
-    """The sections as training lays them out, closed, for an answer to follow; of inert texts."""
-    parts = [THINK_START, thinking, THINK_END]
-    if reflection:
-        parts += [REFLECT_START, reflection, REFLECT_END]
-    return "\n".join([*parts, ""])
+    def _closed(self, thinking: str, reflection: str) -> str:
+        """The sections as training lays them out, closed, before an answer; of inert texts."""
+        markers = self.settings.markers
+        parts = [markers.think_start, thinking, markers.think_end]
+        if reflection:
+            parts += [markers.reflect_start, reflection, markers.reflect_end]
+        return "\n".join([*parts, ""])
 
 
 def _placed(watch: Watch, places: list[int]) -> tuple[Watch]:

@@ -24,7 +24,6 @@ import time
 from collections.abc import Sequence
 
 from preflexor_pl.core.chat import Turns
-from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.pairs.generator import Generator, Watch, special_strings
 from preflexor_pl.pairs.judge import Contest, Judge
@@ -98,7 +97,7 @@ class Reasoner:
         return [line.trace for line in lines]
 
     def _begin(self, caller: Caller, place: int, question: str, earlier: Turns) -> Line:
-        question = caller.inert(question.strip().removesuffix(TRIGGER)).strip()
+        question = caller.inert(self.settings.markers.question(question.strip())).strip()
         earlier = [(caller.inert(said), caller.inert(reply)) for said, reply in earlier]
         trace = Trace(question, self.settings.variant)
         facts: list[str] = []

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.settings import Sampling, require
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import CriticPrompts
@@ -33,6 +34,7 @@ class ReasoningSettings:
         stop_when_worse: end where the judge prefers the older answer.
         chunks: to retrieve for each question; 0 for none.
         seed: of every draw.
+        markers: of the model.
     """
 
     iterations: int = 2
@@ -50,6 +52,7 @@ class ReasoningSettings:
     stop_when_worse: bool = True
     chunks: int = 0
     seed: int = 0
+    markers: MarkerStrings = field(default=DEFAULT, repr=False)
 
     def __post_init__(self) -> None:
         require(self.iterations >= 0, "iterations", self.iterations, ">= 0")

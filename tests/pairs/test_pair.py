@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.pairs.pair import question, question_key, read_pairs
+from preflexor_pl.core.markers import DEFAULT
+from preflexor_pl.pairs.pair import question_key, read_pairs
 from tests.tiny import PAIR
 
 
@@ -72,7 +73,7 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
 
 
 def test_a_question_is_a_prompt_without_its_trigger():
-    assert question(PAIR) == "Why is silk tough?"
+    assert DEFAULT.question(PAIR.prompt) == "Why is silk tough?"
 
 
 def test_questions_are_the_same_whatever_their_case_and_spaces():

@@ -1,11 +1,31 @@
+import json
+from dataclasses import replace
+
 import pytest
 import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
-from preflexor_pl.core.chat import encode
+from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.thinking import MaskThinking
+from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS
-from preflexor_pl.policy.markers import register_markers
-from tests.tiny import save_tiny_model
+from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS, MarkerStrings
+from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.pairs.thoughts import WithoutThoughts
+from preflexor_pl.policy import generation
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.markers import register_markers, register_tokens
+from tests.tiny import (
+    PAIR,
+    TEMPLATE,
+    letters,
+    save_thinking_model,
+    save_tiny_model,
+    tiny_policy,
+    tiny_tokenizer,
+)
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
@@ -55,3 +75,96 @@ def test_special_tokens_of_the_tokenizer_stay(base):
     before = set(tokenizer.all_special_tokens)
     register_markers(model, tokenizer, add_tokens=True)
     assert set(tokenizer.all_special_tokens) == before | set(MARKERS)
+
+
+THINK = MarkerStrings("<think>", "</think>", "<reflect>", "</reflect>")
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory):
+    """A model whose own tokens are <think> and </think>; its template begins to think."""
+    return save_thinking_model(tmp_path_factory.mktemp("thinker"))
+
+
+def test_tokens_that_the_tokenizer_has_are_the_markers(thinker):
+    policy = tiny_policy(thinker, markers=THINK)
+    own = [policy.tokenizer.convert_tokens_to_ids(name) for name in ("<think>", "</think>")]
+    assert policy.marker_ids == [*own, *policy.new_ids]
+    assert own == [259, 260]
+    assert policy.trained_rows == []  # the base reads them in its prompts
+    before = tiny_policy(thinker).inner.get_input_embeddings().weight[259]
+    assert torch.equal(policy.inner.get_input_embeddings().weight[259], before)
+    text = "<think>Hm</think>So<reflect>"
+    assert policy.decode(encode(policy.tokenizer, text)) == text
+    assert policy.decode(encode(policy.tokenizer, "<|thinking|>")) == "<·|thinking|>"
+
+
+def test_the_prompt_is_past_native_thinking_and_the_response_has_its_own(thinker):
+    policy = tiny_policy(thinker, markers=THINK)
+    asked = letters(policy.tokenizer, chat_ids(policy.tokenizer, "Why?" + THINK.suffix))
+    assert asked.endswith(
+        "Why? Use <think>.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    pair = replace(
+        PAIR, prompt="Why?" + THINK.suffix, chosen="<think>\nHm.\n</think>\nSo.", rejected="No."
+    )
+    options = policy.tokenizer, policy.markers, policy.end_id
+    collator = PairCollator(*options, MaskThinking(), None, 512, 256, 0)
+    tokenized = collator.tokenize(pair)
+    assert not collator.problem_of(tokenized)
+    batch = collator([tokenized], (0, 0))
+    shown = letters(policy.tokenizer, [i for i in batch.labels[0].tolist() if i >= 0])
+    assert shown == "\nSo.<|im_end|>"  # no token of the prompt, none of the response's thinking
+
+
+def test_the_base_may_think_in_its_own_form_and_is_read_without(thinker, monkeypatch):
+    policy = tiny_policy(thinker, markers=THINK)
+    assert policy.native_ids == policy.marker_ids[:2]
+    assert tiny_policy(thinker).native_ids == []
+    drawn = {}
+    monkeypatch.setattr(generation, "Sampler", lambda *given: drawn.update(left_out=given[1]))
+    for adapters, left_out in ((False, policy.marker_ids[2:]), (True, [])):
+        with pytest.raises(AttributeError):  # of the sampler that is none
+            LocalGenerator(policy, adapters).complete([Request("Why?")])
+        assert drawn["left_out"] == left_out
+    plain = "<think>Let me see.</think>\nIt bends."
+
+    class Says(LocalGenerator):
+        def complete(self, requests, watch=None):
+            return [Completion(policy.decode(encode(policy.tokenizer, plain)), "stop", 9)]
+
+    [made] = WithoutThoughts(Says(policy, False)).complete([Request("Why?")])
+    assert made.text == "It bends."
+
+
+def test_a_marker_is_inert_in_outside_text_though_the_tokenizer_does_not_call_it_special(thinker):
+    policy = tiny_policy(thinker, markers=THINK)
+    policy.tokenizer.chat_template = TEMPLATE  # nor its template has it
+    assert {*THINK.all} <= {*policy.special_strings}
+    assert make_inert("a </think> b", policy.special_strings) == "a <·/think> b"
+
+
+@pytest.mark.parametrize(
+    ("strings", "named"),
+    [
+        ({"think_start": "<|im_end|>"}, "<|im_end|> has another use"),
+        ({"think_start": "##"}, "## has another use"),
+        ({"trigger": "</s> Think."}, "holds a control token"),
+    ],
+)
+def test_strings_that_mean_something_else_are_refused(strings, named):
+    told = json.loads(tiny_tokenizer().backend_tokenizer.to_str())
+    told["model"]["vocab"]["##"] = 999  # a piece of ordinary text
+    told["model"]["merges"] = [["#", "#"]]
+    made = Tokenizer.from_str(json.dumps(told))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>")
+    tokenizer.add_tokens(["</s>"], special_tokens=True)
+    with pytest.raises(ConfigError, match=r"model\.policy\.markers") as refused:
+        register_tokens(tokenizer, True, MarkerStrings(**strings))
+    assert named in str(refused.value)
+
+
+def test_the_end_of_a_turn_is_no_marker(thinker):
+    strings = MarkerStrings("<think>", "</think>")
+    with pytest.raises(ConfigError, match=r"model\.policy\.markers: </think> ends an answer"):
+        tiny_policy(thinker, markers=strings, end_of_turn="</think>")
