@@ -23,7 +23,13 @@ MADE_UP = {
     "rejected_": ["right", "unclear"],
 }
 CONSTANTS = {"REFUSED", "TOO_LONG", "THINKING_CUT", "ONLY_THINKING"}
-NO_REASON = {"content_filter", "context_length_exceeded", "of_use", "special_strings"}
+NO_REASON = {
+    "content_filter",
+    "context_length_exceeded",
+    "finish_reason",  # a field of a reply
+    "of_use",
+    "special_strings",
+}
 
 
 def reasons_in(path):
