@@ -48,7 +48,9 @@ def test_a_later_answer_is_given_an_earlier_one(grown):
     rest_on = {id for pair in second for id in pair.chunk_ids if id.startswith("pair:")}
     assert rest_on
     assert rest_on <= {f"pair:{pair.id}" for pair in first}
-    told = [request.prompt for request in grown.teacher.asked if HEADING in request.prompt]
+    told = [
+        request.prompt for request in grown.teacher.generator.asked if HEADING in request.prompt
+    ]
     earlier = next(pair for pair in first if f"pair:{pair.id}" in rest_on)
     answer = earlier.chosen.rsplit("\n", 1)[1]
     assert any(f"\n{answer}\n" in prompt for prompt in told)
@@ -75,10 +77,10 @@ def test_an_earlier_pair_leads_on_to_a_file_of_training(grown):
 
 
 def test_held_out_questions_neither_become_notes_nor_see_any(grown):
-    before = len(grown.teacher.asked)
+    before = len(grown.teacher.generator.asked)
     pairs = grown.held_out(2)
     assert {id for pair in pairs for id in pair.chunk_ids} <= set(grown.split[1])
-    assert not [r for r in grown.teacher.asked[before:] if HEADING in r.prompt]
+    assert not [r for r in grown.teacher.generator.asked[before:] if HEADING in r.prompt]
     assert {note.round for note in grown._order(ROUNDS, PAIRS, 0).past().notes} == {0, 1}
 
 

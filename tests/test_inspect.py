@@ -294,7 +294,7 @@ def trained(tmp_path_factory):
         patch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
         args = ["--config", f"{folder}/mine.yaml", "--run", f"{folder}/run"]
         args += ["--data.corpus", f"{folder}/corpus"]  # wherever a test works
-        made = PreferenceCLI(args, "", before=lambda cli: None)
+        made = PreferenceCLI(args, f"{folder}/run", before=lambda cli: None)
         text = made.parser.dump(made.config, skip_unset=False)
         (folder / "run/config.yaml").write_text(text)
         Trainer(

@@ -29,7 +29,7 @@ ASKED = {
     "critique": BUILT_IN.ask_critique(FACTS, QUESTION, THINKING),
     "answer": BUILT_IN.ask_answer(FACTS, QUESTION, THINKING),
     "wrong answer": BUILT_IN.ask_wrong_answer(FACTS, QUESTION),
-    "ruling": judged("It breaks\n slowly."),
+    "ruling": judged("It breaks slowly."),
     "ruling on nothing": judged("<|thinking|>"),
     "feedback": ask_feedback(BUILT_IN.critic, FACTS, QUESTION, THINKING),
     "feedback on nothing": ask_feedback(BUILT_IN.critic, [], QUESTION, ""),
