@@ -245,7 +245,8 @@ def test_the_scripts_train_two_rounds_and_reason(tmp_path):
 
 
 def test_the_facts_in_writing_are_those_of_the_committed_results():
-    from preflexor_pl.evaluation.confidence import fisher_exact
+    from scipy.stats import fisher_exact
+
     from preflexor_pl.evaluation.text_metrics import wilson_interval
 
     found = {}
@@ -270,6 +271,6 @@ def test_the_facts_in_writing_are_those_of_the_committed_results():
     )
     assert said.format(**found) in prose
     base, *phases = (found[name] for name in ("base", "orpo", "exo", "reflect"))
-    p = [fisher_exact((base, hits), (120, 120)) for hits in phases]
+    p = [fisher_exact([[base, 120 - base], [hits, 120 - hits]]).pvalue for hits in phases]
     assert [round(p[0], 2), round(p[1], 2), round(p[2], 5)] == [0.03, 0.08, 0.00015]
     assert "p = .03, .08 and .00015" in prose

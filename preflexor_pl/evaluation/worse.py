@@ -67,8 +67,8 @@ def few_documents(counts: Iterable[int]) -> str:
             "no measure is listed, whatever its change."
         )
     return (
-        f"The questions are about {least} documents: by chance alone all {least} move to one side "
-        f"once in {2 ** (least - 1)} times, so a difference of means is no finding by itself."
+        f"The questions are about {least} documents: chance alone moves all {least} to one side "
+        f"once in {2 ** (least - 1)} cases, so no p-value of a mean is smaller than that."
     )
 
 

@@ -119,10 +119,10 @@ def test_what_got_worse_comes_first_and_only_with_values_of_each_question():
 
 
 def test_refined_answers_are_not_set_against_the_base_but_integrated_ones_are():
-    values = {"f1": mean([0.5, 0.75, 1.0], 0)}, {"f1": mean([0.25, 0.5, 0.5], 0)}
+    values = {"f1": mean([0.5, 0.75, 1.0] * 2, 0)}, {"f1": mean([0.25, 0.5, 0.5] * 2, 0)}
     rows = [row("base", **values[0])]
     rows += [row("orpo", stage, **values[1]) for stage in ("1", INTEGRATED)]
-    text = tables(rows, {}, 3, {"answers": ["a", "b", "c"]}).split("## Answers")[0]
+    text = tables(rows, {}, 6, {"answers": list("abcdef")}).split("## Answers")[0]
     assert "orpo integrated (thinking): F1 with the teacher: 0.750 -> 0.417" in text
     assert "+1" not in text
 

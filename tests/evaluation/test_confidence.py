@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from preflexor_pl.evaluation.confidence import fisher_exact, mcnemar, paired_difference
+from preflexor_pl.evaluation.confidence import mcnemar, paired_difference, sign_flip
 
 FOUR = ["a", "b", "c", "d"]
 
@@ -23,18 +23,30 @@ def test_mcnemar_is_scipys_sign_test(lost, won):
     assert mcnemar(lost, won) == pytest.approx(stats.binomtest(won, lost + won).pvalue)
 
 
-def test_fisher_by_hand():
-    # 3 of 3 against 0 of 3: of 20 ways to have three hits among six, two are as extreme
-    assert fisher_exact((3, 0), (3, 3)) == 2 / 20
-    assert fisher_exact((0, 0), (5, 7)) == fisher_exact((1, 1), (2, 2)) == 1
+def test_sign_flip_by_hand():
+    # of the 8 signs of (1, 2, 4) only +++ and --- reach 7; of (1, 1, -1) six reach 1
+    assert sign_flip(np.array([1.0, 2.0, 4.0])) == 2 / 8
+    assert sign_flip(np.array([1.0, 1.0, -1.0])) == 1
+    assert sign_flip(np.zeros(5)) == 1
 
 
-@pytest.mark.parametrize(
-    ("hits", "n"), [((30, 8), (120, 120)), ((1, 9), (11, 10)), ((5, 2), (7, 48))]
-)
-def test_fisher_is_scipys(hits, n):
-    table = [[hits[i], n[i] - hits[i]] for i in (0, 1)]
-    assert fisher_exact(hits, n) == pytest.approx(stats.fisher_exact(table).pvalue)
+@pytest.mark.parametrize("count", [8, 30])
+def test_sign_flip_is_scipys_permutation_test(count):
+    sums = np.random.default_rng(count).normal(0.2, size=count)
+    theirs = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=10_000, rng=0
+    )
+    assert sign_flip(sums) == pytest.approx(theirs.pvalue, abs=0.01)
+
+
+def test_chance_alone_is_seldom_called_a_finding():
+    """Eight documents of four questions; within a document they share most of their noise."""
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(200):
+        values = np.repeat(rng.normal(size=8), 4) + 0.3 * rng.normal(size=32)
+        names = [str(i // 4) for i in range(32)]
+        found += paired_difference(np.zeros(32), values, names).is_beyond_chance
+    assert found <= 16  # 5 % of 200 is 10, with a standard deviation of 3
 
 
 def test_a_share_that_fell_by_hand():
@@ -51,14 +63,14 @@ def test_a_mean_that_rose_on_every_document():
     found = paired_difference([0.0] * 4, [1.0, 1.5, 2.0, 2.5], FOUR, seed=0)
     assert found.value == 1.75
     assert 1 <= found.low < 1.75 < found.high <= 2.5
-    assert found.p == 2 ** (1 - 4)  # all four by chance alone: not less than 1/8, whatever is drawn
-    assert found.is_beyond_chance
+    assert found.p == 2 ** (1 - 4)  # chance alone moves all four to one side in 1 of 8 cases
+    assert not found.is_beyond_chance
     falls = paired_difference([1.0, 1.5, 2.0, 2.5], [0.0] * 4, FOUR, seed=0)
     assert (falls.value, falls.low, falls.high) == (-1.75, -found.high, -found.low)
 
 
 def test_questions_on_one_document_count_as_one():
-    """The same values, on 32 documents or on four: questions on one document move together."""
+    """The same values on 32 documents or on four: questions on one document move together."""
     values = np.repeat([-0.5, 0.25, 1.0, 1.25], 8)
     apart = paired_difference([0.0] * 32, values, [str(i) for i in range(32)], seed=0)
     together = paired_difference([0.0] * 32, values, [FOUR[i // 8] for i in range(32)], seed=0)

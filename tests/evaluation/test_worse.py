@@ -42,7 +42,7 @@ def test_nothing_worse_and_nothing_known_are_told_apart():
 
 def test_few_documents_are_said_to_be_few():
     block = what_got_worse([change("m", [1] * 4, [0] * 4, documents=list("abcd"))], "After")
-    assert "about 4 documents: by chance alone all 4 move to one side once in 8 times" in block
+    assert "about 4 documents: chance alone moves all 4 to one side once in 8 cases" in block
     alone = what_got_worse([change("m", [1] * 4, [0] * 4, documents=["a"] * 4)], "After")
     assert "about one document: without a second one no interval is known" in alone
     assert few_documents([12, 24]) == ""
