@@ -37,11 +37,6 @@ class ParsedResponse:
     answer: str | None
     problems: tuple[str, ...]
 
-    @property
-    def is_well_formed(self) -> bool:
-        """One closed thinking section at the start, then an answer, and no other marker."""
-        return not self.problems and self.reflection is None
-
 
 @dataclass(frozen=True)
 class _Section:

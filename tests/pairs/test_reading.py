@@ -58,7 +58,7 @@ def test_a_chosen_response_is_well_formed():
     assert response == (
         "<|thinking|>\n**Steps**: First this.\n\n**Concepts**: That.\n<|/thinking|>\nSo it is."
     )
-    assert parse_response(response).is_well_formed
+    assert parse_response(response).problems == ()
     assert parse_response(response).answer == "So it is."
 
 
