@@ -51,7 +51,7 @@ def lines_of(facts: dict[str, Any]) -> Iterator[str]:
     if "grounding" in facts:
         yield (
             f"grounding {facts['grounding']:.2f} (share of an answer's words that stand in its "
-            f"chunks), {facts['under_half']} of {pairs} answers under half, "
+            f"chunks), {facts['under_half']} of {_made(facts)} answers under half, "
             f"{facts['invented_numbers']} invented numbers"
         )
     if "topics" in facts:
@@ -77,15 +77,21 @@ def run_facts(manifests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, flo
         thinking.update(manifest.get("rejected_thinking") or {})
         topics.update(manifest.get("topics") or {})
         if "grounding" in manifest:
-            weight += manifest["pairs"]
+            weight += _made(manifest)
             answers.update({name: manifest[name] for name in OF_ANSWERS[1:]})
-    means = [m["grounding"] * m["pairs"] for m in manifests if "grounding" in m]
+    means = [m["grounding"] * _made(m) for m in manifests if "grounding" in m]
     grounding = {"grounding": round(sum(means) / weight, 2)} if weight else {}
     return {
         "rejected_thinking": dict(thinking) or None,
         "pairs_by_topic": dict(topics) if 0 < len(topics) <= LISTED else None,
         "answers": grounding | dict(answers) or None,
     }
+
+
+def _made(manifest: Mapping[str, Any]) -> int:
+    """How many pairs were made from chunks; own pairs rest on none and have no grounding."""
+    count: int = manifest["pairs"] - manifest.get("own", 0)
+    return count
 
 
 def _thinking_of(pairs: Sequence[PreferencePair], markers: MarkerStrings) -> dict[str, int]:

@@ -38,9 +38,9 @@ def test_grounding_is_the_mean_over_the_answers_that_have_it():
     pairs = [replace(PAIR, grounding=score, invented_numbers=n) for score, n in scores]
     facts = facts_of(pairs, [])
     assert (facts["grounding"], facts["under_half"], facts["invented_numbers"]) == (0.55, 1, 3)
-    told = [*lines_of({"pairs": 4, **facts})][-1]
+    told = [*lines_of({"pairs": 4, "own": 1, **facts})][-1]
     assert told.startswith("grounding 0.55 (share")
-    assert told.endswith("1 of 4 answers under half, 3 invented numbers")
+    assert told.endswith("1 of 3 answers under half, 3 invented numbers")
     assert "grounding" not in facts_of([PAIR], [])
 
 
@@ -83,6 +83,8 @@ def test_a_row_of_metrics_has_the_numbers_of_its_pairs():
 
 def test_the_rounds_of_a_run_are_counted_together():
     second = {**FIRST, "pairs": 12, "grounding": 0.9, "topics": {"webs": 6, "glue": 6}}
+    answers = run_facts([FIRST | {"own": 3}, second])["answers"]
+    assert answers["grounding"] == 0.87  # (0.5 + 12 * 0.9) / 13
     assert run_facts([FIRST, second, {"pairs": 9}]) == {
         "rejected_thinking": {"complete": 2, "any_marker": 6, "no_marker": 2},
         "pairs_by_topic": {"webs": 9, "glue": 7},
