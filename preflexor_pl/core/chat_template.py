@@ -44,9 +44,10 @@ def render(
 
     Raises:
         REFUSALS: the template refuses such turns.
+        ConfigError: there are several templates, and none is for plain chats.
     """
     ours = {
-        "chat_template": dated(tokenizer.get_chat_template()),
+        "chat_template": dated(_template(tokenizer)),
         "tokenize": False,
         "add_generation_prompt": generation,
     }
@@ -60,11 +61,11 @@ def lead_to_answer(tokenizer: Any) -> None:
     writes before an answer's text is added; thinking that the prompt begins is closed.
 
     Raises:
-        ConfigError: the template leaves out what the user says.
+        ConfigError: the template leaves out what the user says, or none is for plain chats.
     """
     if not tokenizer.chat_template:
         return
-    template = tokenizer.get_chat_template()
+    template = _template(tokenizer)
     if _LED_ON in template:
         return
     if "enable_thinking" in template and not template.startswith(_THINKING_OFF):
@@ -86,6 +87,17 @@ def lead_to_answer(tokenizer: Any) -> None:
     if lacking:
         more = f"{_LED_ON}{{{{ {json.dumps(lacking)} }}}}{{%- endif %}}"
         _replace(tokenizer, template.removesuffix("\n") + more)
+
+
+def _template(tokenizer: Any) -> str:
+    named = tokenizer.chat_template
+    if isinstance(named, dict) and "default" not in named:  # transformers chooses none either
+        raise ConfigError(
+            f"{tokenizer.name_or_path}: it has chat templates named {', '.join(sorted(named))} and "
+            "none named default: name the one for plain chats default in its tokenizer"
+        )
+    template: str = tokenizer.get_chat_template()
+    return template
 
 
 def _replace(tokenizer: Any, template: str) -> None:

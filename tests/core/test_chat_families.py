@@ -387,6 +387,20 @@ def test_a_template_for_parts_of_a_message_alone_is_refused():
         lead_to_answer(tiny_tokenizer(parts))
 
 
+def test_named_templates_need_a_default():
+    """As transformers has it, which raises a ValueError of several lines."""
+    tokenizer = FAMILIES["qwen 3"].tokenizer()
+    plain = tokenizer.chat_template
+    tokenizer.chat_template = {"tool_use": plain, "rag": plain}
+    for use in (lead_to_answer, lambda tokenizer: chat_ids(tokenizer, "Why?")):
+        with pytest.raises(ConfigError, match=r"named rag, tool_use and none named default: name"):
+            use(tokenizer)
+    tokenizer.chat_template = {"tool_use": "tools", "default": plain}
+    lead_to_answer(tokenizer)
+    assert letters(tokenizer, chat_ids(tokenizer, "Why?")).endswith(FAMILIES["qwen 3"].begins)
+    assert tokenizer.chat_template["tool_use"] == "tools"
+
+
 def test_no_end_at_all_is_asked_for():
     with pytest.raises(ConfigError, match="M has no token that ends an answer"):
         end_of_turn_id(tiny_tokenizer(None, eos_token=None), name="M")
