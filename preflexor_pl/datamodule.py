@@ -47,6 +47,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings, RejectedChoice
+from preflexor_pl.pairs.without_thoughts import without_thoughts
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.probe import choose_batching
@@ -373,7 +374,7 @@ class PreferenceDataModule(LightningDataModule):
             self.split,
             self.pair_settings,
             policy,
-            self.own_teacher or self.server_teacher or self._teacher_model(policy),
+            self._own_reader or self.server_teacher or self._teacher_model(policy),
             self.collator_of(policy),
             self.tokens_per_micro_batch,
             self.generation_batch_size,
@@ -397,6 +398,12 @@ class PreferenceDataModule(LightningDataModule):
             self.seed,
             self.batching,
         )
+
+    @property
+    def _own_reader(self) -> Generator | None:
+        """The teacher object, read without its own thoughts; a server's client reads so itself."""
+        tags = self.pair_settings.teacher.thinking_tags
+        return self.own_teacher and without_thoughts(self.own_teacher, tags)
 
     @cached_property
     def server_teacher(self) -> RemoteGenerator | None:

