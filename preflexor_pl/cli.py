@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, set_dumper, set_loader
+from jsonargparse import ArgumentError, _loaders_dumpers, set_dumper, set_loader
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
 from preflexor_pl.checkpoint_files import CheckpointFiles
-from preflexor_pl.core.config_files import dump_yaml, load_yaml, read_config
+from preflexor_pl.core.config_files import TypedLoader, dump_yaml, load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
@@ -54,6 +54,8 @@ class PreferenceCLI(LightningCLI):
         self.default_run = default_run
         self.before = before
         set_loader("yaml", _load_value, (yaml.YAMLError,))
+        # What set_loader gives stays text where a number or a boolean is wanted, and is read again.
+        _loaders_dumpers.yaml_default_loader = TypedLoader  # type: ignore[assignment]
         set_dumper("yaml", dump_yaml)
         super().__init__(
             PreferenceModule,
@@ -233,6 +235,8 @@ def _without_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:
             files.append(joined[1])
         else:
             rest.append(arg)
+    if "" in files:
+        raise ConfigError("--config: the name is empty: give a file, such as configs/orpo.yaml")
     return rest, files
 
 

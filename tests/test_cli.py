@@ -67,7 +67,14 @@ def no_weights(monkeypatch):
         (["--trainer.devices", "2"], ["trainer.devices"]),
         (["--ckpt_path", "none.ckpt"], ["ckpt_path", "none.ckpt"]),
         (["--seed_everything", "-1"], ["seed_everything"]),
-        (["--config", "none.yaml"], ["none.yaml"]),
+        (["--data.pairs_per_round=1:30"], ["data.pairs_per_round", "1:30"]),
+        (["--data.pairs_per_round=1_0"], ["data.pairs_per_round", "1_0"]),
+        (["--model.lr=1_0.5"], ["model.lr", "1_0.5"]),
+        (["--model.lr=0:0.5"], ["model.lr", "0:0.5"]),
+        (["--config", "none.yaml"], ["--config: none.yaml does not exist"]),
+        (["--config", "corpus"], ["--config: corpus is a folder"]),
+        (["--config="], ["--config: the name is empty: give a file"]),
+        (["--config"], ["--config: the name is empty: give a file"]),
         (["--run", ""], ["--run", "empty"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
@@ -100,6 +107,7 @@ def test_a_missing_gpu(train):
         ("held_out: 1", "held_out: one", ["data.held_out", "one"]),
         ("dtype: float32", "dtype: float17", ["dtype", "float17"]),
         ("class_path: losses.ORPOLoss", "class_path: losses.ORPPLoss", ["ORPPLoss"]),
+        ("held_out: 1", "held_out: 0:1", ["data.held_out", "0:1"]),
         ("data:\n", "data:\n\tcorpus: corpus\n", ["mine.yaml", "line"]),
         ("  held_out: 1", "  held_out: 1\n  held_out: 2", ["mine.yaml, line", "'held_out'"]),
         ("  held_out: 1", "  held_out: 1\n  grow: maybe", ["data.grow", "maybe"]),
@@ -194,6 +202,24 @@ def test_words_that_older_yaml_took_for_booleans_are_words(parsed, tmp_path):
     assert parsed("--config=ok.yaml", "--data.topics=[on, off]", "--data.pairs_per_round=2")[
         "data.topics"
     ] == ["on", "off"]
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "value"),
+    [
+        ("--data.pairs_per_round=012", "data.pairs_per_round", 12),
+        ("--data.pairs_per_round=0o12", "data.pairs_per_round", 10),
+        ("--model.lr=1e-3", "model.lr", 1e-3),
+        ("--model.lr=1.e-3", "model.lr", 1e-3),
+        ("--data.grow=no", "data.grow", False),  # a key that can be nothing else
+        ("--data.system_prompt=yes", "data.system_prompt", "yes"),
+        ("--data.system_prompt=1:30", "data.system_prompt", "1:30"),
+        ("--data.system_prompt=null", "data.system_prompt", None),
+        ("--data.topics=[1:30, 1_0]", "data.topics", ["1:30", "1_0"]),
+    ],
+)
+def test_values_of_the_command_line_are_those_of_yaml_1_2(parsed, given, key, value):
+    assert parsed("--config=ok.yaml", "--data.pairs_per_round=2", given)[key] == value
 
 
 def test_a_home_that_the_shell_left_alone(parsed, monkeypatch, tmp_path):

@@ -52,6 +52,10 @@ class _Loader(yaml.SafeLoader):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
+class TypedLoader(_Loader):
+    """For a value that can be a number, a boolean or null: ``yes`` and ``off`` are booleans."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes what a reader of YAML 1.1 or of YAML 1.2 would take for another type.
 
@@ -76,6 +80,9 @@ for _name, _pattern, _first in _CORE_SCHEMA:
         _end.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)
 for _class in (Enum, timedelta, PurePath):
     _Dumper.add_multi_representer(_class, _Dumper.plain)
+TypedLoader.add_implicit_resolver(
+    f"{_TAG}bool", re.compile(r"(?:yes|no|on|off)$", re.IGNORECASE), list("yYnNoO")
+)
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_core_int)
 
 
@@ -95,6 +102,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: names the file, and the line where there is one.
     """
+    if path.is_dir():
+        raise ConfigError(f"--config: {path} is a folder: give a file in it")
     if not path.is_file():
         raise ConfigError(f"--config: {path} does not exist")
     try:
