@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Any, Literal
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
@@ -16,6 +17,8 @@ from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import say
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import require
+from preflexor_pl.pairs.journal import markers_of
+from preflexor_pl.pairs.own_markers import others_than, require_markers
 from preflexor_pl.pairs.own_rows import rows_of
 from preflexor_pl.pairs.pair import question_key
 
@@ -107,7 +110,7 @@ class OwnSet:
     ) -> None:
         self.settings = settings
         self.seed = seed
-        pairs = read_own(settings.source, system_prompt)
+        pairs = read_own(settings.source, system_prompt, markers)
         asked = [question_key(markers.question(pair.prompt)) for pair in pairs]
         names = sorted(set(asked))
         held: set[str] = set()
@@ -160,15 +163,19 @@ class OwnSet:
         return [self.train[number] for number in taken]
 
 
-def read_own(source: str | Iterable[Any], system_prompt: str | None) -> list[OwnPair]:
+def read_own(
+    source: str | Iterable[Any], system_prompt: str | None, markers: MarkerStrings = DEFAULT
+) -> list[OwnPair]:
     """The pairs of a source; says what was left out.
 
     Raises:
         ConfigError: there is no such source.
-        CorpusError: a row is no pair, or not one can be used.
+        CorpusError: a row is no pair or has other markers than ``markers``, or none can be used.
     """
     dropped: Counter[str] = Counter()
     pairs, systems = [], 0
+    recorded = markers_of(Path(source).expanduser()) if isinstance(source, str) else None
+    others = others_than(markers, recorded)
     for place, row in rows_of(source):
         try:
             pair, system = _own_pair(asdict(row) if is_dataclass(row) else row)  # type: ignore[arg-type]
@@ -177,6 +184,8 @@ def read_own(source: str | Iterable[Any], system_prompt: str | None) -> list[Own
             continue
         except (TypeError, ValueError, KeyError) as error:
             raise CorpusError(f"data.pairs: {place} is no preference pair ({error})") from error
+        texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected or ""}
+        require_markers(place, texts, markers, others)
         pairs.append(pair)
         systems += system not in (None, system_prompt)
     told = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
