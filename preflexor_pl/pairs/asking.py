@@ -14,6 +14,7 @@ from preflexor_pl.pairs.generator import Arriving, Completion, Generator, Reques
 from preflexor_pl.pairs.grounding import Grounding
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
+from preflexor_pl.pairs.reply_checks import copies_example
 
 SECOND_TEMPERATURE = 0.7  # a second try at a low temperature would say the same again
 
@@ -130,6 +131,8 @@ class Asker:
             again, failed, done = [], {}, set()
             for ask, call, text, cut in zip(asks, requests, texts, was_cut, strict=True):
                 lost = f"{name}_cut" if cut and not text else ""
+                if not lost and copies_example(text, requests[call]):
+                    lost = "copies_example"
                 reason = made[call].problem or lost or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)

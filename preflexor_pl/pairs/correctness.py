@@ -20,6 +20,7 @@ from preflexor_pl.pairs.generator import Generator, Request
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompts
 from preflexor_pl.pairs.reading import Ruling, read_ruling
+from preflexor_pl.pairs.reply_checks import copies_example
 
 RIGHT_F1 = 0.6  # of words shared with the reference answer, from which on an answer counts as right
 
@@ -104,11 +105,18 @@ class AskedJudge:
         return self.generator.name
 
     def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
-        """What each reply begins with, "" where that is no ruling; no answer is a wrong one."""
+        """What each reply begins with, "" where that is no ruling, or one of a worked example.
+
+        No answer is a wrong one.
+        """
         asked = {name: case for name, case in cases.items() if case.answer}
         requests = {f"judging/{name}": self._request(name, case) for name, case in asked.items()}
         made = asker.complete("judging", requests, self.generator)
-        rulings = {name: read_ruling(made[f"judging/{name}"].text) for name in asked}
+        replies = {name: made[f"judging/{name}"].text for name in asked}
+        rulings: dict[str, Ruling] = {
+            name: "" if copies_example(text, requests[f"judging/{name}"]) else read_ruling(text)
+            for name, text in replies.items()
+        }
         return {name: rulings.get(name, "wrong") for name in cases}
 
     def _request(self, name: str, case: Case) -> Request:

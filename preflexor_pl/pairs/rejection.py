@@ -22,7 +22,7 @@ from preflexor_pl.pairs.generator import Completion, Generator, Request
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reading import chosen_response
-from preflexor_pl.pairs.reply_checks import refuses
+from preflexor_pl.pairs.reply_checks import copies_example, refuses
 from preflexor_pl.pairs.settings import PairSettings
 
 STRANGE = 16  # so many replies without a ruling: it is no judge
@@ -128,6 +128,8 @@ class Rejection:
             completion, request = made[f"rejected/{name}"], requests[f"rejected/{name}"]
             pair = self._pair(item, completion, request.seed)
             reason = completion.problem or self._why_not(item, pair)
+            if not reason and copies_example(pair.rejected, request):
+                reason = "rejected_copies_example"
             if reason:
                 failed[item.id] = reason, pair.rejected
             else:
@@ -153,8 +155,8 @@ class Rejection:
         if len(rulings) >= STRANGE and not any(rulings.values()):
             raise TeacherError(
                 f"data.judge: of {len(rulings)} answers {self.examiner.name} called none right or "
-                "wrong: its replies must begin so; a model that thinks first needs its thinking "
-                "switched off, or a larger data.judge.sampling.max_new_tokens"
+                "wrong: its replies must begin so and be no worked example; a model that thinks "
+                "first needs its thinking off, or a larger data.judge.sampling.max_new_tokens"
             )
         ruled = [replace(one, ruling=rulings[one.name]) for one in candidates]
         self.counts.update(one.ruling or "unclear" for one in ruled)

@@ -1,4 +1,4 @@
-"""Whether a reply is whole, and a reply at all: what ends in the middle, and what refuses.
+"""Whether a reply is whole, and a reply at all: what ends in the middle, refuses, or is a copy.
 
 A server's ``stop`` does not mean that a text is complete: some models end their turn after a colon,
 after the number of a list item, or inside a table.
@@ -6,6 +6,9 @@ after the number of a list item, or inside a table.
 
 import re
 
+from preflexor_pl.pairs.generator import Request
+
+MIN_LETTERS = 16  # of an example's reply: a shorter one, as a judge's word, is no copy
 _NOT = (
     r"(?:can(?:no|['\u2019])?t|can not|couldn['\u2019]t|won['\u2019]t|will not|unable|not able"
     r"|not allowed|not going)"
@@ -63,6 +66,26 @@ _PAIRS = (
 def refuses(text: str) -> bool:
     """Whether a reply says that there will be none: "I'm sorry, but I can't help with that"."""
     return bool(_REFUSAL.match(text))
+
+
+def copies_example(text: str, request: Request) -> bool:
+    """Whether a reply is that of a worked example of its request, word for word.
+
+    Case, white space, punctuation and a label before it do not matter; a small model that has lost
+    its task says the example again.
+    """
+    said = {_letters(text), _letters(text.partition(":")[2])}
+    for _, reply in request.examples:
+        for stop in request.stop:  # as far as the model can have said it
+            reply = reply.split(stop, 1)[0]
+        letters = _letters(reply)
+        if len(letters) >= MIN_LETTERS and letters in said:
+            return True
+    return False
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"\w", text.casefold()))
 
 
 def unfinished(text: str) -> str:

@@ -10,6 +10,7 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.pairs.generator import Completion, Generator, Request, Watch
 from preflexor_pl.pairs.prompts import Prompt
+from preflexor_pl.pairs.reply_checks import copies_example
 from preflexor_pl.reasoning.prompts import ask_model
 from preflexor_pl.reasoning.repetition import cut_repetition
 from preflexor_pl.reasoning.settings import ReasoningSettings
@@ -195,7 +196,10 @@ class Caller:
             problems = parsed.problems + problems
         else:
             text = self.inert(text).strip()
-            thinking, answer = (text, None) if kind == "rewrite" else (None, text)
+            copied = copies_example(text, request)
+            problems += ("copies_example",) * copied
+            said = None if copied else text
+            thinking, answer = (said, None) if kind == "rewrite" else (None, said)
         return Step(
             kind=kind,
             iteration=iteration,

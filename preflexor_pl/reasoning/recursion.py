@@ -15,7 +15,8 @@ Nothing that a model writes stops the recursion:
 - a section that never closes, or no answer after the last one: one more call (``finish``) goes on
   from the sections, closed, so that an answer must come;
 - a missing or empty reflect section: the critic says what is missing instead;
-- a loop is cut to its first occurrence; an empty reply leaves the thinking as it was.
+- a loop is cut to its first occurrence; a critic's reply that is empty, or a worked example's word
+  for word, leaves the thinking as it was, is no criticism and no integrated answer.
 
 The recursion of many questions runs side by side, one batch of each kind of step.
 """
@@ -125,7 +126,7 @@ class Reasoner:
         prompts = [ask_feedback(critic, line.facts, line.asked, line.thinking) for line in asked]
         steps = caller.ask_critic("feedback", iteration, asked, prompts)
         for line, step in zip(asked, steps, strict=True):
-            line.feedback = step.text
+            line.feedback = step.answer or ""
 
     def _rewrite(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
         critic = self.settings.prompts
@@ -135,7 +136,7 @@ class Reasoner:
         ]
         steps = caller.ask_critic("rewrite", iteration, lines, prompts)
         for line, step in zip(lines, steps, strict=True):
-            rewritten = step.text or line.thinking
+            rewritten = step.thinking or line.thinking
             if self.settings.stop_when_unchanged and _same(rewritten, line.thinking):
                 line.trace.stopped = "unchanged"
             line.thinking = rewritten
@@ -162,10 +163,10 @@ class Reasoner:
         ]
         last = self.settings.iterations
         steps = caller.ask_critic("integrate", last, several, prompts)
-        for line, step in zip(several, steps, strict=True):
-            line.trace.integrated = step.text
+        texts = [step.answer or "" for step in steps]
+        for line, text in zip(several, texts, strict=True):
+            line.trace.integrated = text
         if self.judge is not None:
-            texts = [step.text for step in steps]
             for line, wins in zip(
                 several, self._older_wins(caller, several, texts, last), strict=True
             ):

@@ -36,13 +36,14 @@ class Step:
         by: who wrote it.
         text: the whole response, with the beginning that was given to it, its repetition cut; its
             markers are the model's own.
-        thinking: of an answer, its thinking section; of a rewrite, the new one. Inert, as are
-            ``reflection`` and ``answer``.
+        thinking: of an answer, its thinking section; of a rewrite, the new one, None where it is a
+            copy. Inert, as are ``reflection`` and ``answer``.
         reflection: of an answer, its reflect section.
         answer: what it says outside of both; None where it came to no answer.
         problems: what is wrong with the form of an answer (``core.responses``), ``repetition``
             where it ended in a loop, ``empty`` where nothing came, ``too_long`` where its prompt is
-            longer than the model can read.
+            longer than the model can read, ``copies_example`` where a critic said a worked example
+            of its prompt again.
         finish_reason: ``length`` where it was cut.
         tokens: drawn.
         seconds: an equal share of the time of the batch that it was made in.

@@ -14,6 +14,7 @@ from preflexor_pl.pairs.correctness import (
 )
 from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.prompt_files import BUILT_IN
 
 REFERENCE = "soft chains share the load"
 
@@ -96,6 +97,13 @@ def test_a_judge_sees_facts_question_reference_and_answer_and_is_asked_once(tmp_
     )
     assert judge.rule(cases, asker(tmp_path)) == {"0000-0001": "wrong"}  # from the journal
     assert len(says.asked) == 1
+
+
+def test_a_ruling_of_a_worked_example_is_none(tmp_path):
+    copied, own = BUILT_IN.examples[0].ruling, "Wrong, because it bends."
+    for text, ruling in ((copied, ""), (own, "wrong")):
+        judge = AskedJudge(JudgeSettings(), Says(text))
+        assert judge.rule({"x": case("It is so.")}, asker(tmp_path / ruling)) == {"x": ruling}
 
 
 def test_what_the_policy_wrote_cannot_forge_markers_before_a_judge(tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from preflexor_pl.pairs.reply_checks import refuses, unfinished
+from preflexor_pl.pairs.generator import Request
+from preflexor_pl.pairs.reply_checks import copies_example, refuses, unfinished
 
 
 @pytest.mark.parametrize(
@@ -132,3 +133,28 @@ def test_a_reply_that_ends_in_the_middle_says_of_what(reply, problem):
 )
 def test_a_whole_reply_is_left_alone(reply):
     assert unfinished(reply) == ""
+
+
+SHOWN = "Steel bars carry the tension. They last."
+
+
+@pytest.mark.parametrize(
+    ("reply", "stop", "copied"),
+    [
+        (SHOWN, (), True),
+        ("  steel bars\ncarry THE tension.  They last", (), True),
+        (f"Answer: {SHOWN}", (), True),
+        ("Steel bars carry the tension", (". ",), True),  # as far as the stop string lets it go
+        ("Steel bars carry the tension", (), False),
+        (f"{SHOWN} So do fibres.", (), False),
+        ("", (), False),
+        ("Wrong, because", (), False),
+    ],
+)
+def test_a_worked_example_said_again_is_a_copy(reply, stop, copied):
+    examples = (("Why?", "Other."), ("Why?", SHOWN))
+    assert copies_example(reply, Request("How?", examples=examples, stop=stop)) == copied
+
+
+def test_a_word_that_is_an_examples_too_is_no_copy():
+    assert not copies_example("Wrong.", Request("So?", examples=(("So?", "Wrong."),)))

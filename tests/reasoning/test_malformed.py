@@ -144,6 +144,38 @@ def test_a_critic_that_repeats_itself_without_end_is_cut_and_noted():
     )
 
 
+def copies_in(kind):
+    """A critic that says a worked example again where it is asked for this."""
+    good = good_critic().reply
+    return Speaker(
+        "critic",
+        lambda request: (
+            f" {request.examples[-1][1].upper()}" if kind_of(request) == kind else good(request)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "criticism", "answers", "integrated"),
+    [
+        ("feedback", "(nothing was written)", ["Answer 0.", "Answer 1."], "All."),
+        ("rewrite", "The reasoning leaves out part 0.", ["Answer 0.", "Answer 0."], "All."),
+        ("integrate", "The reasoning leaves out part 0.", ["Answer 0.", "Answer 1."], ""),
+    ],
+)
+def test_a_worked_example_of_the_critic_is_not_used(kind, criticism, answers, integrated):
+    made = reasoner(critic=copies_in(kind), iterations=1, stop_when_unchanged=False)
+    [trace] = made.reason([QUESTION])
+    assert f"Criticism: {criticism}\n" in made.critic.asked[1].prompt
+    assert (trace.answers, trace.integrated) == (answers, integrated)
+    assert trace.answer == (integrated or answers[-1])
+    problems = {step.kind: step.problems for step in trace.steps if step.by == "critic"}
+    assert problems == dict.fromkeys(["feedback", "rewrite", "integrate"], ()) | {
+        kind: ("copies_example",)
+    }
+    assert "SULFUR" in trace.to_json()  # what it said stays on record
+
+
 def test_an_empty_criticism_is_shown_as_none():
     critic = good_critic()
     good = critic.reply
