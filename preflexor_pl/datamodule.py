@@ -364,6 +364,11 @@ class PreferenceDataModule(LightningDataModule):
             self._rounds = self.rounds_of(self.policy)
             collator = self._rounds.collator
             collator.batching = choose_batching(self.policy, collator)
+            if collator.max_length < self.max_length:
+                say(
+                    f"data.max_length: {collator.max_length} is used, as {self.policy.source.name} "
+                    "takes no longer texts in a batch"
+                )
         return self._rounds
 
     def rounds_of(self, policy: Policy) -> Rounds:

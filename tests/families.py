@@ -127,6 +127,12 @@ FAMILIES = {
     "phi": _f("Phi", {"tie_word_embeddings": False}),
     "phi3": _f("Phi3", FULL, {"pad_token_id": 0}),
     "phi3, window": _f("Phi3", {"pad_token_id": 0}),
+    "phi3, longrope": _f(
+        "Phi3", FULL,
+        {"pad_token_id": 0, "original_max_position_embeddings": 256,
+         "rope_parameters": {"rope_type": "longrope", "short_factor": [1.0] * 4,
+                             "long_factor": [4.0] * 4}},
+    ),
     "qwen2": _f("Qwen2"),
     "qwen2, window": _f("Qwen2", MIXED, {"use_sliding_window": True}),
     "qwen3": _f("Qwen3"),

@@ -151,7 +151,7 @@ def test_reflection_without_rows_that_train_is_refused():
 
 def test_rounds_belong_to_one_policy(monkeypatch):
     module, policies = data(), [object(), object()]
-    plain = SimpleNamespace(batching="plain")
+    plain = SimpleNamespace(batching="plain", max_length=512)
     rounds = lambda policy: SimpleNamespace(policy=policy, collator=plain)  # noqa: E731
     monkeypatch.setattr(module, "rounds_of", rounds)
     for policy in (*policies, *policies):
@@ -164,3 +164,15 @@ def test_rounds_belong_to_one_policy(monkeypatch):
 def test_without_a_trainer_there_is_no_policy():
     with pytest.raises(RuntimeError, match="the data need a Trainer"):
         _ = data().policy
+
+
+@pytest.mark.parametrize(("asked", "lines"), [(4096, 0), (4097, 1)])
+def test_a_model_that_takes_fewer_tokens_says_so(policy, tmp_path, capsys, asked, lines):
+    made = data(run=str(tmp_path), max_length=asked)
+    made.trainer = SimpleNamespace(lightning_module=SimpleNamespace(policy=policy))
+    made.rounds_of = lambda policy: SimpleNamespace(
+        policy=policy, collator=made.collator_of(policy)
+    )
+    assert made.rounds.collator.max_length == 4096
+    said = f"data.max_length: 4096 is used, as {policy.source.name} takes no longer texts in a"
+    assert capsys.readouterr().out.count(said) == lines

@@ -20,6 +20,9 @@ from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
 
+LONGROPE = "longrope"
+UNLIMITED = 2**31  # positions, where a config names none
+
 
 class LanguageModel(nn.Module):
     """Weights, tokenizer and markers of one model.
@@ -94,9 +97,8 @@ class LanguageModel(nn.Module):
 
     @property
     def max_positions(self) -> int:
-        """Longest sequence that the model was made for."""
-        config = self.inner.config
-        return getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31
+        """Longest sequence that the model is used with, in tokens."""
+        return max_positions_of(self.inner.config)
 
     @property
     def special_strings(self) -> list[str]:
@@ -150,6 +152,22 @@ class LanguageModel(nn.Module):
             adapted: True for what training made of it; here there is no such thing.
         """
         yield self.inner
+
+
+def max_positions_of(config: Any) -> int:
+    """Longest sequence that a model is used with, in tokens; 2**31 where its config names none.
+
+    LongRoPE (Ding et al., 2024, arXiv:2402.13753) stops at its original length: beyond it,
+    transformers takes other factors for a whole batch as soon as one of its texts is longer, so
+    that a shorter one would not have the log-probs that it has alone.
+    """
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # one a layer type
+    limits = [
+        k["original_max_position_embeddings"] for k in kinds if k.get("rope_type") == LONGROPE
+    ]
+    return min([getattr(text, "max_position_embeddings", None) or UNLIMITED, *limits])
 
 
 def exported_strings(config: Any) -> MarkerStrings | None:

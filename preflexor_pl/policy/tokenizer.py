@@ -8,12 +8,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.foreign import FOREIGN, reason_of
-from preflexor_pl.policy.language_model import strings_for
+from preflexor_pl.policy.language_model import max_positions_of, strings_for
 from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.start import markers_of, read_start
-
-UNLIMITED = 2**31  # positions, where a config names none
 
 
 def tokenizer_of(settings: PolicySettings) -> Any:
@@ -41,13 +39,12 @@ def tokenizer_of(settings: PolicySettings) -> Any:
     end_of_turn = settings.end_of_turn or (start.known.get("end_of_turn") if start else None)
     stops = stops_of(generation)
     end_id = end_of_turn_id(tokenizer, stops, end_of_turn, settings.model_name)
-    longest = getattr(whole.get_text_config(), "max_position_embeddings", None) or UNLIMITED
     return SimpleNamespace(
         tokenizer=tokenizer,
         markers=markers,
         strings=strings,
         end_id=end_id,
-        max_positions=longest,
+        max_positions=max_positions_of(whole),
     )
 
 
