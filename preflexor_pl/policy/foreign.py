@@ -1,7 +1,9 @@
 """Errors that a model's own code raises, as one line: a family may lack what is asked of it."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -10,6 +12,10 @@ from preflexor_pl.core.errors import ConfigError
 FOREIGN = AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError
 LENGTH = 300  # characters of a reason
 CODE = "it needs Python code of its own, which is never run: choose a family that transformers has"
+
+
+class NotServed(ValueError):
+    """A layout does not serve a model; the message says why, in words for the user."""
 
 
 @contextmanager
@@ -32,3 +38,11 @@ def reason_of(error: Exception) -> str:
     if "trust_remote_code" in text:
         return CODE
     return text[:LENGTH] or type(error).__name__
+
+
+def place_of(error: Exception) -> str:
+    """Where an error arose: file and line of the model's own code, else of the last frame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "models" in Path(frame.filename).parts]
+    last = (own or frames)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from losses.head import Head
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.policy import packed_attention
+from preflexor_pl.policy.foreign import NotServed
 
 
 def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
@@ -30,16 +31,18 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
         [N] in nats, at least float32.
 
     Raises:
-        ValueError: the model's head is no matrix, or its attention cannot be packed.
+        NotServed: the model's head is no matrix, or its attention cannot be packed.
     """
-    rows = batch.rows
+    rows, body, head = batch.rows, model.get_decoder(), head_of(model)
+    if body in (model, model.get_output_embeddings()):
+        raise NotServed("it has no part that gives hidden states without its head")
     ids: Any = {"input_ids": rows.input_ids}
     embedded = _embedded(model.get_input_embeddings(), rows.input_ids)
     if embedded is not None:
         ids = {"inputs_embeds": embedded}
     usual = model.config._attn_implementation
     with _attending(model, packed_attention.register(checked) if rows.spans else usual):
-        hidden = model.get_decoder()(
+        hidden = body(
             **ids,
             attention_mask=rows.attention_mask,
             position_ids=rows.position_ids,
@@ -47,7 +50,6 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
             **({"spans": rows.spans} if rows.spans else {}),
         ).last_hidden_state
     hidden = hidden.flatten(0, 1).index_select(0, batch.sources)  # [N, H]
-    head = head_of(model)
     return head.logps(hidden.to(head.weight.dtype), batch.targets)  # Mamba's are float32
 
 
@@ -55,14 +57,14 @@ def head_of(model: Any) -> Head:
     """How the model makes logits of its last hidden states.
 
     Raises:
-        ValueError: it is no matrix.
+        NotServed: it is no matrix.
     """
     module = model.get_output_embeddings()
     table, rows, values = _table(module)
     if type(table) is not nn.Linear:
-        raise ValueError(f"its head is no matrix but a {type(table).__name__}")
+        raise NotServed(f"its head is no matrix but a {type(table).__name__}")
     if table.bias is not None:
-        raise ValueError("its head has a bias")
+        raise NotServed("its head has a bias")
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     divided = getattr(config, "logits_scaling", None)
@@ -116,7 +118,7 @@ def _attending(model: Any, name: str) -> Iterator[None]:
         yield
         return
     if not model._can_set_attn_implementation():  # transformers would warn, and go on without it
-        raise ValueError("its layers have no attention that can be replaced")
+        raise NotServed("its layers have no attention that can be replaced")
     try:
         model.set_attn_implementation(name)
         yield

@@ -13,6 +13,7 @@ from torch import Tensor
 from preflexor_pl.batches.layout import Spans
 from preflexor_pl.policy.attention import not_ignored
 from preflexor_pl.policy.block_attention import Scoring, block_attention
+from preflexor_pl.policy.foreign import NotServed
 
 NAME, CHECKED = "preflexor_packed", "preflexor_packed_checked"
 TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
@@ -48,13 +49,11 @@ def packed_attention(
         ([1, T, H, D], None).
 
     Raises:
-        ValueError: no spans came through the model, or its attention has sinks or a mask of its
+        NotServed: no spans came through the model, or its attention has sinks or a mask of its
             own.
     """
     if spans is None or attention_mask is not None or not_ignored(others):
-        raise ValueError(
-            "its attention has a mask or sinks of its own, or hides what packing needs"
-        )
+        raise NotServed("its attention has a mask or sinks of its own, or hides what packing needs")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
@@ -112,12 +111,12 @@ def checked_attention(
     """As :func:`packed_attention`, for a model whose attention is told all that its masks hide.
 
     Raises:
-        ValueError: a mask hides more than the kernel is told of, however long its window is.
+        NotServed: a mask hides more than the kernel is told of, however long its window is.
     """
     if isinstance(attention_mask, _Mask):
         if attention_mask.custom or attention_mask.window != sliding_window:
             told = "a rule of its own" if attention_mask.custom else attention_mask.window
-            raise ValueError(f"its attention hides more than packing sees (window: {told})")
+            raise NotServed(f"its attention hides more than packing sees (window: {told})")
         attention_mask = None
     return packed_attention(
         module, query, key, value, attention_mask, sliding_window=sliding_window, **others

@@ -10,7 +10,7 @@ from preflexor_pl.batches.collate import Batching, PairCollator
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.progress import say
-from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
+from preflexor_pl.policy.foreign import FOREIGN, NotServed, in_one_line, place_of
 from preflexor_pl.policy.forward import flat_logps
 from preflexor_pl.policy.lora_targets import tracked
 from preflexor_pl.policy.policy import Policy
@@ -68,8 +68,10 @@ def _refusal(
         stray = _depends_on_others(policy, collator, pairs)
     except torch.OutOfMemoryError:
         raise
+    except NotServed as reason:
+        return str(reason)
     except FOREIGN as error:
-        return reason_of(error)
+        return f"the model's own code is not written for it: {place_of(error)}"
     if stray:
         return "a response depends on tokens of others"
     worst = _apart(ours, plain)

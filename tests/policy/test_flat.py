@@ -1,5 +1,6 @@
 """Packed and padded batches against plain ones: log-probs, loss and every gradient, in float32."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly, MaskThinking, NoMasking
+from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.policy import block_attention, packed_attention, probe
 from preflexor_pl.policy.block_attention import Scoring, _Run
 from preflexor_pl.policy.probe import choose_batching
@@ -194,6 +196,47 @@ def test_what_is_wrong_by_less_than_bfloat16_rounds_is_found(tmp_path, chosen, f
     used, lines = chosen(policy, "packed")
     assert used == "padded"
     assert reason in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("family", "reasons"),
+    [
+        ("doge", [r"the model's own code is not written for it: modeling_doge\.py, line \d+"]),
+        ("jetmoe", [r"the model's own code is not written for it: modeling_jetmoe\.py, line \d+"]),
+        ("llama4", ["it has no part that gives hidden states without its head"] * 2),
+        ("modernbert-decoder", ["its head has a bias"] * 2),
+    ],
+)
+def test_why_a_layout_does_not_serve_is_said_in_words(tmp_path, chosen, family, reasons):
+    """Not in those of an exception of Python's or torch's."""
+    policy = tiny_policy(save_family(tmp_path / "model", family))
+    _, lines = chosen(policy, "packed")
+    assert len(lines) == len(reasons)
+    for line, reason in zip(lines, reasons, strict=True):
+        assert re.fullmatch(rf"data\.batching: .* \({reason}\): \w+ is used", line)
+
+
+def test_longrope_is_used_up_to_the_length_where_all_batches_take_the_same_factors(tmp_path):
+    folder = save_family(tmp_path / "model", "phi3, longrope")  # other factors beyond 256 tokens
+    policy = stirred(tiny_policy(folder))
+    texts = "So. " * 30, "No. " * 40, "Yes." * 60  # with the prompt 162, 202 and 282 tokens
+    data = PreferenceDataModule("corpus", max_length=400)
+    collators = [data.collator_of(policy), made_of(policy, "padded"), made_of(policy, "plain")]
+    long, *pairs = (
+        collators[0].tokenize(replace(PAIR, id=text, prompt="Why?", chosen=text, rejected=text))
+        for text in reversed(texts)
+    )
+    assert collators[0].problem_of(long) == "chosen_too_long"
+    assert [collators[0].problem_of(pair) for pair in pairs] == ["", ""]
+    with torch.no_grad():
+        alone = [row for pair in pairs for row in probe._logps(policy, collators[2], [pair])]
+        for collator in collators:
+            together = probe._logps(policy, collator, pairs)
+            for ours, theirs in zip(together, alone, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+    with torch.no_grad():  # what is left out would not be the same
+        mixed = probe._logps(policy, collators[0], [pairs[0], long])
+    assert float((mixed[0] - alone[0]).abs().max()) > 0.01
 
 
 def test_a_head_with_a_bias_has_its_logits_made_the_plain_way(tmp_path, chosen):
