@@ -483,7 +483,8 @@ class PreferenceDataModule(LightningDataModule):
             self.policy_settings = getattr(module, "settings", None)
             # Who monitors held-out metrics is called when a round is evaluated, not each epoch.
             self.trainer.check_val_every_n_epoch = None
-            # With max_steps Lightning would go on from an epoch's end by training it once more.
+            # With max_steps Lightning, resumed at an epoch's end, would train it once more; it has
+            # no public switch.
             self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         teacher = self.server_teacher
         for server in filter(None, (teacher, self.server_judge)):
@@ -501,6 +502,10 @@ class PreferenceDataModule(LightningDataModule):
             f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
             f"{self._told_split()}"
         )
+        copies = sum(name != first for name, first in library.near_copies.items())
+        if copies:
+            told = "each group is held out or trained on as a whole"
+            say(f"  near-copies of other documents: {copies}; {told}")
         reasons = Counter(skipped.reason for skipped in library.skipped)
         if reasons:
             say("  skipped: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))

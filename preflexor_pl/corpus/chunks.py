@@ -6,7 +6,7 @@ texts that differ only there would have similarity 1.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,17 @@ def split_all(
         chunks += split(document, tokenizer, chunk_tokens, overlap)
         progress(done, len(documents))
     return chunks
+
+
+def texts_of(chunks: Iterable[Chunk]) -> dict[str, str]:
+    """Document id -> its text without white space, however it is cut into chunks."""
+    texts: dict[str, list[str]] = {}
+    ends: dict[str, int] = {}
+    for chunk in chunks:
+        new = chunk.text[max(0, ends.get(chunk.document, 0) - chunk.start) :]
+        texts.setdefault(chunk.document, []).append("".join(new.split()))
+        ends[chunk.document] = max(chunk.end, ends.get(chunk.document, 0))
+    return {name: "".join(parts) for name, parts in texts.items()}
 
 
 def _sentences(text: str) -> Iterator[Span]:

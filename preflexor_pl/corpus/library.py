@@ -8,7 +8,6 @@ what has not. Texts are made inert on entry, so nothing that comes out can forge
 import hashlib
 import json
 import logging
-import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -24,7 +23,9 @@ from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.lineage import Lineage, hashes_of, names_of
+from preflexor_pl.corpus.hold_out import held_out_documents
+from preflexor_pl.corpus.lineage import Lineage, hashes_of
+from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import ColumnRead, Document, Documents, Skipped
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
@@ -148,13 +149,15 @@ class Library:
         """Of the documents' contents, by their ids."""
         return hashes_of(self.chunks.values())
 
+    @cached_property
+    def near_copies(self) -> dict[str, str]:
+        """The first document of each document's group of near-copies, by their ids."""
+        return near_copies(self.chunks.values())
+
     def hold_out(
         self, count: int, seed: int, lineage: Lineage | None = None
     ) -> tuple[list[str], list[str]]:
-        """Splits the chunks by whole documents.
-
-        What earlier phases held out stays held out, all of it, and what they trained on is not
-        held out; the seed chooses among the rest.
+        """Splits the chunks by whole documents, near-copies together (``held_out_documents``).
 
         Args:
             count: documents to hold out, >= 0.
@@ -165,29 +168,9 @@ class Library:
             (train, held): chunk ids, each list in the order of ``chunks``.
 
         Raises:
-            ConfigError: there are not more than ``count`` documents, or earlier phases left none
-                to hold out, or none to train on.
+            ConfigError: so many cannot be held out, or none would be left to train on.
         """
-        documents, lineage = self.documents, lineage or Lineage()
-        if not 0 <= count < len(documents):
-            raise ConfigError(
-                f"data.held_out: {count} documents cannot be held out of {len(documents)}; "
-                f"give 0 to {len(documents) - 1}"
-            )
-        kept = names_of(self.hashes, lineage.unseen)
-        used = lineage.trained | lineage.held_out
-        free = [name for name in documents if self.hashes[name] not in used]
-        held = {*kept, *random.Random(seed).sample(free, min(len(free), max(0, count - len(kept))))}
-        if count and not held:
-            raise ConfigError(
-                f"data.held_out: the phases before trained on all {len(documents)} documents, so "
-                "none is left to evaluate on: add documents to data.corpus"
-            )
-        if len(held) == len(documents):
-            raise ConfigError(
-                f"data.corpus: the phases before held out all of its {len(documents)} documents, "
-                "so none is left to train on: add documents"
-            )
+        held = held_out_documents(self.hashes, self.near_copies, count, seed, lineage or Lineage())
         train = [id for id, chunk in self.chunks.items() if chunk.document not in held]
         return train, [id for id, chunk in self.chunks.items() if chunk.document in held]
 

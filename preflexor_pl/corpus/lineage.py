@@ -14,7 +14,7 @@ from pathlib import Path
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.files import read_record, write_atomically
 from preflexor_pl.core.hub import HUB_ID, cached_snapshot
-from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.chunks import Chunk, texts_of
 
 FILE = "documents.json"
 ANEW = "copy the folder of the weights anew"
@@ -112,13 +112,7 @@ def _from_hub(name: str) -> Path | None:
 
 def hashes_of(chunks: Iterable[Chunk]) -> dict[str, str]:
     """Document id -> hash of its text without white space, however it is cut into chunks."""
-    texts: dict[str, list[str]] = {}
-    ends: dict[str, int] = {}
-    for chunk in chunks:
-        new = chunk.text[max(0, ends.get(chunk.document, 0) - chunk.start) :]
-        texts.setdefault(chunk.document, []).append("".join(new.split()))
-        ends[chunk.document] = max(chunk.end, ends.get(chunk.document, 0))
-    return {name: _hash("".join(parts)) for name, parts in texts.items()}
+    return {name: _hash(text) for name, text in texts_of(chunks).items()}
 
 
 def names_of(hashes: Mapping[str, str], some: Iterable[str]) -> list[str]:
