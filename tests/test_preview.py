@@ -41,7 +41,7 @@ def test_pairs_are_shown_in_full_with_their_sources_and_writers(call_verb, teach
 
 def test_a_long_source_is_shortened_and_a_reflection_shown(call_verb, teacher, place):
     for path in (place / "corpus").iterdir():
-        path.write_text(path.read_text() + " The end of it is far away from here." * 4)
+        path.write_text(path.read_text() + f" The end of {path.stem} is far away from here." * 4)
     args = "--count", "1", "--data.reflection", "true", "--data.chunk_tokens", "120"
     told = done(call_verb(preview, *args))
     assert "far away from here" in told

@@ -29,9 +29,10 @@ def held_out_documents(
     documents, whole = sorted(hashes), len(set(groups.values()))
     if not 0 <= count < whole:
         copies = f" ({whole} without near-copies)" if whole < len(documents) else ""
+        what_to_do = f"give 0 to {whole - 1}" if whole > 1 else "add documents to data.corpus"
         raise ConfigError(
             f"data.held_out: {count} documents cannot be held out of {len(documents)}{copies}; "
-            f"give 0 to {whole - 1}"
+            f"{what_to_do}"
         )
     used = lineage.trained | lineage.held_out
     kept = names_of(hashes, lineage.unseen)

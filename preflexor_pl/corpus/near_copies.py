@@ -19,6 +19,7 @@ SHARE = 0.5  # of the shingles of the document that has fewer
 FEWEST = 8  # shingles in common
 DOUBLINGS = 5  # a shingle has 2**5 letters
 REACH = 8  # a document is compared with so many of those that share a shingle with it
+BOILERPLATE = 0.1  # of all documents: what more of them have in common does not count
 MOST = 4_000_000  # shingles in memory: of a larger corpus a sample, the same of equal texts
 ODD = 0x9E3779B97F4A7C15  # 2**64 by the golden ratio
 BETWEEN = re.compile(r"[\W_]+")
@@ -68,6 +69,10 @@ def _pairs(shingles: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
     owners = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(hashes, kind="stable")
     hashes, owners = hashes[order], owners[order]
+    _, runs = np.unique(hashes, return_counts=True)
+    own = np.repeat(runs <= max(REACH, BOILERPLATE * len(sizes)), runs)
+    hashes, owners = hashes[own], owners[own]
+    sizes = np.bincount(owners, minlength=len(sizes))
     common: dict[int, int] = {}  # shingles, by number of the pair
     for step in range(1, REACH + 1):
         same = hashes[step:] == hashes[:-step]

@@ -74,8 +74,19 @@ def test_any_script_and_however_it_is_cut():
 def test_a_chain_of_near_copies_is_one_group_and_many_copies_are():
     parts = [f"{ONE} {OTHER}", f"{OTHER} {FOOTER}", f"{ONE} A note on silk."]
     assert groups(**dict(zip("abc", parts, strict=True))) == [{"a", "b", "c"}]
-    many = {f"d{n}": f"{ONE} This is copy {n}." for n in range(40)}
-    assert groups(other=OTHER, **many) == [set(many)]
+    many = {f"d{n}": f"{ONE} This is copy {n}." for n in range(20)}
+    others = {f"o{n}": f"{n:04} is a number. " * 3 for n in range(180)}
+    assert groups(**others, **many) == [set(many)]
+
+
+def test_what_more_than_a_tenth_of_the_documents_share_does_not_count():
+    """Forms, licences and templates; with so few documents that it may be a copy it does."""
+    form = {f"d{n}": f"{ONE} {f'{n:04} is what they filled in. ' * 2}" for n in range(20)}
+    assert groups(**form) == []
+    copy = f"{form['d3']} {FOOTER}"
+    assert groups(**form, copy=copy) == [{"d3", "copy"}]
+    few = dict(list(form.items())[:4])
+    assert groups(**few) == [set(few)]
 
 
 def test_a_sample_of_the_shingles_finds_the_same(monkeypatch):
@@ -124,6 +135,8 @@ def test_groups_that_are_too_few_are_refused():
     assert held(copies, 1, 0) in ({"one", "two"}, {"three"})
     with pytest.raises(ConfigError, match=r"held_out: 2 .* of 3 \(2 without near-copies\); .* 1$"):
         copies.hold_out(2, 0)
+    with pytest.raises(ConfigError, match=r"held_out: 1 .* of 2 \(1 without .*\); add documents"):
+        library(one=ONE, two=f"{ONE} {FOOTER}").hold_out(1, 0)
 
 
 @pytest.mark.parametrize(("copy", "line"), [(f"{ONE} {FOOTER}", True), (FOOTER, False)])
