@@ -18,7 +18,7 @@ from benchmarks.gate import SEEN, disagreements
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import OURS, Bench, Result, Row, dtypes_here, opened
 from benchmarks.workloads import Workload
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 BUDGET = 4096  # tokens in a micro-batch
 EPOCHS = 3  # of each round, over which a cached reference is spread

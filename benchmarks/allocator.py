@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import OURS, Bench, Result, Row, opened
 from benchmarks.workloads import Workload
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 NAME, VALUE = "GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"
 WAYS = "without", "with"

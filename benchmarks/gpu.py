@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.gpu_job import SIZES, Job, card, device, read, write
 from benchmarks.record import RESULTS, setting
 from benchmarks.sides import PEER_PYTHON, ROOT
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 SHAPE = "llama-3.2-1b"
 MFU, REFERENCE = "useful-FLOP MFU", "reference / training, 3 epochs"

@@ -23,7 +23,7 @@ from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.layout import Spans, packed
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
-from preflexor_pl.policy.packed_attention import packed_attention
+from preflexor_pl.policy.kernels.packed_attention import packed_attention
 from preflexor_pl.policy.policy import Policy
 
 PAIRS = 3

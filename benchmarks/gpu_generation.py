@@ -18,8 +18,8 @@ from benchmarks.gpu_job import RANK, Job, device, read, seconds
 from benchmarks.record import spread
 from benchmarks.workloads import SIGMA
 from preflexor_pl.core.chat import chat_ids
+from preflexor_pl.core.generator import Request, by_batch
 from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling
-from preflexor_pl.pairs.generator import Request, by_batch
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy

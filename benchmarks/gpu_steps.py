@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import losses.head
+import preflexor_pl.policy.kernels.head
 from benchmarks.flops import Shape, useful_flops, utilisation
 from benchmarks.gate import TOLERANCE, apart
 from benchmarks.gpu_equality import norm
@@ -29,7 +29,7 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.forward import flat_logps
-from preflexor_pl.policy.frugal import keep_less
+from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
 
@@ -75,7 +75,7 @@ def every_weight(job: Job) -> Side:
     """The model itself, in bfloat16."""
     speaker = load_language_model(job.model, "--config", "bfloat16").to(device())
     model = speaker.model.requires_grad_(True)
-    keep_less(model)  # as a policy does
+    save_fewer_activations(model)  # as a policy does
 
     def logps(batch: FlatBatch) -> Tensor:
         return flat_logps(model, batch)
@@ -144,11 +144,14 @@ def taught(side: Side, batch: FlatBatch) -> dict[str, float]:
 
 @contextmanager
 def _room_for(size: int) -> Iterator[None]:
-    before, losses.head.KEEP_BYTES = losses.head.KEEP_BYTES, size
+    before, preflexor_pl.policy.kernels.head.KEEP_BYTES = (
+        preflexor_pl.policy.kernels.head.KEEP_BYTES,
+        size,
+    )
     try:
         yield
     finally:
-        losses.head.KEEP_BYTES = before
+        preflexor_pl.policy.kernels.head.KEEP_BYTES = before
 
 
 def fastest(side: Side, workload: str, job: Job) -> Result:

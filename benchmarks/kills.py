@@ -25,16 +25,16 @@ from typing import Any
 
 from benchmarks.loopback import TAG, Teacher, tag_of
 from benchmarks.record import RESULTS, save, setting
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.library import Library
-from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.policy.generation import LocalGenerator
-from tests.pairs.bad_server import BadServer
+from preflexor_pl.server.generator import RemoteGenerator
 from tests.scripted import Shelf, make_round, scripted_maker
+from tests.server.bad_server import BadServer
 from tests.tiny import save_tiny_model, tiny_policy
 
 PAIRS, IN_FLIGHT = 24, 8
@@ -43,11 +43,11 @@ LIVES = 3  # a process lives for a third of the time that a round takes, on aver
 FILES = "plan.json", "pairs.jsonl", "drops.jsonl", "manifest.json"
 PRELOADED = [
     "tests.scripted",  "tests.tiny", "openai", "peft", "transformers",
-    "preflexor_pl.pairs.in_flight", "preflexor_pl.policy.policy", "preflexor_pl.policy.generation",
+    "preflexor_pl.server.retries", "preflexor_pl.policy.policy", "preflexor_pl.policy.generation",
 ]  # fmt: skip
 
 
-def shelf() -> Library:
+def shelf() -> CorpusIndex:
     """A paragraph of the sample corpus a chunk, each in a direction of its own."""
     chunks = {}
     for path in sorted(Path("corpus").glob("*.md")):
@@ -56,7 +56,7 @@ def shelf() -> Library:
             chunks[chunk.id] = chunk
     embedder = Shelf()
     vectors = embedder.encode([chunk.text for chunk in chunks.values()])
-    return Library(chunks, CorpusGraph.build(list(chunks), vectors), embedder, [])
+    return CorpusIndex(chunks, CorpusGraph.build(list(chunks), vectors), embedder, [])
 
 
 def live(url: str, model: Path, folder: Path, begun: Connection) -> None:

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from tests.pairs.bad_server import Answer, Call, good
+from tests.server.bad_server import Answer, Call, good
 
 BEGINNINGS = {  # of a prompt's last line -> what is asked for
     "Write one question": "question",

@@ -35,17 +35,17 @@ from transformers import (
 )
 
 from benchmarks.record import RESULTS, save, setting, spread
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.chat import chat_ids
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.settings import PolicySettings, Sampling
 from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.rounds import Rounds
+from preflexor_pl.rounds.rounds import Rounds
 
 SAME, TARGET = 0.95, 2.5  # least share of equal texts; least ratio
 BATCH = 48  # as in configs/orpo.yaml, and so are the limits below

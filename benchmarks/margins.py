@@ -25,11 +25,11 @@ from losses import DPOLoss, EXOLoss, PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly
 from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
-from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.reference import with_reference
+from preflexor_pl.rounds.reference import with_reference
 
 HERE = Path(__file__).parent
 BETA, EPS = 0.5, 5e-3

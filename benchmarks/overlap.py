@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.loopback import Teacher
 from benchmarks.record import RESULTS, save, setting
-from tests.pairs.bad_server import BadServer
+from tests.server.bad_server import BadServer
 
 SECONDS, IN_FLIGHT, ROUNDS = 2.0, 4, 2
 SMALL = (

@@ -29,8 +29,8 @@ from benchmarks import retrieval_sides
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.retrieval_sides import EF, LINKS, SIDES, K
 from benchmarks.sentences import sentence_vectors
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.progress import stage
-from preflexor_pl.entry import quiet_libraries
 
 VECTORS, QUERIES = 20_000, 1_000
 OURS, RAW = "CorpusGraph", "hnswlib"

@@ -25,9 +25,9 @@ from benchmarks.record import RESULTS, save, setting
 from benchmarks.retrieval import OURS, QUERIES, SPEEDS, VECTORS, at_ef, prepare, run
 from benchmarks.retrieval_sides import EF, LINKS, K
 from benchmarks.sentences import sentence_vectors
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.progress import stage
 from preflexor_pl.corpus.nodes import EXACT_NODES
-from preflexor_pl.entry import quiet_libraries
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 

@@ -14,7 +14,7 @@ from benchmarks.gpu_job import RANK, tokenized
 from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import opened
 from benchmarks.workloads import Workload
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 
 def main() -> None:

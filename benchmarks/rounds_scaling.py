@@ -21,7 +21,7 @@ import torch
 from benchmarks.making_rounds import BATCH, in_rounds, prepare
 from benchmarks.record import RESULTS, save, setting
 from benchmarks.scaling import exponent
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 
 def measure(pairs: int) -> dict[str, Any]:

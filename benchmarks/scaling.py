@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.record import RESULTS, save, setting
 from benchmarks.sides import BATCHINGS, OURS, PEER_PYTHON, Bench, How, Row, opened
 from benchmarks.workloads import Workload
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

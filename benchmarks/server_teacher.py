@@ -22,12 +22,12 @@ from typing import Any
 
 from benchmarks.loopback import BEGINNINGS, Teacher, kind_of
 from benchmarks.record import RESULTS, save, setting, spread
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.settings import DEFAULT_EMBEDDER
-from preflexor_pl.corpus.library import Library
-from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.pairs.remote import RemoteGenerator
-from tests.pairs.bad_server import BadServer, Call, ask
+from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.server.generator import RemoteGenerator
 from tests.scripted import make_round, scripted_maker
+from tests.server.bad_server import BadServer, Call, ask
 
 PAIRS, IN_FLIGHT = 32, 16
 TEACHERS = {
@@ -38,7 +38,7 @@ TEACHERS = {
 TARGET = 1.2
 
 
-def make(teacher: Teacher, library: Library, pairs: int, folder: Path) -> dict[str, Any]:
+def make(teacher: Teacher, library: CorpusIndex, pairs: int, folder: Path) -> dict[str, Any]:
     """One round: its wall time against the bound, and where the time went."""
     with BadServer(teacher) as server:
         generator = RemoteGenerator(server.settings(in_flight=IN_FLIGHT))
@@ -76,7 +76,7 @@ def stage(kind: str, teacher: Teacher, calls: list[Call]) -> dict[str, Any]:
     }
 
 
-def warm_up(library: Library) -> None:
+def warm_up(library: CorpusIndex) -> None:
     """What a process does once: import the client, run the embedder."""
     with BadServer() as server:
         generator, requests = ask(server)
@@ -94,7 +94,7 @@ def main() -> None:
     quiet_libraries()
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in TEACHERS}
     with tempfile.TemporaryDirectory() as name:
-        library = Library.open("corpus", DEFAULT_EMBEDDER, 96, 12, Path(name) / "graph")
+        library = CorpusIndex.open("corpus", DEFAULT_EMBEDDER, 96, 12, Path(name) / "graph")
         warm_up(library)
         for repeat in range(options.repeats):
             for number, (title, teacher) in enumerate(TEACHERS.items()):

@@ -30,10 +30,10 @@ from benchmarks.sides import ROOT
 from benchmarks.stepping import SHOWN
 from benchmarks.stepping_ours import one_epoch
 from preflexor_pl.batches.steps import StepLoader
-from preflexor_pl.entry import quiet_libraries
-from preflexor_pl.fit_keys import cli_of
+from preflexor_pl.cli.entry import quiet_libraries
+from preflexor_pl.cli.fit_options import cli_of
 from preflexor_pl.pairs.pair import read_pairs
-from preflexor_pl.policy.reference import with_reference
+from preflexor_pl.rounds.reference import with_reference
 
 WAYS = "now", "plain"
 AGREE = 1e-3  # relative; bfloat16 rounds otherwise in other layouts
@@ -56,9 +56,9 @@ def train(run: Path, way: str) -> None:
         from peft.tuners.lora.layer import Linear
 
         from preflexor_pl.policy import load
-        from preflexor_pl.policy.low_rank import LowRankLinear
+        from preflexor_pl.policy.kernels.lora_linear import LoRALinear
 
-        LowRankLinear.forward = Linear.forward  # type: ignore[method-assign]
+        LoRALinear.forward = Linear.forward  # type: ignore[method-assign]
         load.keep_freed_memory = lambda: False
     cli = cli_of(["--config", str(run / "config.yaml"), "--run", str(run)])
     module, data = cli.model, cli.datamodule

@@ -39,11 +39,11 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.thinking import ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
-from preflexor_pl.entry import quiet_libraries
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.reference import with_reference
+from preflexor_pl.rounds.reference import with_reference
 
 DRAW = (0, 0)  # of masks, which draw nothing here
 LOSSES = {

@@ -33,7 +33,7 @@ from benchmarks.record import RESULTS, save, setting, spread
 from benchmarks.sides import BATCHINGS, PEER_PYTHON, Bench, How, Result, Row, dtypes_here, opened
 from benchmarks.tuning import tune, tuned
 from benchmarks.workloads import Workload
-from preflexor_pl.entry import quiet_libraries
+from preflexor_pl.cli.entry import quiet_libraries
 
 SIDES = "ours", "trl"
 

@@ -16,15 +16,15 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
-from preflexor_pl.ahead import Ahead
 from preflexor_pl.batches.collate import Batching, PairCollator
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.batches.thinking import NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat_date import pin_date
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.markers import DEFAULT
-from preflexor_pl.core.progress import say, stages
+from preflexor_pl.core.progress import log_line, stages
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
@@ -32,27 +32,27 @@ from preflexor_pl.core.settings import (
     DEFAULT_EMBEDDER,
     PolicySettings,
     Sampling,
-    require,
+    check_value,
 )
 from preflexor_pl.core.teacher_settings import JudgeSettings, TeacherSettings, ThinkingSettings
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.library import Library
 from preflexor_pl.corpus.lineage import Lineage, names_of
 from preflexor_pl.evaluation.held_out import Answered, answer_questions
-from preflexor_pl.pairs.correctness import Examiner
-from preflexor_pl.pairs.generator import Generator
+from preflexor_pl.pairs.correctness import CorrectnessJudge
 from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet, stand_alone
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompt_files import read_prompts
-from preflexor_pl.pairs.remote import RemoteGenerator
 from preflexor_pl.pairs.settings import JUDGES, AskAbout, Contexts, PairSettings, RejectedChoice
 from preflexor_pl.pairs.without_thoughts import without_thoughts
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.layout_check import choose_batching
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.probe import choose_batching
-from preflexor_pl.policy.start import lineage_of, markers_of, read_start
-from preflexor_pl.rounds import Rounds
+from preflexor_pl.policy.previous_phase import lineage_of, markers_of, read_previous_phase
+from preflexor_pl.rounds.prefetch import RoundPrefetcher
+from preflexor_pl.rounds.rounds import Rounds
+from preflexor_pl.server.generator import RemoteGenerator
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
@@ -78,8 +78,8 @@ class PreferenceDataModule(LightningDataModule):
             files, one that ``datasets`` saved, or the hub id of a data set with a text column.
         run: the run's folder; graph and rounds are kept there.
         index: a graph that is there already, in the place of ``corpus``: the folder of one that
-            ``python -m preflexor_pl.index`` or a run has made with this embedder, or a ``Library``
-            (in a config the path of a function that returns one).
+            ``python -m preflexor_pl.index`` or a run has made with this embedder, or a
+            ``CorpusIndex`` (in a config the path of a function that returns one).
         pairs: preference pairs of your own: a file, a folder or a hub id; ``OwnPairs``, which says
             for which rounds and with which share; in Python also a list or a ``Dataset`` of rows.
             Where every round is of these alone no corpus is read.
@@ -128,8 +128,9 @@ class PreferenceDataModule(LightningDataModule):
             ``likeliest`` under the policy; or ``judged``, the closest of those that are wrong.
         only_wrong: take a rejected answer only where it is judged wrong; it is drawn up to three
             times.
-        judge: who judges whether an answer is right, or an object that does (``Examiner``, also by
-            its class path); null goes by the words that it shares with the teacher's answer.
+        judge: who judges whether an answer is right, or an object that does
+            (``CorrectnessJudge``, also by its class path); null goes by the words that
+            it shares with the teacher's answer.
         untriggered_share: share of a round's pairs that are asked without the trigger and whose
             chosen response is the teacher's answer without thinking, so that the policy thinks only
             where it is asked to; 0 leaves every pair with its trigger. Held-out pairs all have it.
@@ -180,7 +181,7 @@ class PreferenceDataModule(LightningDataModule):
         rejected_candidates: int = 1,
         rejected_choice: RejectedChoice = "random",
         only_wrong: bool = False,
-        judge: JudgeSettings | Examiner | None = None,
+        judge: JudgeSettings | CorrectnessJudge | None = None,
         untriggered_share: float = 0.0,
         reflection: bool = False,
         prompts: str | None = "small",
@@ -189,43 +190,43 @@ class PreferenceDataModule(LightningDataModule):
         thinking: ThinkingSettings | None = None,
         generation_batch_size: int = 32,
         seed: int = 0,
-        index: str | Library | None = None,
+        index: str | CorpusIndex | None = None,
         pairs: str | OwnPairs | list[Any] | None = None,
     ) -> None:
         super().__init__()
         self.own_pairs = _own_pairs(pairs)
-        require(
+        check_value(
             bool(index) or corpus is not None or self._is_own_alone,
             "data.corpus",
             corpus,
             "a folder, or the hub id of a data set",
         )
         for name in _POSITIVE:
-            require(locals()[name] >= 1, f"data.{name}", locals()[name], ">= 1")
-        require(
+            check_value(locals()[name] >= 1, f"data.{name}", locals()[name], ">= 1")
+        check_value(
             0 <= chunk_overlap < chunk_tokens,
             "data.chunk_overlap",
             chunk_overlap,
             f">= 0 and below chunk_tokens ({chunk_tokens})",
         )
-        require(held_out_questions >= 2, "data.held_out_questions", held_out_questions, ">= 2")
-        require(enrich_chunks >= 0, "data.enrich_chunks", enrich_chunks, ">= 0")
-        require(not grow or enrich_chunks > 0, "data.grow", grow, "false with enrich_chunks 0")
-        require(
+        check_value(held_out_questions >= 2, "data.held_out_questions", held_out_questions, ">= 2")
+        check_value(enrich_chunks >= 0, "data.enrich_chunks", enrich_chunks, ">= 0")
+        check_value(not grow or enrich_chunks > 0, "data.grow", grow, "false with enrich_chunks 0")
+        check_value(
             max_prompt_length < max_length,
             "data.max_length",
             max_length,
             f"above max_prompt_length ({max_prompt_length})",
         )
         draws = topics if isinstance(topics, int) else len(topics)
-        require(draws >= 1, "data.topics", topics, ">= 1, or a list that is not empty")
-        require(
+        check_value(draws >= 1, "data.topics", topics, ">= 1, or a list that is not empty")
+        check_value(
             draws * questions_per_topic >= pairs_per_round,
             "data.pairs_per_round",
             pairs_per_round,
             f"at most topics x questions_per_topic ({draws * questions_per_topic})",
         )
-        require(isfinite(replay) and replay >= 0, "data.replay", replay, ">= 0")
+        check_value(isfinite(replay) and replay >= 0, "data.replay", replay, ">= 0")
         self.corpus = corpus
         self.run = Path(run)
         self.index = index
@@ -248,10 +249,10 @@ class PreferenceDataModule(LightningDataModule):
         self.generation_batch_size = generation_batch_size
         self.seed = seed
         teaching, self.own_teacher = _apart(teacher, TeacherSettings, Generator, "data.teacher")
-        judging, self.own_judge = _apart(judge, JudgeSettings, Examiner, "data.judge")
+        judging, self.own_judge = _apart(judge, JudgeSettings, CorrectnessJudge, "data.judge")
         self.policy_settings: PolicySettings | None = None  # set by the command line, or in setup
         self._rounds: Rounds | None = None
-        self._ahead: Ahead | None = None
+        self._ahead: RoundPrefetcher | None = None
         self.pair_settings = PairSettings(
             topics=topics,
             questions_per_topic=questions_per_topic,
@@ -276,7 +277,7 @@ class PreferenceDataModule(LightningDataModule):
             untriggered_share=untriggered_share,
             min_grounding=min_grounding,
         )
-        require(
+        check_value(
             self.own_judge is None or self.pair_settings.needs_ruling, "data.judge", judge, JUDGES
         )
 
@@ -297,18 +298,18 @@ class PreferenceDataModule(LightningDataModule):
         return self.trainer.current_epoch // self.epochs_per_round
 
     @cached_property
-    def library(self) -> Library:
+    def library(self) -> CorpusIndex:
         """Chunks and their graph, embedded on first use and kept in the run's folder."""
         if self._is_own_alone:
-            return Library({}, CorpusGraph(dim=1), Embedder(self.embedder), [])
+            return CorpusIndex({}, CorpusGraph(dim=1), Embedder(self.embedder), [])
         if self.index:
             given, folder = self.index, self.run / "graph"
-            library = Library.load(given, self.embedder) if isinstance(given, str) else given
+            library = CorpusIndex.load(given, self.embedder) if isinstance(given, str) else given
             library.keep(folder)
             return library
-        say(f"Reading {self.corpus}")
+        log_line(f"Reading {self.corpus}")
         with stages() as progress:
-            return Library.open(
+            return CorpusIndex.open(
                 self.corpus or "",
                 self.embedder,
                 self.chunk_tokens,
@@ -331,7 +332,7 @@ class PreferenceDataModule(LightningDataModule):
             return None
         system = self.pair_settings.system_prompt
         settings = self.policy_settings or PolicySettings()
-        start = read_start(settings.start_from) if settings.start_from else None
+        start = read_previous_phase(settings.start_from) if settings.start_from else None
         markers = markers_of(settings, start) or DEFAULT
         own = OwnSet(self.own_pairs, self.held_out_questions, system, self.seed, markers)
         own.without({self.library.chunks[id].document for id in self.split[1]})
@@ -365,7 +366,7 @@ class PreferenceDataModule(LightningDataModule):
             collator = self._rounds.collator
             collator.batching = choose_batching(self.policy, collator)
             if collator.max_length < self.max_length:
-                say(
+                log_line(
                     f"data.max_length: {collator.max_length} is used, as {self.policy.source.name} "
                     "takes no longer texts in a batch"
                 )
@@ -429,7 +430,7 @@ class PreferenceDataModule(LightningDataModule):
         teacher = self.pair_settings.teacher
         if teacher.model_name is None:
             return policy
-        say(f"Loading the teacher {teacher.model_name}")
+        log_line(f"Loading the teacher {teacher.model_name}")
         key = "data.teacher.model_name"
         attention = policy.settings.attn_implementation
         return load_language_model(
@@ -490,15 +491,15 @@ class PreferenceDataModule(LightningDataModule):
         for server in filter(None, (teacher, self.server_judge)):
             server.require_ready()  # an error before the work
         if teacher and self.overlap and self.pair_settings.ask_about != "uncertain":
-            self._ahead = Ahead(
+            self._ahead = RoundPrefetcher(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )
         library, own = self.library, self.own_set
         if own and self._is_own_alone:
             told = f"{len(own.train)} pairs to train on, {len(own.held)} held out"
-            say(f"{told}; every round is of these, and no corpus is read")
+            log_line(f"{told}; every round is of these, and no corpus is read")
             return
-        say(
+        log_line(
             f"{len(library.documents)} documents, {len(library.chunks)} chunks in the graph; "
             f"{self._told_split()}"
         )
@@ -508,7 +509,9 @@ class PreferenceDataModule(LightningDataModule):
             say(f"  near-copies of other documents: {copies}; {told}")
         reasons = Counter(skipped.reason for skipped in library.skipped)
         if reasons:
-            say("  skipped: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+            log_line(
+                "  skipped: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+            )
 
     def _told_split(self) -> str:
         chunks, hashes, earlier = self.library.chunks, self.library.hashes, self.earlier
@@ -626,6 +629,6 @@ def _apart(given: Any, settings: type, protocol: type, key: str) -> tuple[Any, A
     if given is None or isinstance(given, settings):
         return given, None
     wanted = f"{settings.__name__}, or an object with the methods of {protocol.__name__}"
-    require(isinstance(given, protocol), key, given, wanted)
+    check_value(isinstance(given, protocol), key, given, wanted)
     own = getattr(given, "settings", None)
     return (own if isinstance(own, settings) else None), given

@@ -13,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import replaced, replaced_folder
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.tables import shown
-from preflexor_pl.dataset_summary import Part, summary
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.pairs.journal import (
     MANIFEST,
     complete_rounds,
@@ -29,6 +28,7 @@ from preflexor_pl.pairs.journal import (
     round_folder,
 )
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.summary import Part, summary
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,12 +54,12 @@ def main(args: Sequence[str]) -> int:
         write(_rows(pairs, options.all_columns, options.conversational, system), options.out)
         turn = "with" if system else "without"
         form = f", as messages {turn} a system turn" if options.conversational else ""
-        say(f"{options.out}: {told}{form}")
+        log_line(f"{options.out}: {told}{form}")
     else:
-        say(f"{options.run}: {told}" if options.run else told)
+        log_line(f"{options.run}: {told}" if options.run else told)
         for name, path in files.items() if options.pairs else ():
-            say(f"  file {name}: {shown(str(path), MAX_PATH)}")
-        say("\n" + summary(parts, "file" if options.pairs else "round"))
+            log_line(f"  file {name}: {shown(str(path), MAX_PATH)}")
+        log_line("\n" + summary(parts, "file" if options.pairs else "round"))
     return 0
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from preflexor_pl.checkup.machine import check_devices, check_disk
 from preflexor_pl.checkup.report import Finding, Report
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.progress import say
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.core.progress import log_line
 
 RUNS = Path("runs")  # where they go by default
 
@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> int:
     with redirect_stdout(sys.stderr):  # whatever a library prints: stdout is JSON
         _examine(report, own, rest)
     found = [asdict(finding) for finding in report.findings]
-    say(json.dumps({"exit_code": report.exit_code, "findings": found}, indent=1))
+    log_line(json.dumps({"exit_code": report.exit_code, "findings": found}, indent=1))
     return report.exit_code
 
 
@@ -82,7 +82,7 @@ def _examine_run(report: Report, own: argparse.Namespace, args: list[str]) -> Pa
         from preflexor_pl.checkup.config import check_config
         from preflexor_pl.checkup.run import check_run
         from preflexor_pl.checkup.teacher import check_teacher
-        from preflexor_pl.cli import default_run
+        from preflexor_pl.cli.parser import default_run
 
         quiet_libraries()  # again: Lightning sets its loggers when it is imported
         run = run if own.run else Path(default_run(args))
@@ -108,17 +108,17 @@ class _Printed:
     def __call__(self, finding: Finding) -> None:
         if finding.group != self._group:
             self._group = finding.group
-            say(finding.group)
-        say(f"  {finding.state:<4}  {finding.fact}")
+            log_line(finding.group)
+        log_line(f"  {finding.state:<4}  {finding.fact}")
         if finding.advice:
-            say(f"        {finding.advice}")
+            log_line(f"        {finding.advice}")
 
 
 def _say_end(report: Report, about_a_run: bool) -> None:
     counts = {state: [f.state for f in report.findings].count(state) for state in ("BAD", "note")}
-    say(f"{counts['BAD']} BAD, {counts['note']} to note")
+    log_line(f"{counts['BAD']} BAD, {counts['note']} to note")
     if not about_a_run:
-        say("--config FILE checks what a run with it needs, --run RUN a run that is there")
+        log_line("--config FILE checks what a run with it needs, --run RUN a run that is there")
 
 
 if __name__ == "__main__":

@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preflexor_pl.cli.entry import guarded, quiet_libraries
+from preflexor_pl.cli.fit_options import OwnFlags, cli_of
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.tables import table
 from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
-from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.estimating import (
+from preflexor_pl.estimation.dry_run import ASSUMED_LENGTH, Cost
+from preflexor_pl.estimation.estimating import (
     TEACHER,
     Estimate,
     complete_folders,
-    known_habits,
+    known_statistics,
     rehearse,
     servers_of,
 )
-from preflexor_pl.fit_keys import OwnFlags, cli_of
-from preflexor_pl.pairs.rehearsal import ASSUMED_LENGTH, Cost
 
 if TYPE_CHECKING:
     from preflexor_pl.datamodule import PreferenceDataModule
@@ -62,14 +62,14 @@ def main(args: Sequence[str]) -> int:
     if (rates.price_in is None) != (rates.price_out is None):
         raise ConfigError("--price_in and --price_out go together: give both, 0 for none")
     cli = cli_of(rest, refused=["fresh", "ckpt_path"])
+    from preflexor_pl.cli.run_folder import RunFolder
     from preflexor_pl.policy.tokenizer import tokenizer_of
-    from preflexor_pl.run_folder import RunFolder
 
     data: PreferenceDataModule = cli.datamodule
     epochs = cli.trainer.max_epochs
     if epochs is None or epochs < 1:
         raise ConfigError("trainer.max_epochs: a run without end has no estimate: give a number")
-    habits, source = known_habits(data.run, own.like)
+    habits, source = known_statistics(data.run, own.like)
     known = tokenizer_of(cli.model.settings)
     folder = RunFolder(data.run)
     folder.take(fresh=False)
@@ -79,7 +79,7 @@ def main(args: Sequence[str]) -> int:
         folder.release()
     estimate = rehearse(data, known, habits, -(-epochs // data.epochs_per_round))
     for line in report(estimate, data, rates, source):
-        say(line)
+        log_line(line)
     return 0
 
 

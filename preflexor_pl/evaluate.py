@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.progress import say
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.core.progress import log_line
 
 if TYPE_CHECKING:
     from preflexor_pl.evaluation.comparison import Measured
-    from preflexor_pl.measuring import Task
+    from preflexor_pl.evaluation.measure_model import Task
     from preflexor_pl.pairs.pair import PreferencePair
-    from preflexor_pl.speakers import Known
+    from preflexor_pl.reasoning.models import ModelInfo
 
 BASE = "base"
 FACTS = Path("facts/items.jsonl")
@@ -57,13 +57,13 @@ def main(args: Sequence[str]) -> int:
     """Measure, judge, write, and return the exit code."""
     options = _parsed(args)
     quiet_libraries()
-    from preflexor_pl.measuring import measure
+    from preflexor_pl.evaluation.measure_model import measure
 
     task, specs = _task(options)
     options.out.mkdir(parents=True, exist_ok=True)
     measured = []
     for spec in specs:
-        say(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
+        log_line(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
         measured.append(measure(task, spec.label, spec.name, spec.iterations, options.out))
     _judged_and_written(options, task, measured)
     return 0
@@ -135,9 +135,9 @@ def _specs(options: argparse.Namespace, base: str) -> list[Spec]:
     return sorted(specs, key=lambda spec: spec.name != base)
 
 
-def _require(known: "Known") -> None:
+def _require(known: "ModelInfo") -> None:
     """Refuse a model that cannot be had, before any is measured."""
-    from preflexor_pl.speakers import NAMED
+    from preflexor_pl.reasoning.models import NAMED
 
     try:
         _ = known.identity
@@ -150,21 +150,21 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
     from preflexor_pl.core.hub import require_model
     from preflexor_pl.core.settings import Sampling
     from preflexor_pl.evaluation.facts import by_stratum, read_items
-    from preflexor_pl.measuring import Task
+    from preflexor_pl.evaluation.measure_model import Task
     from preflexor_pl.pairs.journal import markers_of
     from preflexor_pl.pairs.pair import read_pairs
-    from preflexor_pl.pairs.remote import named_server
+    from preflexor_pl.reasoning.models import model_info
     from preflexor_pl.reasoning.settings import ReasoningSettings
-    from preflexor_pl.speakers import describe
+    from preflexor_pl.server.generator import named_server
 
     named = dict.fromkeys(_counted(text, 0)[0] for text in options.models)
-    models = [describe(name) for name in named if name != BASE]
+    models = [model_info(name) for name in named if name != BASE]
     if not models:
         raise ConfigError("give one model besides base: its base is measured with it")
     first = models[0]
     behind = named_server(options.judge or "", "--judge", options.key_env)
     others = (BASE if behind else options.judge or BASE, first.base)
-    for known in (*models, *(describe(name) for name in others if name != BASE)):
+    for known in (*models, *(model_info(name) for name in others if name != BASE)):
         _require(known)
     pairs_file = options.pairs or (first.run / "held_out/pairs.jsonl" if first.run else None)
     if pairs_file is None or not pairs_file.is_file():
@@ -185,7 +185,9 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
         written = by_stratum(found, *first.documents, options.items, options.seed)
         lost = len(found) - sum(map(len, items.values()))
         if lost:
-            say(f"{lost} items of {options.facts} are on no document of {first.name}: left out")
+            log_line(
+                f"{lost} items of {options.facts} are on no document of {first.name}: left out"
+            )
     _require_unseen(models, pairs, pairs_file)
     penalty = ReasoningSettings().critic.repetition_penalty
     settings = ReasoningSettings(
@@ -211,7 +213,7 @@ def _task(options: argparse.Namespace) -> "tuple[Task, list[Spec]]":
 
 
 def _require_unseen(
-    models: "Sequence[Known]", pairs: "Sequence[PreferencePair]", pairs_file: Path
+    models: "Sequence[ModelInfo]", pairs: "Sequence[PreferencePair]", pairs_file: Path
 ) -> None:
     """Refuse models of which one, in any of its phases, trained on what the questions are about.
 
@@ -222,13 +224,13 @@ def _require_unseen(
 
     first = models[0]
     if first.run is None or not (first.run / "graph").is_dir():
-        say(f"{first.name} is no run: whether models trained on {pairs_file} is not known")
+        log_line(f"{first.name} is no run: whether models trained on {pairs_file} is not known")
         return
     library = first.library()
     ids = {id for pair in pairs for id in pair.chunk_ids}
     asked = {library.chunks[id].document for id in ids & library.chunks.keys()}
     if not ids or ids - library.chunks.keys():
-        say(
+        log_line(
             f"{pairs_file} is not all about the documents of {first.name}: whether models trained "
             "on the others is not known"
         )
@@ -241,7 +243,7 @@ def _require_unseen(
                 "held the same documents out together, or give --pairs on other documents"
             )
         if not known.lineage.complete:
-            say(
+            log_line(
                 f"{known.name}: it is not known what all of its phases trained on, perhaps on the "
                 "documents of the questions"
             )
@@ -276,7 +278,7 @@ def _judged_and_written(
     record = json.dumps(result, indent=1, ensure_ascii=False)
     write_atomically(options.out / "results.json", f"{record}\n")
     write_atomically(options.out / "table.md", text)
-    say(f"\n{text}\nSee {options.out / 'table.md'}")
+    log_line(f"\n{text}\nSee {options.out / 'table.md'}")
 
 
 def _judge(
@@ -284,13 +286,13 @@ def _judge(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Have the rows judged; the judge's controls, and a record of every contest."""
     from preflexor_pl.evaluation.judging import judged
-    from preflexor_pl.measuring import taught_answers
-    from preflexor_pl.pairs.judge import Judge
-    from preflexor_pl.speakers import load_reader
+    from preflexor_pl.evaluation.measure_model import taught_answers
+    from preflexor_pl.pairs.judge import PairwiseJudge
+    from preflexor_pl.reasoning.models import load_reader
 
     name = measured[0].name if options.judge in (None, BASE) else options.judge
     reader = load_reader(name, options.batch_size, options.dtype, "--judge", options.key_env)
-    judge = Judge(reader, options.seed)
+    judge = PairwiseJudge(reader, options.seed)
     taught = taught_answers(task.pairs, task.markers)
     wrong = [(i.question, i.answer, i.distractors[0]) for i in task.items.get("control", ())]
     return judged(judge, task.questions, taught, wrong, measured, options.seed)

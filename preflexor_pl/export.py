@@ -12,27 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.files import replaced_folder
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.core.progress import say
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
-from preflexor_pl.export_card import (
-    EXPORTED,
-    QUESTION,
-    at,
-    config_of,
-    model_card,
-    trained_for,
-    what_it_is,
-)
+from preflexor_pl.core.progress import log_line
+from preflexor_pl.evaluation.model_card import EXPORTED, QUESTION, model_card, what_it_is
+from preflexor_pl.policy.run_record import at, config_of, trained_for
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from preflexor_pl.policy.start import Start
-    from preflexor_pl.policy.trained import TrainedModel
+    from preflexor_pl.policy.finished_model import TrainedModel
+    from preflexor_pl.policy.previous_phase import PreviousPhase
 
 # How far the logits may be from the adapters', both computed in float32. In float32 merging only
 # reorders sums: the largest difference. In bfloat16 it rounds each weight: the difference as a
@@ -57,10 +50,10 @@ def main(args: Sequence[str]) -> int:
     quiet_libraries()
     export(options.run, options.out, options.dtype, options.overwrite, options.push_to_hub)
     if options.push_to_hub:
-        from preflexor_pl.publish import publish
+        from preflexor_pl.callbacks.push_to_hub import publish
 
         url = publish(options.out, options.push_to_hub, "export", private=not options.public)
-        say(f"Pushed to {url}")
+        log_line(f"Pushed to {url}")
     return 0
 
 
@@ -107,7 +100,7 @@ def export(
     """
     from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
     from preflexor_pl.policy.load import resolve_dtype
-    from preflexor_pl.policy.start import KEY
+    from preflexor_pl.policy.previous_phase import KEY
 
     run, out, chosen = run.expanduser(), out.expanduser(), resolve_dtype(dtype)
     if not run.is_dir():
@@ -124,7 +117,7 @@ def export(
     except ConfigError as error:  # the key is fit's
         raise ConfigError(str(error).removeprefix(f"{KEY}: ")) from error
     what = f"{what_it_is(lineage[-1])}, {size:.2f} GB in {_name(chosen)}"
-    say(f"{out}: {what}; read back, its logits differ from the adapters' {told}")
+    log_line(f"{out}: {what}; read back, its logits differ from the adapters' {told}")
 
 
 def _require_free(out: Path, overwrite: bool) -> None:
@@ -137,15 +130,15 @@ def _require_free(out: Path, overwrite: bool) -> None:
         raise ConfigError(f"--out: {out} holds an older export: add --overwrite to replace it")
 
 
-def _lineage(run: Path) -> "list[Start]":
+def _lineage(run: Path) -> "list[PreviousPhase]":
     """What the phases left, the first one first, as far back as the runs' configs lead."""
-    from preflexor_pl.policy.start import read_start
+    from preflexor_pl.policy.previous_phase import read_previous_phase
 
-    found = [read_start(str(run))]
+    found = [read_previous_phase(str(run))]
     adapters = len(found[0].adapters)
     while name := at(config_of(found[0]), "model.policy.start_from"):
         try:
-            before = read_start(name)
+            before = read_previous_phase(name)
         except ConfigError:
             if len(found) == adapters:  # it is what all the adapters stand on
                 raise
@@ -156,13 +149,13 @@ def _lineage(run: Path) -> "list[Start]":
     return found
 
 
-def _write(lineage: "list[Start]", dtype: Any, part: Path) -> tuple[Any, str]:
+def _write(lineage: "list[PreviousPhase]", dtype: Any, part: Path) -> tuple[Any, str]:
     """Save the merged model and read it back: the tokenizer, and how far the logits differ."""
     import torch
 
     from preflexor_pl.policy.adapters import fold
+    from preflexor_pl.policy.finished_model import TrainedModel
     from preflexor_pl.policy.load import ModelSource, load_base
-    from preflexor_pl.policy.trained import TrainedModel
 
     start = lineage[-1]
     language = TrainedModel(start, _name(dtype), "eager")

@@ -14,15 +14,15 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from preflexor_pl.callbacks import EvaluateRounds, FinishRun
-from preflexor_pl.cli import PreferenceCLI, default_run
+from preflexor_pl.callbacks.monitors import limits_of
+from preflexor_pl.callbacks.push_to_hub import PushToHub
+from preflexor_pl.cli.entry import guarded, quiet_libraries
+from preflexor_pl.cli.parser import PreferenceCLI, default_run
+from preflexor_pl.cli.preflight import preflight
+from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.limits import EARLY
-from preflexor_pl.core.progress import say
-from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.monitors import limits_of
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.pairs.prompt_files import files_of
-from preflexor_pl.preflight import preflight
-from preflexor_pl.publish import PushToHub
-from preflexor_pl.run_folder import RunFolder
 
 
 def main(args: Sequence[str]) -> int:
@@ -44,7 +44,9 @@ def _try_out(cli: PreferenceCLI) -> int:
     with TemporaryDirectory(prefix="preflexor-") as name:
         cli.datamodule.run = Path(name)
         cli.trainer.fit(cli.model, cli.datamodule)
-    say(f"fast_dev_run: {cli.trainer.global_step} steps were made, and nothing of them is kept")
+    log_line(
+        f"fast_dev_run: {cli.trainer.global_step} steps were made, and nothing of them is kept"
+    )
     return 0
 
 
@@ -53,11 +55,13 @@ def _train(cli: PreferenceCLI, folder: RunFolder) -> int:
     folder.keep_prompts(files_of(cli.datamodule.pair_settings.prompts))
     trainer, limits = cli.trainer, limits_of(cli.trainer)
     if folder.is_finished(limits):
-        say(f"{folder.path} is finished ({_told(folder.ended)}): see {folder.path / 'summary.md'}")
+        log_line(
+            f"{folder.path} is finished ({_told(folder.ended)}): see {folder.path / 'summary.md'}"
+        )
         return 0
     checkpoint = cli.config["ckpt_path"] or folder.checkpoint()
     if checkpoint:
-        say(f"Going on from {checkpoint}")
+        log_line(f"Going on from {checkpoint}")
         folder.go_back_to(Path(checkpoint))
     trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     if not folder.is_finished(limits):

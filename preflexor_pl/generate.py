@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preflexor_pl.cli.entry import guarded, quiet_libraries
+from preflexor_pl.cli.fit_options import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.progress import say
-from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.prompt_files import files_of
 
 if TYPE_CHECKING:
-    from preflexor_pl.cli import PreferenceCLI
-    from preflexor_pl.run_folder import RunFolder
+    from preflexor_pl.cli.parser import PreferenceCLI
+    from preflexor_pl.cli.run_folder import RunFolder
 
 
 def main(args: Sequence[str]) -> int:
     """Make what is missing and return the exit code."""
     quiet_libraries()
     own, rest = _own_flags().split(args)
-    from preflexor_pl.preflight import preflight
-    from preflexor_pl.run_folder import RunFolder
+    from preflexor_pl.cli.preflight import preflight
+    from preflexor_pl.cli.run_folder import RunFolder
 
     cli = cli_of(rest, refused=["ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
@@ -59,7 +59,7 @@ def _generate(cli: "PreferenceCLI", folder: "RunFolder", count: int) -> None:
     data, run = cli.datamodule, folder.path
     missing = [path for path in _folders(run, count) if not is_complete(path)]
     if not missing:
-        say(f"{run} has its held-out pairs and rounds 0 to {count - 1}: nothing to make")
+        log_line(f"{run} has its held-out pairs and rounds 0 to {count - 1}: nothing to make")
         return
     if folder.checkpoints():
         raise ConfigError(
@@ -74,8 +74,8 @@ def _generate(cli: "PreferenceCLI", folder: "RunFolder", count: int) -> None:
     for index, path in enumerate(_folders(run, count), -1):
         if index >= 0:
             rounds.make(index, data.pairs_per_round, policy_step=0)
-        say(_told(path) + " · off-policy: made without the training before it" * (index > 0))
-    say(f"Pairs in {run}; fit with the same settings goes on from here")
+        log_line(_told(path) + " · off-policy: made without the training before it" * (index > 0))
+    log_line(f"Pairs in {run}; fit with the same settings goes on from here")
 
 
 def _folders(run: Path, count: int) -> list[Path]:

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.progress import say, stages
+from preflexor_pl.core.progress import log_line, stages
 from preflexor_pl.core.settings import (
     DEFAULT_CHUNK_OVERLAP,
     DEFAULT_CHUNK_TOKENS,
     DEFAULT_EMBEDDER,
 )
 from preflexor_pl.core.tables import shown, table
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
 
 if TYPE_CHECKING:
-    from preflexor_pl.corpus.library import Library
+    from preflexor_pl.corpus.corpus_index import CorpusIndex
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ def main(args: Sequence[str]) -> int:
     """Build or update, print the table, and return the exit code."""
     task = _task(_parsed(args))
     quiet_libraries()
+    from preflexor_pl.cli.run_folder import RunFolder
     from preflexor_pl.core.hub import require_model
-    from preflexor_pl.corpus.library import Library
+    from preflexor_pl.corpus.corpus_index import CorpusIndex
     from preflexor_pl.corpus.sources import require_corpus
-    from preflexor_pl.run_folder import RunFolder
 
     require_corpus(task.corpus)
     require_model(task.embedder, "data.embedder")
     folder = RunFolder(task.folder)
     folder.take(fresh=False)
     try:
-        say(
+        log_line(
             f"Reading {task.corpus}: chunks of {task.chunk_tokens} tokens, "
             f"{task.chunk_overlap} shared, for {task.embedder}"
         )
         with stages() as progress:
-            library = Library.open(
+            library = CorpusIndex.open(
                 task.corpus,
                 task.embedder,
                 task.chunk_tokens,
@@ -84,8 +84,8 @@ def main(args: Sequence[str]) -> int:
             )
     finally:
         folder.release()
-    say(report(library))
-    say(f"Graph in {task.graph}")
+    log_line(report(library))
+    log_line(f"Graph in {task.graph}")
     return 0
 
 
@@ -160,7 +160,7 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def report(library: "Library") -> str:
+def report(library: "CorpusIndex") -> str:
     """What was read, of which type, and what was skipped, for which reason, as Markdown."""
     from preflexor_pl.corpus.records import suffix_of
 

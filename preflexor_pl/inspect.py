@@ -25,14 +25,14 @@ from preflexor_pl.batches.show import (
     show,
     summarise,
 )
+from preflexor_pl.cli.entry import guarded, quiet_libraries
+from preflexor_pl.cli.fit_options import OwnFlags, cli_of, count, policy_at_start
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.fit_keys import OwnFlags, cli_of, count, policy_at_start
 from preflexor_pl.pairs.journal import complete_rounds, read_manifest, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 if TYPE_CHECKING:
-    from preflexor_pl.cli import PreferenceCLI
+    from preflexor_pl.cli.parser import PreferenceCLI
     from preflexor_pl.datamodule import PreferenceDataModule
     from preflexor_pl.policy.policy import Policy
 

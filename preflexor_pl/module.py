@@ -11,18 +11,18 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from losses import LossOutput, ORPOLoss, PairLogps, PreferenceLoss
+from losses.metrics import per_pair
 from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import Step
-from preflexor_pl.core.device import Later
+from preflexor_pl.core.device import AsyncHostCopy
 from preflexor_pl.core.errors import ConfigError, NumericalError
-from preflexor_pl.core.progress import say
-from preflexor_pl.core.settings import PolicySettings, require
-from preflexor_pl.evaluation.per_pair import per_pair
+from preflexor_pl.core.progress import log_line
+from preflexor_pl.core.settings import PolicySettings, check_value
 from preflexor_pl.policy.adapters import load_trained_state, trained_state
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCosine, built
-from preflexor_pl.regenerate import RegenerateRounds
+from preflexor_pl.rounds.regenerate import RegenerateRounds
 
 DEFAULT_LR = 5e-5
 FULL_RATE = 2e-5  # above it every weight of a model moves too far in a step
@@ -59,14 +59,14 @@ class PreferenceModule(LightningModule):
         reflection: bool = False,
     ) -> None:
         super().__init__()
-        require(
+        check_value(
             lr is None or optimizer is None,
             "model.lr",
             lr,
             "null where model.optimizer is given: the rate is among its init_args",
         )
-        require(lr is None or 0 < lr < float("inf"), "model.lr", lr, "> 0")
-        require(0 < max_grad_norm < float("inf"), "model.max_grad_norm", max_grad_norm, "> 0")
+        check_value(lr is None or 0 < lr < float("inf"), "model.lr", lr, "> 0")
+        check_value(0 < max_grad_norm < float("inf"), "model.max_grad_norm", max_grad_norm, "> 0")
         self.settings = policy or PolicySettings()
         self.loss = loss or ORPOLoss()
         self.lr = DEFAULT_LR if lr is None else lr
@@ -78,7 +78,7 @@ class PreferenceModule(LightningModule):
         self.reflection = reflection
         self.policy: Policy | None = None
         self._skips = torch.tensor(0)  # steps in a row, up to the last one, that were skipped
-        self._unseen: Later | None = None  # the same, until it is looked at
+        self._unseen: AsyncHostCopy | None = None  # the same, until it is looked at
         self.automatic_optimization = False
         self.strict_loading = (
             False  # checkpoints hold what trains; on_load_checkpoint checks the names
@@ -100,7 +100,7 @@ class PreferenceModule(LightningModule):
         groups = [group for one in self.trainer.optimizers for group in one.param_groups]
         rate = max(group.get("initial_lr", group["lr"]) for group in groups)
         if self.settings.lora is None and rate > FULL_RATE:
-            say(
+            log_line(
                 f"warning: every weight trains, at a rate of {rate:g}: above {FULL_RATE:g} a model "
                 "tends to forget its language; configs/full.yaml has 5e-6"
             )
@@ -177,7 +177,7 @@ class PreferenceModule(LightningModule):
             schedule.step()
         self._look_back()
         self._skips = (self._skips.to(skipped.device) + 1) * skipped
-        self._unseen = Later(self._skips)
+        self._unseen = AsyncHostCopy(self._skips)
 
     def _look_back(self) -> None:
         """Tell of a skipped step; raises NumericalError where too many were."""

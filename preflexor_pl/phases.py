@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from preflexor_pl.cli.entry import Parser, guarded
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.entry import Parser, guarded
 from preflexor_pl.evaluation.phases_table import phases_table
 
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from preflexor_pl.batches.show import inert, plain_text_console
+from preflexor_pl.cli.entry import guarded, quiet_libraries
+from preflexor_pl.cli.fit_options import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.responses import parse_response
-from preflexor_pl.entry import guarded, quiet_libraries
-from preflexor_pl.fit_keys import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import PreferencePair
 
 if TYPE_CHECKING:
-    from preflexor_pl.cli import PreferenceCLI
-    from preflexor_pl.corpus.library import Library
+    from preflexor_pl.cli.parser import PreferenceCLI
+    from preflexor_pl.corpus.corpus_index import CorpusIndex
 
 EXCERPT = 240  # letters of a source
 
@@ -33,8 +33,8 @@ def main(args: Sequence[str]) -> int:
     """Make the pairs, show them, and return the exit code."""
     quiet_libraries()
     own, rest = _own_flags().split(args)
-    from preflexor_pl.preflight import preflight
-    from preflexor_pl.run_folder import RunFolder
+    from preflexor_pl.cli.preflight import preflight
+    from preflexor_pl.cli.run_folder import RunFolder
 
     cli = cli_of(rest, refused=["fresh", "ckpt_path"], check=preflight)
     folder = RunFolder(Path(cli.config["run"]))
@@ -55,14 +55,16 @@ def _own_flags() -> OwnFlags:
 
 
 def _preview(cli: "PreferenceCLI", count: int) -> None:
-    from preflexor_pl.rounds import PREVIEW
+    from preflexor_pl.rounds.rounds import PREVIEW
 
     data = cli.datamodule
     data.setup("fit")
     rounds = data.rounds_of(policy_at_start(cli))
     journal = Journal(data.run / PREVIEW)
     if journal.responses:
-        say(f"{journal.responses} responses are there from before: they are used where they fit")
+        log_line(
+            f"{journal.responses} responses are there from before: they are used where they fit"
+        )
     console, pairs = plain_text_console(), []
     try:
         pairs = rounds.preview(count)
@@ -71,11 +73,11 @@ def _preview(cli: "PreferenceCLI", count: int) -> None:
             show(console, data.library, pair, rounds.settings.markers)
         show_drops(console, journal.drops())
     short = f" of {count}: data.topics allows no more tries" * (len(pairs) < count)
-    say(f"{len(pairs)} pairs{short}, in {journal.folder}; fit does not use them")
+    log_line(f"{len(pairs)} pairs{short}, in {journal.folder}; fit does not use them")
 
 
 def show(
-    console: Console, library: "Library", pair: PreferencePair, markers: MarkerStrings = DEFAULT
+    console: Console, library: "CorpusIndex", pair: PreferencePair, markers: MarkerStrings = DEFAULT
 ) -> None:
     """Print a pair: sources, question, both sides, and who wrote each."""
     console.rule(inert(pair.id), style="none")

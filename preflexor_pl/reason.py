@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.inert import make_inert
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.core.special_tokens import escape_special_tokens
 
 if TYPE_CHECKING:
     from preflexor_pl.reasoning import Reasoner, Trace
@@ -137,9 +137,9 @@ def _questions(options: argparse.Namespace) -> list[str]:
 
 def _reasoner(options: argparse.Namespace) -> "Reasoner":
     settings = _settings(options)  # refused before anything loads
-    from preflexor_pl.pairs.judge import Judge
+    from preflexor_pl.pairs.judge import PairwiseJudge
     from preflexor_pl.reasoning import Reasoner
-    from preflexor_pl.speakers import describe, load_reader, load_speaker
+    from preflexor_pl.reasoning.models import load_model, load_reader, model_info
 
     size, key_env = options.batch_size, options.key_env
     named = {"critic": options.critic, "judge": options.judge}
@@ -150,8 +150,8 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
         for name, given in named.items()
         if given
     }
-    library = describe(options.model).library() if settings.chunks else None
-    speaker = load_speaker(options.model, options.dtype)
+    library = model_info(options.model).library() if settings.chunks else None
+    speaker = load_model(options.model, options.dtype)
     known = speaker.known
     trained: Literal["reflection", "thinking"] = "reflection" if known.reflects else "thinking"
     system = known.system_prompt if options.system_prompt is None else options.system_prompt
@@ -164,10 +164,10 @@ def _reasoner(options: argparse.Namespace) -> "Reasoner":
     )
     critic = others.get("critic") or speaker.base(size)
     if not options.critic and not speaker.has_base:
-        say(f"{options.model} comes without its base: it is its own critic (--critic MODEL)")
+        log_line(f"{options.model} comes without its base: it is its own critic (--critic MODEL)")
     judge = None
     if options.judge:
-        judge = Judge(others.get("judge", critic), options.seed)
+        judge = PairwiseJudge(others.get("judge", critic), options.seed)
     return Reasoner(speaker.generator(size), critic, settings, judge, library)
 
 
@@ -215,10 +215,10 @@ def _drawn(default: Sampling, options: argparse.Namespace, whose: str = "") -> S
 def _show(
     reasoner: "Reasoner", questions: list[str], earlier: Sequence[tuple[str, str]] = ()
 ) -> "list[Trace]":
-    from preflexor_pl.reason_show import Shown
+    from preflexor_pl.reasoning.terminal import Shown
 
     prefix, markers = reasoner.settings.thinking_prefix, reasoner.settings.markers
-    given = "" if prefix is None else f"{markers.think_start}\n{make_inert(prefix)}"
+    given = "" if prefix is None else f"{markers.think_start}\n{escape_special_tokens(prefix)}"
     shown = Shown(questions, given=given, markers=markers)
     watch = shown.grow if len(questions) == 1 else None
     traces = reasoner.reason(questions, earlier, shown.step, watch)

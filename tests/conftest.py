@@ -53,7 +53,8 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
     import signal
     import sys
 
-    from preflexor_pl import entry, fit
+    from preflexor_pl import fit
+    from preflexor_pl.cli.parser import entry
     from tests.tiny import write_ok_yaml
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
@@ -78,7 +79,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
 @pytest.fixture
 def served(train, monkeypatch):
     """``served(server, *args)`` trains with that server as the teacher, its key in a variable."""
-    monkeypatch.setattr("preflexor_pl.pairs.in_flight.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("preflexor_pl.server.retries.FIRST_WAIT", 0.01)
 
     def served(server, *args):
         values = {"base_url": server.url, "model": "m", "api_key_env": "TEACHER_KEY"}
@@ -124,7 +125,7 @@ def call_verb(place, monkeypatch, capfd):
     import signal
     import sys
 
-    from preflexor_pl import entry
+    from preflexor_pl.cli.parser import entry
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from preflexor_pl.core.chat import chat_ids
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Completion, Request
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 

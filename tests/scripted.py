@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from preflexor_pl.core.generator import Completion, Generator, Request
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import TeacherSettings, ThinkingSettings
 from preflexor_pl.corpus.chunks import Chunk
-from preflexor_pl.pairs.correctness import Examiner, SharedWords
-from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.pairs.correctness import CorrectnessJudge, WordOverlapJudge
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair
-from preflexor_pl.pairs.planning import Past
-from preflexor_pl.pairs.questions import Meanings
+from preflexor_pl.pairs.planning import EarlierRounds
+from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.settings import PairSettings
 
 LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
@@ -142,10 +142,10 @@ def scripted_maker(
     teacher: Generator | Reply | None = None,
     policy: Generator | Reply | None = None,
     library: Any = None,
-    forbidden: Collection[str] = (),
+    special_tokens: Collection[str] = (),
     problem: Callable[[Any], str] = lambda pair: "",
     likelihood: Callable[[Any], list[float]] = lambda pairs: [0.0] * len(pairs),
-    examiner: Examiner | None = None,
+    examiner: CorrectnessJudge | None = None,
     **changes: Any,
 ) -> PairMaker:
     """A maker whose texts count as many tokens as they have words."""
@@ -158,12 +158,12 @@ def scripted_maker(
         library or Shelf(),
         *speakers,
         count_tokens=lambda text: len(text.split()),
-        forbidden=forbidden,
+        special_tokens=special_tokens,
         seed=5,
         problem=problem,
         likelihood=likelihood,
-        examiner=examiner or SharedWords(),
-        meanings=Meanings((library or Shelf()).embedder.encode),
+        examiner=examiner or WordOverlapJudge(),
+        meanings=EmbeddingCache((library or Shelf()).embedder.encode),
     )
 
 
@@ -187,5 +187,5 @@ def make_round(
     policy_step: int = 0,
 ) -> list[PreferencePair]:
     """A round over the whole library."""
-    within, past = list(maker.library.chunks), Past(tuple(asked))
+    within, past = list(maker.library.chunks), EarlierRounds(tuple(asked))
     return maker.make(folder, Order(index, wanted, within, lambda: past, policy_step))

@@ -7,7 +7,7 @@ import pytest
 
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
-from preflexor_pl.cli import PreferenceCLI, default_run
+from preflexor_pl.cli.parser import PreferenceCLI, default_run
 from preflexor_pl.datamodule import CATEGORY_TOKENS
 from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
 from tests.scripted import Shelf

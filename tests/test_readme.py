@@ -44,7 +44,7 @@ def python(*args, cwd):
 @pytest.fixture
 def parse(tmp_path, monkeypatch):
     """Parse a command's arguments where configs/ and the README's mine.yaml are; build nothing."""
-    from preflexor_pl.cli import PreferenceCLI, default_run
+    from preflexor_pl.cli.parser import PreferenceCLI, default_run
 
     class Parsed(Exception):
         pass

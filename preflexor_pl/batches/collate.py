@@ -17,7 +17,7 @@ from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.device import on_device
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.core.settings import require
+from preflexor_pl.core.settings import check_value
 from preflexor_pl.pairs.pair import PreferencePair
 
 Batching = Literal["packed", "padded", "plain"]
@@ -110,7 +110,7 @@ class PairCollator:
         batching: Batching = "plain",
     ) -> None:
         known = get_args(Batching)
-        require(batching in known, "data.batching", batching, f"one of {', '.join(known)}")
+        check_value(batching in known, "data.batching", batching, f"one of {', '.join(known)}")
         self.batching = batching
         self.tokenizer = tokenizer
         self.markers = markers

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli import PreferenceCLI, config_files, default_run
+from preflexor_pl.cli.parser import PreferenceCLI, config_files, default_run
+from preflexor_pl.cli.preflight import corpus_of, requirements
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.reader import read_folder
-from preflexor_pl.preflight import corpus_of, requirements
 
 
 def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
@@ -25,9 +25,9 @@ def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
         cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
         names = " + ".join(map(str, config_files(args)))
         report.ok(f"{names}: every key and value can be used")
-        for asked, require in requirements(cli.config):
+        for asked, check_value in requirements(cli.config):
             with report.check("config"):
-                require()
+                check_value()
                 report.ok(asked)
         with report.check("config"):
             data, corpus = cli.datamodule, corpus_of(cli.config)

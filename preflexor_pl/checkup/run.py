@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
+from preflexor_pl.callbacks.monitors import limits_of
 from preflexor_pl.checkup.machine import require_writable
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli import PreferenceCLI
+from preflexor_pl.cli.parser import PreferenceCLI
+from preflexor_pl.cli.run_folder import RunFolder, readable
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.packages import is_package_name
+from preflexor_pl.corpus.corpus_index import read_saved
 from preflexor_pl.corpus.embedder import Embedder
-from preflexor_pl.corpus.library import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
-from preflexor_pl.monitors import limits_of
 from preflexor_pl.pairs.journal import is_complete, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of
-from preflexor_pl.run_folder import RunFolder, readable
 
 GROUP = "run"
 QUERIES = 8  # chunks that have to find themselves

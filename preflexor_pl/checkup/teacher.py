@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from preflexor_pl.checkup.report import Report
 from preflexor_pl.core.errors import TeacherError
+from preflexor_pl.core.generator import Request
+from preflexor_pl.core.model_thinking import ONLY_THINKING, THINKING_CUT
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.pairs.budget import GOES_ON
-from preflexor_pl.pairs.generator import Request
 from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
-from preflexor_pl.pairs.remote import RemoteGenerator
-from preflexor_pl.pairs.thoughts import ONLY_THINKING, THINKING_CUT
+from preflexor_pl.server.budget import GOES_ON
+from preflexor_pl.server.generator import RemoteGenerator
 
 SHORT = 8  # tokens of the one answer
 PASSING = "server_refusal", "server_no_text", ONLY_THINKING  # of this text, not of every one

@@ -17,7 +17,7 @@ def on_device(x: Tensor, device: Any) -> Tensor:
     return x.to(device)
 
 
-class Later:
+class AsyncHostCopy:
     """A device's value for the host: waits at most for what made it, not for what came after.
 
     Args:

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from preflexor_pl.core.inert import TOKEN_LIKE, is_forbidden
+from preflexor_pl.core.special_tokens import TOKEN_LIKE, is_special_token
 
 KEY = "model.policy.markers"
 _SLOT = "{think_start}"  # in a trigger
@@ -45,7 +45,7 @@ class MarkerStrings:
             if not text or text != text.strip():
                 raise ValueError(_told(field.name, text, "text without white space at its ends"))
         for name, marker in self._by_name.items():
-            if not is_forbidden(marker):  # a document could not be kept from holding it
+            if not is_special_token(marker):  # a document could not be kept from holding it
                 raise ValueError(
                     _told(name, marker, "like <think>: two characters or more, one a sign")
                 )

@@ -65,7 +65,7 @@ def stage(title: str, total: int, quiet: bool = False) -> Iterator[Stage]:
         show.close(current)
 
 
-def say(line: str) -> None:
+def log_line(line: str) -> None:
     """Print one line for the user, at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -95,7 +95,7 @@ class _Lines(_Shown):
         self._last = time.monotonic()
         seconds = time.monotonic() - stage.started
         count = f"{stage.done}/{stage.total}" if stage.total else stage.done
-        say(f"  {stage.title}: {count} · {seconds:.0f} s · {stage.text}")
+        log_line(f"  {stage.title}: {count} · {seconds:.0f} s · {stage.text}")
 
 
 class _Bar(_Shown):

@@ -12,7 +12,7 @@ from typing import Any
 
 from icu4py.breakers import SentenceBreaker, WordBreaker
 
-from preflexor_pl.core.inert import NEVER_TEXT
+from preflexor_pl.core.special_tokens import NEVER_TEXT
 
 Span = tuple[int, int]
 

@@ -15,7 +15,7 @@ DEFAULT_CHUNK_TOKENS = 128
 DEFAULT_CHUNK_OVERLAP = 16
 
 
-def require(condition: bool, key: str, value: object, rule: str) -> None:
+def check_value(condition: bool, key: str, value: object, rule: str) -> None:
     """Raise ValueError ``key: got value, must rule`` unless ``condition`` holds."""
     if not condition:
         raise ValueError(f"{key}: got {value!r}, must be {rule}")
@@ -39,9 +39,9 @@ class LoRASettings:
     target_modules: str | list[str] = "all-linear"
 
     def __post_init__(self) -> None:
-        require(self.rank >= 1, "model.policy.lora.rank", self.rank, ">= 1")
-        require(self.alpha >= 1, "model.policy.lora.alpha", self.alpha, ">= 1")
-        require(
+        check_value(self.rank >= 1, "model.policy.lora.rank", self.rank, ">= 1")
+        check_value(self.alpha >= 1, "model.policy.lora.alpha", self.alpha, ">= 1")
+        check_value(
             self.dropout == 0, "model.policy.lora.dropout", self.dropout, "0 in preference training"
         )
 
@@ -80,22 +80,22 @@ class PolicySettings:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        require(
+        check_value(
             bool(self.model_name.strip()), "model.policy.model_name", self.model_name, "a model"
         )
-        require(
+        check_value(
             self.lora is not None or self.quantization is None,
             "model.policy.quantization",
             self.quantization,
             "null where model.policy.lora is null: 4-bit weights cannot train",
         )
-        require(
+        check_value(
             self.lora is not None or self.dtype != "bfloat16",
             "model.policy.dtype",
             self.dtype,
             "auto or float32 where model.policy.lora is null: small steps vanish in bfloat16",
         )
-        require(
+        check_value(
             self.attn_implementation != "flash_attention_2"
             or (self.lora is not None and self.dtype != "float32"),
             "model.policy.attn_implementation",
@@ -125,22 +125,22 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
-        require(
+        check_value(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
+        check_value(
             isfinite(self.temperature) and self.temperature >= 0,
             "temperature",
             self.temperature,
             ">= 0",
         )
-        require(
+        check_value(
             0 <= self.min_new_tokens <= self.max_new_tokens,
             "min_new_tokens",
             self.min_new_tokens,
             f">= 0 and at most max_new_tokens ({self.max_new_tokens})",
         )
-        require(self.top_k >= 0, "top_k", self.top_k, ">= 0 (0: no limit)")
-        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
-        require(
+        check_value(self.top_k >= 0, "top_k", self.top_k, ">= 0 (0: no limit)")
+        check_value(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        check_value(
             isfinite(self.repetition_penalty) and self.repetition_penalty >= 1,
             "repetition_penalty",
             self.repetition_penalty,

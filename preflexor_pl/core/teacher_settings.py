@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, ClassVar, Literal
 
-from preflexor_pl.core.settings import Sampling, require
+from preflexor_pl.core.settings import Sampling, check_value
 
 BUDGETS = "max_calls", "max_tokens", "max_minutes"  # of a server
 BACKGROUND = "Additional Background"  # a category whose facts are what was retrieved
@@ -44,8 +44,10 @@ class ThinkingSettings:
     min_tokens: int = 20
 
     def __post_init__(self) -> None:
-        require(bool(self.categories), "data.thinking.categories", self.categories, "at least one")
-        require(self.min_tokens >= 0, "data.thinking.min_tokens", self.min_tokens, ">= 0")
+        check_value(
+            bool(self.categories), "data.thinking.categories", self.categories, "at least one"
+        )
+        check_value(self.min_tokens >= 0, "data.thinking.min_tokens", self.min_tokens, ">= 0")
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,23 @@ class ServerSettings:
     def __post_init__(self) -> None:
         key = self.key
         shown = re.sub(r"//.*@|[?#].*", "***", self.base_url)  # a key may stand there
-        require(bool(_URL.fullmatch(self.base_url)), f"{key}.base_url", shown, _URL_RULE)
-        require(bool(self.model.strip()), f"{key}.model", self.model, "a model's name")
+        check_value(bool(_URL.fullmatch(self.base_url)), f"{key}.base_url", shown, _URL_RULE)
+        check_value(bool(self.model.strip()), f"{key}.model", self.model, "a model's name")
         if self.api_key_env is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", self.api_key_env):
             # Not shown: it may be the key itself.
             raise ValueError(f"{key}.api_key_env: must be the NAME of a variable, not the key")
         for name in ("in_flight", "timeout_seconds", "tries", *BUDGETS, "requests_per_minute"):
             value = getattr(self, name)
             fits = value is None or (isfinite(value) and value > 0)
-            require(fits, f"{key}.{name}", value, "> 0")
+            check_value(fits, f"{key}.{name}", value, "> 0")
         for name in (*self.extra_body, *self.drop_fields):
             where = f"{key}.{'extra_body' if name in self.extra_body else 'drop_fields'}"
-            require(name not in OUR_FIELDS, where, name, "other than model, messages, n and stream")
+            check_value(
+                name not in OUR_FIELDS, where, name, "other than model, messages, n and stream"
+            )
         for name in SAMPLED:
             rule = "without it: max_new_tokens, temperature and top_p stand in the samplings"
-            require(name not in self.extra_body, f"{key}.extra_body", name, rule)
+            check_value(name not in self.extra_body, f"{key}.extra_body", name, rule)
 
     @property
     def host(self) -> str:
@@ -147,16 +151,16 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         _require_tags("data.teacher.thinking_tags", self.thinking_tags)
-        require(
+        check_value(
             self.server is None or not self.chat_template_kwargs,
             "data.teacher.chat_template_kwargs",
             self.chat_template_kwargs,
             "{} where data.teacher.server is given: put it into its extra_body",
         )
-        require(self.candidates >= 1, "data.teacher.candidates", self.candidates, ">= 1")
+        check_value(self.candidates >= 1, "data.teacher.candidates", self.candidates, ">= 1")
         for name in ("model_name", "quantization"):
             value, rule = getattr(self, name), "null where data.teacher.server is given"
-            require(self.server is None or value is None, f"data.teacher.{name}", value, rule)
+            check_value(self.server is None or value is None, f"data.teacher.{name}", value, rule)
 
 
 @dataclass(frozen=True)
@@ -189,4 +193,4 @@ class JudgeSettings:
 
 def _require_tags(key: str, tags: list[str]) -> None:
     rule = "names of tags, or an opening and a closing one with a space between them"
-    require(all(_TAG.fullmatch(tag) for tag in tags), key, tags, rule)
+    check_value(all(_TAG.fullmatch(tag) for tag in tags), key, tags, rule)

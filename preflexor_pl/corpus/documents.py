@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from preflexor_pl.core.inert import NEVER_TEXT
 from preflexor_pl.core.segmentation import words
+from preflexor_pl.core.special_tokens import NEVER_TEXT
 from preflexor_pl.corpus.charset import declared_in, decode, encoding_of
 from preflexor_pl.corpus.columns import NoColumn, part, plain_text, text_column, title_column
 from preflexor_pl.corpus.formats import front_matter, is_text, normalise, printed_text

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from preflexor_pl.corpus import sidecar
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
-from preflexor_pl.corpus.choice import Choice
 from preflexor_pl.corpus.nodes import NodeIndex, Ranking, Vectors
+from preflexor_pl.corpus.search_filter import SearchFilter
 
 NEAR = 1e-6  # of a vector to itself, in float32
 
@@ -45,7 +45,7 @@ class CorpusGraph:
         self._ids: list[list[str]] = []  # by node; empty where all were removed
         self._node_of: dict[str, int] = {}
         self._node_by_key: dict[bytes, int] = {}
-        self._choice: Choice | None = None  # of the last frozenset that a search was given
+        self._choice: SearchFilter | None = None  # of the last frozenset that a search was given
 
     @classmethod
     def build(
@@ -239,14 +239,14 @@ class CorpusGraph:
         graph._node_by_key = {key: node for node, key in enumerate(keys)}
         return graph
 
-    def _nearest(self, queries: Vectors, k: int, choice: Choice | None) -> Found:
+    def _nearest(self, queries: Vectors, k: int, choice: SearchFilter | None) -> Found:
         """At most k ids and similarities for each of the checked queries [Q, D]."""
         rows = self._nodes.nearest(queries, k, None if choice is None else choice.nodes)
         found = [self._named(row, k, choice) for row in rows]
         return [ids for ids, _ in found], [similarities for _, similarities in found]
 
     def _named(
-        self, ranking: Ranking, k: int, choice: Choice | None
+        self, ranking: Ranking, k: int, choice: SearchFilter | None
     ) -> tuple[list[str], list[float]]:
         """The first k ids of nodes, and their similarities."""
         pairs = [
@@ -265,14 +265,14 @@ class CorpusGraph:
             return 1.0 if similarity > 0 else -1.0
         return similarity
 
-    def _chosen(self, within: Collection[str] | None) -> Choice | None:
+    def _chosen(self, within: Collection[str] | None) -> SearchFilter | None:
         if within is None:
             return None
         choice = self._choice
         if choice is not None and choice.ids is within:  # no other collection stays as it is
             return choice
         self._check_known(within)
-        choice = Choice(within, self._node_of)
+        choice = SearchFilter(within, self._node_of)
         if choice.ids is within:
             self._choice = choice
         return choice

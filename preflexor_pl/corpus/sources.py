@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.hub import DATASET_ID, require_dataset
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.corpus.documents import SUFFIXES
 
 KEY = "data.corpus"
@@ -98,7 +98,7 @@ def _downloaded(name: str, revision: str | None, key: str) -> Path | None:
                 "download a part of it and give its folder"
             )
         if files:
-            say(f"Downloading {name}: {len(files)} files, {size / 1e6:.1f} MB")
+            log_line(f"Downloading {name}: {len(files)} files, {size / 1e6:.1f} MB")
         return Path(snapshot_download(name, **options)) if files else None
     except RevisionNotFoundError:
         return None

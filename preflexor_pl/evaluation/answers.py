@@ -6,7 +6,7 @@ import numpy as np
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.responses import parse_response
-from preflexor_pl.evaluation.estimates import Estimate, mean, rate
+from preflexor_pl.evaluation.intervals import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import (
     distinct,
     has_form,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from preflexor_pl.core.files import replaced
 from preflexor_pl.evaluation.comparison import INTEGRATED, Row
-from preflexor_pl.evaluation.estimates import Estimate
+from preflexor_pl.evaluation.intervals import Estimate
 from preflexor_pl.evaluation.plots import BLUE, DPI, GREEN, ORANGE, PURPLE
 
 if TYPE_CHECKING:

@@ -11,22 +11,22 @@ import numpy as np
 import torch
 
 from losses import PairLogps, PreferenceLoss
+from losses.metrics import per_pair
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
+from preflexor_pl.core.generator import Completion, Request, by_batch
 from preflexor_pl.core.progress import stage
 from preflexor_pl.core.responses import ParsedResponse, parse_response
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.evaluation.answers import PARTNERS
-from preflexor_pl.evaluation.per_pair import per_pair
 from preflexor_pl.evaluation.text_metrics import (
     has_form,
     nearest_is_own,
     partners_of,
     repeated_ngrams,
 )
-from preflexor_pl.pairs.generator import Completion, Request, by_batch
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy

@@ -11,13 +11,13 @@ from typing import Any
 
 from preflexor_pl.core.progress import stage
 from preflexor_pl.evaluation.comparison import ENDS, Measured
-from preflexor_pl.evaluation.estimates import Estimate, mean, rate
+from preflexor_pl.evaluation.intervals import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import mismatched_partners
-from preflexor_pl.pairs.judge import Contest, Judge, Verdict
+from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge, PairwiseVerdict
 
 
 def judged(
-    judge: Judge,
+    judge: PairwiseJudge,
     questions: Sequence[str],
     taught: Sequence[str],
     wrong: Sequence[tuple[str, str, str]],
@@ -55,7 +55,7 @@ def judged(
     with stage(f"judging, by {judge.generator.name}", len(contests) + 1) as progress:
         found, records = control(judge, questions, taught, wrong, seed)
         progress.advance()
-        every: list[Verdict] = []
+        every: list[PairwiseVerdict] = []
         for row, ours, against, theirs in contests:
             row.measures[against], verdicts, asked = win_rate(judge, questions, ours, theirs, seed)
             records += recorded(f"{row.label} {against}", asked, verdicts)
@@ -75,7 +75,7 @@ def shuffled(answer: str, seed: int) -> str:
 
 
 def control(
-    judge: Judge,
+    judge: PairwiseJudge,
     questions: Sequence[str],
     answers: Sequence[str],
     wrong: Sequence[tuple[str, str, str]],
@@ -98,14 +98,17 @@ def control(
     partners = mismatched_partners(len(questions), seed)
     good = list(zip(questions, answers, strict=True))
     corruptions = {
-        "words shuffled": [Contest(q, a, shuffled(a, seed + i)) for i, (q, a) in enumerate(good)],
-        "answer of another question": [
-            Contest(q, a, answers[partner]) for (q, a), partner in zip(good, partners, strict=True)
+        "words shuffled": [
+            AnswerPair(q, a, shuffled(a, seed + i)) for i, (q, a) in enumerate(good)
         ],
-        "wrong fact": [Contest(*three) for three in wrong],
+        "answer of another question": [
+            AnswerPair(q, a, answers[partner])
+            for (q, a), partner in zip(good, partners, strict=True)
+        ],
+        "wrong fact": [AnswerPair(*three) for three in wrong],
     }
     found: dict[str, Estimate] = {}
-    all_verdicts: list[Verdict] = []
+    all_verdicts: list[PairwiseVerdict] = []
     records: list[dict[str, Any]] = []
     for name, contests in corruptions.items():
         if not contests:
@@ -120,13 +123,17 @@ def control(
 
 
 def win_rate(
-    judge: Judge, questions: Sequence[str], ours: Sequence[str], theirs: Sequence[str], seed: int
-) -> tuple[Estimate, list[Verdict], list[Contest]]:
+    judge: PairwiseJudge,
+    questions: Sequence[str],
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    seed: int,
+) -> tuple[Estimate, list[PairwiseVerdict], list[AnswerPair]]:
     """Mean score of ``ours`` against ``theirs``; a tie counts one half.
 
     Two equal texts are a tie without asking.
     """
-    contests = [Contest(*three) for three in zip(questions, ours, theirs, strict=True)]
+    contests = [AnswerPair(*three) for three in zip(questions, ours, theirs, strict=True)]
     differing = [c for c in contests if c.first.split() != c.second.split()]
     verdicts = judge.compare(differing) if differing else []
     scores = [verdict.score for verdict in verdicts] + [0.5] * (len(contests) - len(differing))
@@ -134,7 +141,7 @@ def win_rate(
 
 
 def recorded(
-    name: str, contests: Sequence[Contest], verdicts: Sequence[Verdict]
+    name: str, contests: Sequence[AnswerPair], verdicts: Sequence[PairwiseVerdict]
 ) -> list[dict[str, Any]]:
     """One record a contest, with the judge's replies."""
     return [

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.evaluation.confidence import Difference, paired_difference
-from preflexor_pl.pairs.generator import Completion
+from preflexor_pl.core.generator import Completion
+from preflexor_pl.evaluation.paired_tests import Difference, paired_difference
 from preflexor_pl.pairs.pair import PreferencePair
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from preflexor_pl.evaluation.confidence import Difference
+from preflexor_pl.evaluation.paired_tests import Difference
 
 CEILING = "at ceiling before training"
 FEW = 10  # documents; an interval over fewer is too narrow to be left without a word

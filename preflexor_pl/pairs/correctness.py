@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.generator import Generator, Request
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.core.teacher_settings import JudgeSettings
-from preflexor_pl.pairs.asking import Asker
-from preflexor_pl.pairs.generator import Generator, Request
+from preflexor_pl.pairs.journaled_client import JournaledClient
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompts
-from preflexor_pl.pairs.reading import Ruling, read_ruling
 from preflexor_pl.pairs.reply_checks import copies_example
+from preflexor_pl.pairs.reply_parsing import Verdict, read_verdict
 
 RIGHT_F1 = 0.6  # of words shared with the reference answer, from which on an answer counts as right
 
@@ -50,14 +50,14 @@ class Case:
 
 
 @runtime_checkable
-class Examiner(Protocol):
+class CorrectnessJudge(Protocol):
     """Decides whether answers are right."""
 
     @property
     def name(self) -> str:
         """What the records call it."""
 
-    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
         """A ruling on each case.
 
         Args:
@@ -66,24 +66,24 @@ class Examiner(Protocol):
         """
 
 
-class SharedWords:
+class WordOverlapJudge:
     """Takes an answer for right that shares most of its words with the reference answer."""
 
     name = f"shared words (F1 from {RIGHT_F1} on is right): no judge is configured"
 
-    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
         """``right`` or ``wrong``; it asks nobody."""
         scores = {name: token_f1(case.answer, case.reference) for name, case in cases.items()}
         return {name: "right" if f1 >= RIGHT_F1 else "wrong" for name, f1 in scores.items()}
 
 
-class AskedJudge:
+class LLMCorrectnessJudge:
     """Asks a generator, whose replies are recorded with the round's.
 
     Args:
         settings: role and sampling.
         generator: who is asked.
-        forbidden: strings that must stay inert in what is shown to it.
+        special_tokens: strings that must stay inert in what is shown to it.
         prompts: of which the ruling's is its.
     """
 
@@ -91,12 +91,12 @@ class AskedJudge:
         self,
         settings: JudgeSettings,
         generator: Generator,
-        forbidden: Collection[str] = (),
+        special_tokens: Collection[str] = (),
         prompts: Prompts = BUILT_IN,
     ) -> None:
         self.settings = settings
         self.generator = generator
-        self.forbidden = forbidden
+        self.special_tokens = special_tokens
         self.prompts = prompts
 
     @property
@@ -104,7 +104,7 @@ class AskedJudge:
         """The generator's."""
         return self.generator.name
 
-    def rule(self, cases: dict[str, Case], asker: Asker) -> dict[str, Ruling]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
         """What each reply begins with, "" where that is no ruling, or one of a worked example.
 
         No answer is a wrong one.
@@ -113,16 +113,16 @@ class AskedJudge:
         requests = {f"judging/{name}": self._request(name, case) for name, case in asked.items()}
         made = asker.complete("judging", requests, self.generator)
         replies = {name: made[f"judging/{name}"].text for name in asked}
-        rulings: dict[str, Ruling] = {
-            name: "" if copies_example(text, requests[f"judging/{name}"]) else read_ruling(text)
+        rulings: dict[str, Verdict] = {
+            name: "" if copies_example(text, requests[f"judging/{name}"]) else read_verdict(text)
             for name, text in replies.items()
         }
         return {name: rulings.get(name, "wrong") for name in cases}
 
     def _request(self, name: str, case: Case) -> Request:
-        answer = make_inert(case.answer, self.forbidden)
+        answer = escape_special_tokens(case.answer, self.special_tokens)
         asked = self.prompts.ask_ruling(case.facts, case.question, case.reference, answer)
-        asked = asked.inert(self.forbidden)
+        asked = asked.inert(self.special_tokens)
         sampling, system = self.settings.sampling, self.settings.system_prompt
         seed = derive_seed(name, case.answer)
         return Request(asked.text, system, sampling, seed, asked.examples, asked.stop)

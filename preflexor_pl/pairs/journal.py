@@ -15,9 +15,9 @@ from typing import Any
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import RESTORE, read_record, write_atomically, writing
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.core.progress import say
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 MANIFEST = "manifest.json"  # in a round's folder
@@ -50,7 +50,7 @@ class Journal:
         os.replace(self._calls, aside)
         kept = [line for line in lines if line not in damaged]
         write_atomically(self._calls, "".join(f"{line.decode()}\n" for line in kept))
-        say(
+        log_line(
             f"{self._calls}: {len(damaged)} of {len(lines)} lines are damaged and left out, their "
             f"responses are asked for again; the file as it was is {aside.name}"
         )

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.generator import Completion, Generator, Request, by_batch, special_strings
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Completion, Generator, Request, by_batch, special_strings
+from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.prompt_files import CONCRETE, RUBBER
 from preflexor_pl.pairs.prompts import NO_ANSWER
 
@@ -28,7 +28,7 @@ _CHOICE = re.compile(  # "A good answer says" is no choice, "A is wrong" not tha
 
 
 @dataclass(frozen=True)
-class Contest:
+class AnswerPair:
     """Two answers to one question."""
 
     question: str
@@ -37,7 +37,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairwiseVerdict:
     """What the judge said of a contest.
 
     Attributes:
@@ -67,7 +67,7 @@ class Verdict:
         return self.places in (("A", "B"), ("B", "A"), ("tie", "tie"))
 
 
-class Judge:
+class PairwiseJudge:
     """Compares answers.
 
     Args:
@@ -80,9 +80,9 @@ class Judge:
         self.generator = generator
         self.seed = seed
         self.sampling = sampling
-        self.forbidden = special_strings(generator)
+        self.special_tokens = special_strings(generator)
 
-    def compare(self, contests: Sequence[Contest]) -> list[Verdict]:
+    def compare(self, contests: Sequence[AnswerPair]) -> list[PairwiseVerdict]:
         """A verdict on each contest, in order; two calls each."""
         asked = [
             request
@@ -98,9 +98,12 @@ class Judge:
         verdicts = []
         for i in range(0, len(asked), 2):
             pair = made[i], made[i + 1]
-            replies = make_inert(pair[0].text).strip(), make_inert(pair[1].text).strip()
+            replies = (
+                escape_special_tokens(pair[0].text).strip(),
+                escape_special_tokens(pair[1].text).strip(),
+            )
             places = read_choice(replies[0]), read_choice(replies[1])
-            verdicts.append(Verdict(places, replies, pair[0].tokens + pair[1].tokens))
+            verdicts.append(PairwiseVerdict(places, replies, pair[0].tokens + pair[1].tokens))
         return verdicts
 
     def _request(self, question: str, first: str, second: str) -> Request:
@@ -116,7 +119,9 @@ class Judge:
             ),
         )
         seed = derive_seed(self.seed, question, first, second)
-        texts = [make_inert(text, self.forbidden) for text in (question, first, second)]
+        texts = [
+            escape_special_tokens(text, self.special_tokens) for text in (question, first, second)
+        ]
         return Request(_contest(*texts), SYSTEM, self.sampling, seed, examples)
 
 

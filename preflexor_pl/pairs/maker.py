@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.generator import Generator
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.corpus.library import Library
-from preflexor_pl.pairs.asking import Asker, Item
-from preflexor_pl.pairs.correctness import Examiner
-from preflexor_pl.pairs.drops import advice, by_reason
-from preflexor_pl.pairs.generator import Generator
+from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.pairs.correctness import CorrectnessJudge
+from preflexor_pl.pairs.drop_reasons import advice, by_reason
 from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.own_pairs import OwnPair
 from preflexor_pl.pairs.own_round import OWN, OwnRound
 from preflexor_pl.pairs.pair import PreferencePair
-from preflexor_pl.pairs.planning import Past, plan
-from preflexor_pl.pairs.questions import Meanings
+from preflexor_pl.pairs.planning import EarlierRounds, plan
+from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.rejection import Likelihood, Rejection
 from preflexor_pl.pairs.round_facts import facts_of, lines_of
 from preflexor_pl.pairs.settings import PairSettings
@@ -47,7 +47,7 @@ class Order:
     index: int
     wanted: int
     within: Collection[str]
-    past: Callable[[], Past] = Past
+    past: Callable[[], EarlierRounds] = EarlierRounds
     policy_step: int = 0
     own: Sequence[OwnPair] = ()
     alone: bool = False
@@ -67,7 +67,7 @@ class PairMaker:
         teacher: writes questions, thinking and answers.
         policy: the model in training; writes the rejected answers.
         count_tokens: tokens of a text, in the policy's tokenizer.
-        forbidden: strings that must stay inert in whatever the teacher writes.
+        special_tokens: strings that must stay inert in whatever the teacher writes.
         seed: of the run.
         problem: why a pair cannot be trained on, as a slug; "" where it can.
         likelihood: of rejected answers under the policy.
@@ -80,16 +80,16 @@ class PairMaker:
     def __init__(
         self,
         settings: PairSettings,
-        library: Library,
+        library: CorpusIndex,
         teacher: Generator,
         policy: Generator,
         count_tokens: Callable[[str], int],
-        forbidden: Collection[str],
+        special_tokens: Collection[str],
         seed: int,
         problem: Callable[[PreferencePair], str],
         likelihood: Likelihood,
-        examiner: Examiner,
-        meanings: Meanings,
+        examiner: CorrectnessJudge,
+        meanings: EmbeddingCache,
         identity: str = "",
     ) -> None:
         self.settings = settings
@@ -97,7 +97,7 @@ class PairMaker:
         self.teacher = teacher
         self.policy = policy
         self.count_tokens = count_tokens
-        self.forbidden = forbidden
+        self.special_tokens = special_tokens
         self.seed = seed
         self.problem = problem
         self.likelihood = likelihood
@@ -158,9 +158,9 @@ class PairMaker:
             facts["own"] = sum(pair.teacher == OWN for pair in pairs)
         if self.settings.needs_ruling:
             facts["examiner"] = self.examiner.name
-            say(f"  {order.title}: {rejection.told}")
+            log_line(f"  {order.title}: {rejection.told}")
         for line in lines_of({"pairs": len(pairs), **facts}):
-            say(f"  {order.title}: {line}")
+            log_line(f"  {order.title}: {line}")
         journal.finish(pairs, asker.drops, facts)
         return pairs
 
@@ -191,11 +191,11 @@ class PairMaker:
             self._fingerprint(order),
             lambda: self._planned(order, past),
         )
-        asker = Asker(
+        asker = JournaledClient(
             journal,
             self.teacher,
             self.settings.teacher.system_prompt,
-            self.forbidden,
+            self.special_tokens,
             title,
             self.seed,
             order.index,
@@ -208,10 +208,10 @@ class PairMaker:
             past,
             self.meanings,
             self.count_tokens,
-            [Item(**item) for item in planned],
+            [PairDraft(**item) for item in planned],
         )
 
-    def _planned(self, order: Order, past: Past) -> list[dict[str, Any]]:
+    def _planned(self, order: Order, past: EarlierRounds) -> list[dict[str, Any]]:
         if order.alone:
             return []
         return plan(self.settings, self.library, order.within, past, self.seed, order.index)

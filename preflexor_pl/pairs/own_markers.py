@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
-from preflexor_pl.pairs.thoughts import form, forms, reply_in
+from preflexor_pl.core.model_thinking import form, forms, reply_in
 
 _FORMS = (form("<reflect(?:ion)?>", "</reflect(?:ion)?>"), *forms())
 _TAG = re.compile(  # of any of these forms, to find few texts to read and to name what they hold

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.core.settings import require
+from preflexor_pl.core.settings import check_value
 from preflexor_pl.pairs.journal import markers_of
 from preflexor_pl.pairs.own_markers import others_than, require_markers
 from preflexor_pl.pairs.own_rows import rows_of
@@ -43,10 +43,12 @@ class OwnPairs:
     def __post_init__(self) -> None:
         is_rows = isinstance(self.source, Iterable) and not isinstance(self.source, Mapping)
         rule = "the name of a file, a folder or a data set; or rows (of a DatasetDict one split)"
-        require(is_rows, "data.pairs.source", type(self.source).__name__, rule)
+        check_value(is_rows, "data.pairs.source", type(self.source).__name__, rule)
         fits = isfinite(self.share) and 0 < self.share <= 1
-        require(fits, "data.pairs.share", self.share, "in (0, 1]")
-        require(self.rounds in ("first", "every"), "data.pairs.rounds", self.rounds, "first, every")
+        check_value(fits, "data.pairs.share", self.share, "in (0, 1]")
+        check_value(
+            self.rounds in ("first", "every"), "data.pairs.rounds", self.rounds, "first, every"
+        )
 
     @property
     def alone(self) -> bool:
@@ -135,7 +137,7 @@ class OwnSet:
             if not {id.rpartition("#")[0] for id in pair.chunk_ids} & {*documents}
         ]
         if len(kept) < len(self.train):
-            say(f"  {len(self.train) - len(kept)} rest on held-out documents and are left out")
+            log_line(f"  {len(self.train) - len(kept)} rest on held-out documents and are left out")
         self.train = kept
 
     def of_round(self, index: int, wanted: int) -> list[OwnPair]:
@@ -192,13 +194,13 @@ def read_own(
     if not pairs:
         raise CorpusError(f"data.pairs: not one pair can be used{f': {told}' * bool(told)}")
     missing = sum(pair.rejected is None for pair in pairs)
-    say(
+    log_line(
         f"{len(pairs)} pairs of your own"
         + f", {missing} without a rejected answer" * bool(missing)
         + f"; left out: {told}" * bool(told)
     )
     if systems:
-        say(f"  {systems} have a system turn that is not data.system_prompt: it is left out")
+        log_line(f"  {systems} have a system turn that is not data.system_prompt: it is left out")
     return pairs
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.generator import Completion, Generator, Request
 from preflexor_pl.core.responses import parse_response
-from preflexor_pl.pairs.asking import Asker, Item
-from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.own_pairs import OwnPair
 from preflexor_pl.pairs.pair import PreferencePair, inert_but_markers
 from preflexor_pl.pairs.settings import PairSettings
@@ -29,7 +29,7 @@ class OwnRound:
     def __init__(
         self,
         settings: PairSettings,
-        asker: Asker,
+        asker: JournaledClient,
         policy: Generator,
         problem: Callable[[PreferencePair], str],
         chunks: Collection[str],
@@ -55,7 +55,7 @@ class OwnRound:
             missing = {id for id in missing if reasons[id]}
         for pair in made:
             if reasons[pair.id]:
-                item = Item(pair.id, pair.topic, [], pair.prompt)
+                item = PairDraft(pair.id, pair.topic, [], pair.prompt)
                 self.asker.drop(item, reasons[pair.id], pair.rejected)
         return [pair for pair in made if not reasons[pair.id]]
 
@@ -77,7 +77,7 @@ class OwnRound:
         settings = self.settings
         markers = settings.markers
         asked = markers.question(pair.prompt) + markers.suffix * settings.rejected_trigger
-        seed = self.asker.seed_of(Item(pair.id, "", []), "rejected", attempt)
+        seed = self.asker.seed_of(PairDraft(pair.id, "", []), "rejected", attempt)
         return Request(asked, settings.system_prompt, settings.rejected_sampling, seed)
 
     def _written(
@@ -95,16 +95,16 @@ class OwnRound:
         )
 
     def _pair(self, own: OwnPair, id: str) -> PreferencePair:
-        forbidden = self.asker.forbidden
+        special_tokens = self.asker.special_tokens
         markers = self.settings.markers
         trigger = markers.suffix * own.prompt.endswith(markers.suffix)
         return PreferencePair(
             id=id,
-            prompt=make_inert(markers.question(own.prompt), forbidden) + trigger,
-            chosen=inert_but_markers(own.chosen, forbidden, markers),
-            rejected=inert_but_markers(own.rejected or "", forbidden, markers),
+            prompt=escape_special_tokens(markers.question(own.prompt), special_tokens) + trigger,
+            chosen=inert_but_markers(own.chosen, special_tokens, markers),
+            rejected=inert_but_markers(own.rejected or "", special_tokens, markers),
             round=self.asker.index,
-            topic=make_inert(own.topic, forbidden),
+            topic=escape_special_tokens(own.topic, special_tokens),
             chunk_ids=[id for id in own.chunk_ids if id in self.chunks],
             teacher=OWN,
             rejected_source=OWN,

@@ -7,7 +7,7 @@ from typing import Any
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.hub import DATASET_ID
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.corpus.sources import find_corpus, require_corpus
 
 KEY = "data.pairs"
@@ -60,7 +60,9 @@ def _files(folder: Path) -> list[Path]:
     if not found:
         raise ConfigError(f"{KEY}: {folder} holds no {', '.join(SUFFIXES)}")
     names = ", ".join(path.relative_to(folder).as_posix() for path in train or found)
-    say(f"Pairs from {names if len(names) < 200 else f'{len(train or found)} files'} of {folder}")
+    log_line(
+        f"Pairs from {names if len(names) < 200 else f'{len(train or found)} files'} of {folder}"
+    )
     return train or found
 
 

@@ -8,8 +8,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
+from preflexor_pl.core.special_tokens import escape_special_tokens
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _require_types(pair: PreferencePair) -> None:
 
 def inert_but_markers(
     text: str,
-    forbidden: Collection[str],
+    special_tokens: Collection[str],
     markers: MarkerStrings = DEFAULT,
     wanted: MarkerStrings | None = None,
 ) -> str:
@@ -105,11 +105,16 @@ def inert_but_markers(
     """
     names = dict(zip(markers.all, (wanted or markers).all, strict=True))
     parts = markers.pattern.split(text)
-    return "".join(names[p] if p in names else make_inert(p, forbidden) for p in parts)
+    return "".join(
+        names[p] if p in names else escape_special_tokens(p, special_tokens) for p in parts
+    )
 
 
 def marked_as(
-    pair: PreferencePair, markers: MarkerStrings, wanted: MarkerStrings, forbidden: Collection[str]
+    pair: PreferencePair,
+    markers: MarkerStrings,
+    wanted: MarkerStrings,
+    special_tokens: Collection[str],
 ) -> PreferencePair:
     """A pair in the markers of another model.
 
@@ -117,7 +122,7 @@ def marked_as(
         pair: whose texts are inert but for its markers.
         markers: that it is written with.
         wanted: that it will be written with.
-        forbidden: strings that must be inert for the other model.
+        special_tokens: strings that must be inert for the other model.
     """
     if markers == wanted:
         return pair
@@ -125,9 +130,9 @@ def marked_as(
     trigger = wanted.suffix * (question != pair.prompt)
     return replace(
         pair,
-        prompt=make_inert(question, forbidden) + trigger,
-        chosen=inert_but_markers(pair.chosen, forbidden, markers, wanted),
-        rejected=inert_but_markers(pair.rejected, forbidden, markers, wanted),
+        prompt=escape_special_tokens(question, special_tokens) + trigger,
+        chosen=inert_but_markers(pair.chosen, special_tokens, markers, wanted),
+        rejected=inert_but_markers(pair.rejected, special_tokens, markers, wanted),
     )
 
 

@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any
 
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.notes import Note
 from preflexor_pl.pairs.settings import PairSettings
 
@@ -23,7 +23,7 @@ DOUBTED = 0.5  # the share of all pairs, those of the smallest margins, that is 
 
 
 @dataclass(frozen=True)
-class Past:
+class EarlierRounds:
     """What the rounds so far have used.
 
     Attributes:
@@ -43,9 +43,9 @@ class Past:
 
 def plan(
     settings: PairSettings,
-    library: Library,
+    library: CorpusIndex,
     within: Collection[str],
-    past: Past,
+    past: EarlierRounds,
     seed: int,
     round_index: int,
 ) -> list[dict[str, Any]]:
@@ -78,9 +78,9 @@ def plan(
 
 def _drawn(
     settings: PairSettings,
-    library: Library,
+    library: CorpusIndex,
     pool: frozenset[str],
-    past: Past,
+    past: EarlierRounds,
     own_seed: Callable[..., int],
 ) -> list[list[str]]:
     """The chunk ids of each draw."""
@@ -103,9 +103,9 @@ def _drawn(
 def _on_topics(
     topics: list[str],
     settings: PairSettings,
-    library: Library,
+    library: CorpusIndex,
     pool: frozenset[str],
-    past: Past,
+    past: EarlierRounds,
     own_seed: Callable[..., int],
 ) -> list[tuple[str, list[str]]]:
     """Topics and chunk ids: topics of the fewest pairs first, and for each its least used chunks.
@@ -134,7 +134,7 @@ def _around(
     topic: str,
     number: int,
     settings: PairSettings,
-    library: Library,
+    library: CorpusIndex,
     pool: frozenset[str],
     own_seed: Callable[..., int],
 ) -> list[list[str]]:
@@ -171,7 +171,9 @@ def _least_used(within: frozenset[str], uses: Counter[str], seed: int) -> Iterat
             heapq.heapreplace(heap, (uses[id], lot, id))
 
 
-def _around_doubts(library: Library, within: frozenset[str], past: Past) -> Iterator[str]:
+def _around_doubts(
+    library: CorpusIndex, within: frozenset[str], past: EarlierRounds
+) -> Iterator[str]:
     """First the doubted pairs' own chunks, then the nearest neighbour of each, then the next.
 
     Each chunk comes once.

@@ -26,8 +26,8 @@ import yaml
 
 from preflexor_pl.core.config_files import parse_yaml
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.pairs.prompts import CriticPrompts, Prompts, Template, Worked
-from preflexor_pl.pairs.reading import read_ruling
+from preflexor_pl.pairs.prompts import CriticPrompts, Prompts, Template, WorkedExample
+from preflexor_pl.pairs.reply_parsing import read_verdict
 
 KEY = "data.prompts"
 EXAMPLES = "examples.yaml"
@@ -98,7 +98,7 @@ def _templates(prompts: Prompts) -> dict[str, Template]:
     return {name: getattr(some, name) for name, some in whose.items()}
 
 
-def _prompts(templates: dict[str, Template], examples: tuple[Worked, ...]) -> Prompts:
+def _prompts(templates: dict[str, Template], examples: tuple[WorkedExample, ...]) -> Prompts:
     whose: dict[str, Any] = {name: templates[name] for name in TEACHER}
     critic: dict[str, Any] = {name: templates[name] for name in CRITIC}
     return Prompts(**whose, critic=CriticPrompts(**critic, examples=examples), examples=examples)
@@ -142,15 +142,15 @@ def _parsed(path: Path) -> Template:
     return Template(text[head.end() :].strip(), tuple(stops))
 
 
-def _examples(path: Path) -> tuple[Worked, ...]:
+def _examples(path: Path) -> tuple[WorkedExample, ...]:
     told = parse_yaml(_text(path), path)
     if not isinstance(told, list):
         raise ConfigError(f"{KEY}: {path} must be a list of worked examples; [] gives none")
     return tuple(_worked(one, f"{path}, example {n}") for n, one in enumerate(told, 1))
 
 
-def _worked(told: Any, where: str) -> Worked:
-    names = [field.name for field in fields(Worked)]
+def _worked(told: Any, where: str) -> WorkedExample:
+    names = [field.name for field in fields(WorkedExample)]
     required = [name for name in names if name not in OPTIONAL]
     _require_keys(told, names, where, required)
     _require_keys(told["wanted"], REPLIES, f"{where}, wanted", required=())
@@ -159,9 +159,9 @@ def _worked(told: Any, where: str) -> Worked:
         if not isinstance(text, str) or not text.strip():
             raise ConfigError(f"{KEY}: {where}: {name} must be a text, got {text!r:.60}")
     made = {name: text.strip() for name, text in texts.items()}
-    if not read_ruling(made["ruling"]):
+    if not read_verdict(made["ruling"]):
         raise ConfigError(f"{KEY}: {where}: ruling must begin with Right or Wrong")
-    return Worked(**made, wanted=tuple((n, t.strip()) for n, t in told["wanted"].items()))
+    return WorkedExample(**made, wanted=tuple((n, t.strip()) for n, t in told["wanted"].items()))
 
 
 def _require_keys(told: Any, known: Collection[str], where: str, required: Collection[str]) -> None:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from preflexor_pl.core.inert import make_inert
-from preflexor_pl.pairs.reading import read_ruling
+from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.pairs.reply_parsing import read_verdict
 
 ANY = "this"  # what a question is about where no topic is given
 NO_ANSWER = "(no answer)"
@@ -27,17 +27,22 @@ class Prompt:
     examples: tuple[tuple[str, str], ...] = ()
     stop: tuple[str, ...] = ()
 
-    def inert(self, forbidden: Collection[str]) -> "Prompt":
+    def inert(self, special_tokens: Collection[str]) -> "Prompt":
         """The same without control tokens: a template may hold one, or complete one of the facts'.
 
         Args:
-            forbidden: as for ``make_inert``.
+            special_tokens: as for ``escape_special_tokens``.
         """
         examples = tuple(
-            (make_inert(asked, forbidden), make_inert(reply, forbidden))
+            (
+                escape_special_tokens(asked, special_tokens),
+                escape_special_tokens(reply, special_tokens),
+            )
             for asked, reply in self.examples
         )
-        return replace(self, text=make_inert(self.text, forbidden), examples=examples)
+        return replace(
+            self, text=escape_special_tokens(self.text, special_tokens), examples=examples
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Worked:
+class WorkedExample:
     """A worked example: facts, and what a good teacher says about them.
 
     Attributes:
@@ -102,7 +107,7 @@ class Worked:
     @property
     def examined(self) -> dict[str, str]:
         """What a judge is asked before it gives the ruling."""
-        answer = self.wrong if read_ruling(self.ruling) == "wrong" else self.answer
+        answer = self.wrong if read_verdict(self.ruling) == "wrong" else self.answer
         asked = {"facts": self.facts, "question": self.question}
         return {**asked, "reference": self.answer, "answer": answer}
 
@@ -117,7 +122,7 @@ class CriticPrompts:
     feedback: Template
     rewrite: Template
     integration: Template
-    examples: tuple[Worked, ...] = ()
+    examples: tuple[WorkedExample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class Prompts:
     wrong_answer: Template
     ruling: Template
     critic: CriticPrompts = field(repr=False)
-    examples: tuple[Worked, ...] = ()
+    examples: tuple[WorkedExample, ...] = ()
 
     def ask_question(self, context: Sequence[str], topic: str) -> Prompt:
         """Ask for one stand-alone question about ``context``."""

@@ -13,7 +13,7 @@ SAME = 0.95  # cosine of two questions that ask for the same thing
 Vectors = NDArray[np.float32]
 
 
-class Meanings:
+class EmbeddingCache:
     """Vectors of texts, each embedded once, together with all that are wanted at the time.
 
     One after another costs twice as much, while a server has nothing to do.
@@ -38,7 +38,7 @@ class Meanings:
         return bool(usable_rows(self([text]))[0])
 
 
-class Asked:
+class QuestionDeduplicator:
     """The questions that were asked so far.
 
     Args:

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from preflexor_pl.core.errors import TeacherError
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.generator import Completion, Generator, Request
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.pairs.asking import Asker, Item
-from preflexor_pl.pairs.correctness import Case, Examiner, Ruling, answer_of, token_f1
-from preflexor_pl.pairs.generator import Completion, Generator, Request
+from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.pairs.correctness import Case, CorrectnessJudge, Verdict, answer_of, token_f1
+from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
-from preflexor_pl.pairs.reading import chosen_response
 from preflexor_pl.pairs.reply_checks import copies_example, refuses
+from preflexor_pl.pairs.reply_parsing import chosen_response
 from preflexor_pl.pairs.settings import PairSettings
 
 STRANGE = 16  # so many replies without a ruling: it is no judge
@@ -43,10 +43,10 @@ class Candidate:
         ruling: of the examiner; "" where there is none.
     """
 
-    item: Item
+    item: PairDraft
     name: str
     pair: PreferencePair
-    ruling: Ruling = ""
+    ruling: Verdict = ""
 
 
 class Rejection:
@@ -69,9 +69,9 @@ class Rejection:
     def __init__(
         self,
         settings: PairSettings,
-        asker: Asker,
+        asker: JournaledClient,
         writer: Generator,
-        examiner: Examiner,
+        examiner: CorrectnessJudge,
         likelihood: Likelihood,
         texts: Callable[[list[str]], list[str]],
         problem: Callable[[PreferencePair], str],
@@ -87,7 +87,7 @@ class Rejection:
         self.policy_step = policy_step
         self.counts: Counter[str] = Counter()
 
-    def pairs(self, items: list[Item]) -> list[PreferencePair]:
+    def pairs(self, items: list[PairDraft]) -> list[PreferencePair]:
         """Pairs in the order of ``items``; items without a rejected answer of use are dropped."""
         taken: dict[str, PreferencePair] = {}
         failed: dict[str, tuple[str, str]] = {}
@@ -112,7 +112,7 @@ class Rejection:
         )
 
     def _candidates(
-        self, items: list[Item], attempt: int, failed: dict[str, tuple[str, str]]
+        self, items: list[PairDraft], attempt: int, failed: dict[str, tuple[str, str]]
     ) -> list[Candidate]:
         """Those of use; why an item's others are not goes into ``failed``."""
         each = self.settings.rejected_candidates
@@ -186,7 +186,7 @@ class Rejection:
                 best[one.item.id] = score, one.pair
         return {item_id: pair for item_id, (_, pair) in best.items()}
 
-    def _request(self, item: Item, number: int) -> Request:
+    def _request(self, item: PairDraft, number: int) -> Request:
         settings = self.settings
         if settings.rejected == "policy":
             wanted = settings.rejected_trigger and has_trigger(item, settings.untriggered_share)
@@ -194,14 +194,14 @@ class Rejection:
             asked, system = Prompt(item.question + trigger), settings.system_prompt
         else:
             asked = settings.prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
-            asked = asked.inert(self.asker.forbidden)
+            asked = asked.inert(self.asker.special_tokens)
             system = settings.teacher.system_prompt
         seed = self.asker.seed_of(item, "rejected", number)
         return Request(
             asked.text, system, settings.rejected_sampling, seed, asked.examples, asked.stop
         )
 
-    def _why_not(self, item: Item, pair: PreferencePair) -> str:
+    def _why_not(self, item: PairDraft, pair: PreferencePair) -> str:
         """Why a pair is of no use; "" where it is."""
         if not pair.rejected.strip():
             return "rejected_empty"
@@ -211,11 +211,11 @@ class Rejection:
             return "rejected_refusal"
         return self.problem(pair)
 
-    def _pair(self, item: Item, rejected: Completion, seed: int) -> PreferencePair:
+    def _pair(self, item: PairDraft, rejected: Completion, seed: int) -> PreferencePair:
         text = rejected.text
         # The policy's own text keeps the markers that it emitted.
         if self.settings.rejected == "teacher":
-            text = make_inert(text, self.asker.forbidden)
+            text = escape_special_tokens(text, self.asker.special_tokens)
         prompt, chosen = item.question, item.answer
         if has_trigger(item, self.settings.untriggered_share):
             prompt += self.settings.markers.suffix
@@ -239,7 +239,7 @@ class Rejection:
         )
 
 
-def has_trigger(item: Item, untriggered_share: float) -> bool:
+def has_trigger(item: PairDraft, untriggered_share: float) -> bool:
     """Whether an item's pair has the trigger.
 
     Multiples of the golden ratio spread those without it evenly over a plan, whatever the period of

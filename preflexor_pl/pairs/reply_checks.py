@@ -6,7 +6,7 @@ after the number of a list item, or inside a table.
 
 import re
 
-from preflexor_pl.pairs.generator import Request
+from preflexor_pl.core.generator import Request
 
 MIN_LETTERS = 16  # of an example's reply: a shorter one, as a judge's word, is no copy
 _NOT = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.settings import Sampling, require
+from preflexor_pl.core.settings import Sampling, check_value
 from preflexor_pl.core.teacher_settings import (
     BACKGROUND,
     JudgeSettings,
@@ -59,47 +59,47 @@ class PairSettings:
 
     def __post_init__(self) -> None:
         for name, modes in MODES.items():
-            require(getattr(self, name) in get_args(modes), *self._told(name), _listed(modes))
-        require(0 <= self.min_grounding <= 1, *self._told("min_grounding"), "0 to 1")
-        require(
+            check_value(getattr(self, name) in get_args(modes), *self._told(name), _listed(modes))
+        check_value(0 <= self.min_grounding <= 1, *self._told("min_grounding"), "0 to 1")
+        check_value(
             BACKGROUND not in self.thinking.categories or self.enrich_chunks > 0,
             "data.enrich_chunks",
             self.enrich_chunks,
             f">= 1 where data.thinking.categories has {BACKGROUND}: its facts are those retrieved",
         )
-        require(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
-        require(
+        check_value(self.rejected_candidates >= 1, *self._told("rejected_candidates"), ">= 1")
+        check_value(
             0 <= self.untriggered_share < 1,
             *self._told("untriggered_share"),
             "0 or more and below 1: some pairs must teach thinking",
         )
-        require(
+        check_value(
             self.ask_about == "random" or isinstance(self.topics, int),
             *self._told("ask_about"),
             "random where data.topics is a list",
         )
-        require(
+        check_value(
             isinstance(self.topics, int) or TOPIC in self.prompts.question.places,
             *self._told("topics"),
             "a number where question.txt in data.prompts has no {{topic}}",
         )
-        require(
+        check_value(
             self.contexts == "neighbours" or self.chunks_per_context > 1,
             *self._told("contexts"),
             "neighbours where data.chunks_per_context is 1",
         )
-        require(
+        check_value(
             self.rejected_choice == "random" or self.rejected_candidates > 1,
             *self._told("rejected_choice"),
             "random where data.rejected_candidates is 1",
         )
-        require(
+        check_value(
             self.rejected_candidates == 1 or self.only_wrong or self.rejected_choice != "random",
             *self._told("rejected_candidates"),
             "1 where data.rejected_choice is random and data.only_wrong is not set: it takes the "
             "first",
         )
-        require(
+        check_value(
             self.judge is None or self.needs_ruling,
             *self._told("judge"),
             JUDGES,

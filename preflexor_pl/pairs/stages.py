@@ -8,17 +8,17 @@ made here, so it can be made while the policy still trains.
 
 from collections.abc import Callable, Collection
 
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.core.teacher_settings import BACKGROUND, TeacherSettings
-from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.notes import Notes
-from preflexor_pl.pairs import reading
-from preflexor_pl.pairs.asking import Ask, Asker, Item
+from preflexor_pl.pairs import reply_parsing as reading
 from preflexor_pl.pairs.grounding import Grounding, grounding
+from preflexor_pl.pairs.journaled_client import ItemRequest, JournaledClient, PairDraft
 from preflexor_pl.pairs.notes import HEADING, says_again
-from preflexor_pl.pairs.planning import Past
+from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.question_reply import asked_before_cut, read_question
-from preflexor_pl.pairs.questions import Asked, Meanings
+from preflexor_pl.pairs.questions import EmbeddingCache, QuestionDeduplicator
 from preflexor_pl.pairs.settings import PairSettings
 
 REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
@@ -43,13 +43,13 @@ class Stages:
     def __init__(
         self,
         settings: PairSettings,
-        library: Library,
-        asker: Asker,
+        library: CorpusIndex,
+        asker: JournaledClient,
         within: Collection[str],
-        past: Past,
-        meanings: Meanings,
+        past: EarlierRounds,
+        meanings: EmbeddingCache,
         count_tokens: Callable[[str], int],
-        candidates: list[Item],
+        candidates: list[PairDraft],
     ) -> None:
         self.settings = settings
         self.prompts = settings.prompts
@@ -58,12 +58,12 @@ class Stages:
         self.asker = asker
         self.within = frozenset(within)  # of which the graph prepares a search but once
         self.meanings = meanings
-        self.asked = Asked(past.questions, self.meanings)
+        self.asked = QuestionDeduplicator(past.questions, self.meanings)
         self.count_tokens = count_tokens
         self.candidates = candidates
         self.notes = Notes(past.notes, self.meanings, asker.seed)
         self.min_grounding = settings.min_grounding
-        self._questions: list[Item] = []  # asked, and not gone further
+        self._questions: list[PairDraft] = []  # asked, and not gone further
         self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
 
     @property
@@ -71,7 +71,7 @@ class Stages:
         """Whether there is nothing left to make a pair from."""
         return not self._questions and not self.candidates
 
-    def wave(self, missing: int) -> list[Item]:
+    def wave(self, missing: int) -> list[PairDraft]:
         """Answered items, as many as it probably takes to make ``missing`` pairs."""
         # With as many more as are lost on the way: small batches are slow.
         goal = min(-(-missing * max(self._tried, 1) // max(self._kept, 1)), MOST_AGAIN * missing)
@@ -93,7 +93,9 @@ class Stages:
 
         A note stands under a heading that says what it is.
         """
-        return [make_inert(self._text(id), self.asker.forbidden) for id in chunk_ids]
+        return [
+            escape_special_tokens(self._text(id), self.asker.special_tokens) for id in chunk_ids
+        ]
 
     def _text(self, id: str) -> str:
         note = self.notes.by_id.get(id)
@@ -102,8 +104,8 @@ class Stages:
         chunk = self.library.chunks[id]
         return f"{chunk.title}\n{chunk.text}"
 
-    def _ask_questions(self, items: list[Item]) -> list[Item]:
-        def accept(item: Item, text: str) -> str:
+    def _ask_questions(self, items: list[PairDraft]) -> list[PairDraft]:
+        def accept(item: PairDraft, text: str) -> str:
             item.question, reason = read_question(text)
             if not reason and not self.meanings.has(item.question):
                 reason = "question_without_vector"
@@ -112,7 +114,9 @@ class Stages:
             return reason
 
         asks = [
-            Ask(item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept)
+            ItemRequest(
+                item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept
+            )
             for item in items
         ]
         sampling = self.teacher.question
@@ -126,28 +130,28 @@ class Stages:
         if questions:
             self.meanings(questions)
 
-    def _thinking(self, items: list[Item]) -> list[Item]:
+    def _thinking(self, items: list[PairDraft]) -> list[PairDraft]:
         asks = []
         for item in items:
             for name, wanted in self.settings.thinking.categories.items():
                 rests_on = item.retrieved if name == BACKGROUND else item.chunk_ids
 
-                def accept(item: Item, text: str, name: str = name) -> str:
+                def accept(item: PairDraft, text: str, name: str = name) -> str:
                     item.blocks[name], reason = reading.read_block(text, name)
                     return reason
 
                 texts = self.texts(rests_on)
                 prompt = self.prompts.ask_category(texts, item.question, wanted)
-                asks.append(Ask(item, name, prompt, accept))
+                asks.append(ItemRequest(item, name, prompt, accept))
         kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
 
-    def _reflections(self, items: list[Item]) -> list[Item]:
+    def _reflections(self, items: list[PairDraft]) -> list[PairDraft]:
         """The teacher's criticism of the thinking, where this phase has any."""
         if not self.settings.reflection:
             return items
 
-        def accept(item: Item, text: str) -> str:
+        def accept(item: PairDraft, text: str) -> str:
             item.reflection, reason = reading.read_critique(text, self._thinking_of(item))
             return reason
 
@@ -155,13 +159,13 @@ class Stages:
         for item in items:
             texts, thinking = self.texts(item.chunk_ids), self._thinking_of(item)
             prompt = self.prompts.ask_critique(texts, item.question, thinking)
-            asks.append(Ask(item, "", prompt, accept))
+            asks.append(ItemRequest(item, "", prompt, accept))
         return self.asker.ask("reflection", asks, self.teacher.critique)
 
-    def _answers(self, items: list[Item]) -> list[Item]:
+    def _answers(self, items: list[PairDraft]) -> list[PairDraft]:
         """Of each item's candidates the one that stands best in its chunks."""
 
-        def accept(item: Item, text: str) -> str:
+        def accept(item: PairDraft, text: str) -> str:
             answer, reason = reading.read_answer(text)
             notes = [self.notes.by_id[id] for id in item.chunk_ids if id in self.notes.by_id]
             if not reason and any(says_again(answer, note) for note in notes):
@@ -178,15 +182,15 @@ class Stages:
             thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
             prompt = self.prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
             parts = [str(number or "") for number in range(self.teacher.candidates)]
-            asks += [Ask(item, part, prompt, accept) for part in parts]
+            asks += [ItemRequest(item, part, prompt, accept) for part in parts]
         return self.asker.ask("answer", asks, self.teacher.answer, one_will_do=True)
 
-    def _grounding(self, item: Item, answer: str) -> Grounding:
+    def _grounding(self, item: PairDraft, answer: str) -> Grounding:
         """How far an answer stands in the corpus; an earlier pair is no source."""
         chunks = [id for id in item.chunk_ids if id not in self.notes.by_id]
         return grounding(answer, self.texts(chunks), item.question)
 
-    def _enrich(self, item: Item) -> None:
+    def _enrich(self, item: PairDraft) -> None:
         """Add the chunks nearest to the question that are not in its context yet.
 
         An earlier pair takes the place of the last one where it is nearer: one at most, so that
@@ -201,10 +205,10 @@ class Stages:
         item.retrieved = [id for id, _ in new[:count]]
         item.chunk_ids = item.chunk_ids + item.retrieved
 
-    def _thinking_of(self, item: Item) -> str:
+    def _thinking_of(self, item: PairDraft) -> str:
         return reading.thinking_text(item.ordered_blocks(self.settings.thinking.categories))
 
-    def _long_enough(self, item: Item) -> bool:
+    def _long_enough(self, item: PairDraft) -> bool:
         text = self._thinking_of(item)
         if self.count_tokens(text) >= self.settings.thinking.min_tokens:
             return True

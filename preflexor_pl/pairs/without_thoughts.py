@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from preflexor_pl.core.progress import say
-from preflexor_pl.pairs.generator import (
+from preflexor_pl.core.generator import (
     Arriving,
     Completion,
     Generator,
@@ -14,7 +13,8 @@ from preflexor_pl.pairs.generator import (
     Watch,
     journal_name,
 )
-from preflexor_pl.pairs.thoughts import forms, reply_in, thinking_problem, told_of
+from preflexor_pl.core.model_thinking import forms, reply_in, thinking_problem, told_of
+from preflexor_pl.core.progress import log_line
 
 
 def without_thoughts(
@@ -81,7 +81,7 @@ class WithoutThoughts:
         problem = thinking_problem(reply, found, completion.finish_reason)
         if problem and problem not in self._told:
             self._told.add(problem)
-            say(f"  {self.name} {told_of(problem, self.switch, request)}")
+            log_line(f"  {self.name} {told_of(problem, self.switch, request)}")
         return replace(completion, text=reply, problem=problem)
 
 

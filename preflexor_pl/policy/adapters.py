@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
-from preflexor_pl.policy.foreign import in_one_line
-from preflexor_pl.policy.start import WEIGHTS, lora_weights
+from preflexor_pl.policy.model_errors import in_one_line
+from preflexor_pl.policy.previous_phase import WEIGHTS, lora_weights
 
 ADAPTER = "default"  # the one that trains; plain peft loads an adapter of this name unasked
 
@@ -89,9 +89,9 @@ def attach_lora(
 def _add(model: Any, name: str, config: Any) -> Any:
     from peft import PeftModel, get_peft_model
 
-    from preflexor_pl.policy.low_rank import use_low_rank
+    from preflexor_pl.policy.kernels.lora_linear import use_lora_linear
 
-    use_low_rank(config)
+    use_lora_linear(config)
     with warnings.catch_warnings():  # peft warns of patterns that it has made for experts itself
         warnings.simplefilter("ignore")
         if not isinstance(model, PeftModel):

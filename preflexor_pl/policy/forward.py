@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losses.head import Head
 from preflexor_pl.batches.layout import FlatBatch
-from preflexor_pl.policy import packed_attention
-from preflexor_pl.policy.foreign import NotServed
+from preflexor_pl.policy.kernels import packed_attention
+from preflexor_pl.policy.kernels.head import Head
+from preflexor_pl.policy.model_errors import NotServed
 
 
 def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:

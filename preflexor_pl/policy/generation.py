@@ -14,9 +14,9 @@ import torch
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.core.inert import TOKEN_LIKE
-from preflexor_pl.pairs.generator import Completion, Request, Watch
-from preflexor_pl.policy import attention
+from preflexor_pl.core.generator import Completion, Request, Watch
+from preflexor_pl.core.special_tokens import TOKEN_LIKE
+from preflexor_pl.policy.kernels import decode_attention as attention
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.prompt_batch import PromptBatch
 from preflexor_pl.policy.sampling import Sampler
@@ -105,7 +105,7 @@ class LocalGenerator:
     @contextmanager
     def _ready(self) -> Iterator[Any]:
         """The model to run, in eval mode; afterwards every part of it is in its own mode again."""
-        with torch.inference_mode(), self.speaker.speaking(self.adapters) as model:
+        with torch.inference_mode(), self.speaker.active_weights(self.adapters) as model:
             modes = [(module, module.training) for module in model.modules()]
             trained_with = model.config._attn_implementation
             try:

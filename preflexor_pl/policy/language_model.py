@@ -13,12 +13,12 @@ from torch import nn
 
 from preflexor_pl.core.chat import end_of_turn_id, turn_ends
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
+from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.corpus.lineage import TRAINED_FOR
-from preflexor_pl.policy.foreign import in_one_line
 from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
+from preflexor_pl.policy.model_errors import in_one_line
 
 LONGROPE = "longrope"
 UNLIMITED = 2**31  # positions, where a config names none
@@ -138,14 +138,14 @@ class LanguageModel(nn.Module):
                 plain.append(token)
                 continue
             text = self.tokenizer.decode(plain, skip_special_tokens=True)
-            parts.append(make_inert(text, self.special_strings))
+            parts.append(escape_special_tokens(text, self.special_strings))
             plain = []
             if token is not None:
                 parts.append(names[token])
         return "".join(parts)
 
     @contextmanager
-    def speaking(self, adapted: bool) -> Iterator[Any]:
+    def active_weights(self, adapted: bool) -> Iterator[Any]:
         """The transformers model to draw text from.
 
         Args:

@@ -22,10 +22,10 @@ import torch
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import writing
 from preflexor_pl.core.hub import GGUF, quiet_loading, require_model
-from preflexor_pl.core.memory import keep_freed_memory
 from preflexor_pl.core.packages import is_package_name, locate, verify
-from preflexor_pl.core.progress import say
-from preflexor_pl.policy.foreign import FOREIGN, in_one_line, reason_of
+from preflexor_pl.core.progress import log_line
+from preflexor_pl.policy.kernels.allocator import keep_freed_memory
+from preflexor_pl.policy.model_errors import FOREIGN, in_one_line, reason_of
 
 ENDS = 2**20  # bytes of a file's beginning and end that its fingerprint covers
 NF4_OFF = 0.16  # half of the widest gap between two of its sixteen levels, -1 and -0.696, is 0.152
@@ -124,7 +124,7 @@ def _converted(file: Path, sha256: str, check: Callable[[], None], key: str) -> 
     with FileLock(f"{folder}.lock"):
         if not (folder / "config.json").exists():
             check()
-            say(f"Converting {file.name} once (about a minute); kept in {folder}")
+            log_line(f"Converting {file.name} once (about a minute); kept in {folder}")
             quiet = redirect_stderr(StringIO())  # transformers draws its own bar
             with in_one_line(f"{key}: {file} did not convert"), quiet_loading(), quiet:
                 _convert(file, folder)
@@ -212,7 +212,7 @@ def load_base(
         raise
     except (OSError, SafetensorError, *FOREIGN) as error:
         if "attn_implementation" in str(error) and attention == "sdpa":
-            say(f"{source.name} has no sdpa attention: it runs with eager")
+            log_line(f"{source.name} has no sdpa attention: it runs with eager")
             return load_base(source, dtype, "eager", quantization, key)
         if "attn_implementation" in str(error):
             raise ConfigError(

@@ -21,18 +21,25 @@ from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import writing
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
-from preflexor_pl.policy.card import write_adapter, write_newest, write_whole
-from preflexor_pl.policy.foreign import in_one_line
+from preflexor_pl.policy.artifact import write_adapter, write_newest, write_whole
 from preflexor_pl.policy.forward import contexts_of, flat_logps
-from preflexor_pl.policy.frugal import keep_less
+from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.load import find_model, load_base, resolve_dtype
 from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
-from preflexor_pl.policy.start import KEY, ROWS, Start, check_base, markers_of, read_start
+from preflexor_pl.policy.model_errors import in_one_line
+from preflexor_pl.policy.previous_phase import (
+    KEY,
+    ROWS,
+    PreviousPhase,
+    check_base,
+    markers_of,
+    read_previous_phase,
+)
 
 
 class Policy(LanguageModel):
@@ -66,7 +73,7 @@ class Policy(LanguageModel):
         reference: bool = False,
     ) -> None:
         source = find_model(settings.model_name)
-        start = read_start(settings.start_from) if settings.start_from else None
+        start = read_previous_phase(settings.start_from) if settings.start_from else None
         weights = source
         if start:
             check_base(start, source.name, source.sha256)
@@ -87,7 +94,7 @@ class Policy(LanguageModel):
             strings=markers_of(settings, start),
         )
         self.settings = settings
-        self.start: Start | None = start
+        self.start: PreviousPhase | None = start
         self.trained_rows = self._untrained(self.marker_ids[: 4 if reflection else 2])
         passed_over = self._passed_over()
         if start:
@@ -111,7 +118,7 @@ class Policy(LanguageModel):
         if settings.gradient_checkpointing:
             self._checkpoint_activations()
         else:
-            keep_less(self.inner)
+            save_fewer_activations(self.inner)
 
     def _untrained(self, ids: list[int]) -> list[int]:
         known = self.start.trained_markers if self.start else []
@@ -126,7 +133,7 @@ class Policy(LanguageModel):
         with in_one_line(f"{self.source.name} cannot be trained"):
             names = unserved(self.model)
         if names:
-            say(
+            log_line(
                 f"No adapters on {kinds_of(names)}: {self.source.name} reads these weights itself, "
                 "or not at all"
             )
@@ -136,19 +143,19 @@ class Policy(LanguageModel):
         experts = left_out_experts(self.model)
         if experts:
             count = sum(experts.values()) / 1e6
-            say(f"No adapters on the experts ({', '.join(experts)}: {count:.1f} M weights)")
+            log_line(f"No adapters on the experts ({', '.join(experts)}: {count:.1f} M weights)")
 
     def _train_whole(self, reference: bool) -> None:
         if self.start and self.start.adapters:
             self.model = fold(self.model)
         count = sum(p.numel() for p in self.model.parameters())
-        say(
+        log_line(
             f"{count / 1e6:.0f} M weights train: {_gigabytes(self.model)}, as much for gradients, "
             "and twice as much for the optimiser"
         )
         if reference:
             self.reference_copy = copy.deepcopy(self.model).requires_grad_(False)
-            say(f"A copy of the start as reference: {_gigabytes(self.reference_copy)}")
+            log_line(f"A copy of the start as reference: {_gigabytes(self.reference_copy)}")
         self.model.requires_grad_(True)
 
     def _checkpoint_activations(self) -> None:
@@ -175,14 +182,14 @@ class Policy(LanguageModel):
         return "adapter" if self.settings.lora else "model"
 
     @contextmanager
-    def speaking(self, adapted: bool) -> Iterator[Any]:
+    def active_weights(self, adapted: bool) -> Iterator[Any]:
         """The transformers model to draw text from: the policy as it is now, or its base.
 
         Args:
             adapted: True for the policy.
         """
         if not adapted and self._needs_base_copy:
-            with self._copy_of_base().speaking(adapted) as model:
+            with self._copy_of_base().active_weights(adapted) as model:
                 yield model
             return
         context: Any = nullcontext()
@@ -210,7 +217,7 @@ class Policy(LanguageModel):
                     settings.quantization,
                     self.strings,
                 ).to(self.device)
-            say(f"A copy of the base as teacher: {_gigabytes(self.base_copy)}")
+            log_line(f"A copy of the base as teacher: {_gigabytes(self.base_copy)}")
         return self.base_copy
 
     def logps(self, batch: PairBatch | FlatBatch) -> PairLogps:
@@ -307,7 +314,9 @@ def _freeze_idle(
     for parameter in idle.values():
         parameter.requires_grad_(False)
     if idle:
-        say(f"These weights stay as they are, as no output depends on them: {kinds_of([*idle])}")
+        log_line(
+            f"These weights stay as they are, as no output depends on them: {kinds_of([*idle])}"
+        )
     return [(name, p) for name, p in trained if p.grad is not None or id(p) in tables]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preflexor_pl.pairs.generator import Request
+from preflexor_pl.core.generator import Request
 
 
 class Sampler:

@@ -8,7 +8,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.settings import require
+from preflexor_pl.core.settings import check_value
 
 MakeOptimizer = Callable[[Iterable[Any]], torch.optim.Optimizer]
 MakeSchedule = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -33,8 +33,8 @@ class WarmupCosine(LRScheduler):
     def __init__(
         self, optimizer: torch.optim.Optimizer, warmup: float = 0.1, floor: float = 0.0
     ) -> None:
-        require(0 <= warmup < 1, "model.lr_scheduler.warmup", warmup, "in [0, 1)")
-        require(0 <= floor <= 1, "model.lr_scheduler.floor", floor, "in [0, 1]")
+        check_value(0 <= warmup < 1, "model.lr_scheduler.warmup", warmup, "in [0, 1)")
+        check_value(0 <= floor <= 1, "model.lr_scheduler.floor", floor, "in [0, 1]")
         self.warmup = warmup
         self.floor = floor
         self.total_steps = 0

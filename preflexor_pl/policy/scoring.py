@@ -32,14 +32,14 @@ def mean_logps(
         raise ValueError("an empty response has no log-prob")
     order = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i])))
     means = [0.0] * len(rows)
-    with model.speaking(adapted) as speaking:
+    with model.active_weights(adapted) as active_weights:
         group: list[int] = []
         for place, index in enumerate(order):
             group.append(index)
             following = order[place + 1 : place + 2]
             width = sum(map(len, rows[following[0]])) if following else 0
             if not following or width * (len(group) + 1) > TOKEN_BUDGET:
-                found = _group(speaking, [rows[i] for i in group], model.pad_id)
+                found = _group(active_weights, [rows[i] for i in group], model.pad_id)
                 for i, value in zip(group, found, strict=True):
                     means[i] = value
                 group = []

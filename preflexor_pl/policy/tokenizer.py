@@ -7,11 +7,11 @@ from preflexor_pl.core.chat import end_of_turn_id
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
-from preflexor_pl.policy.foreign import FOREIGN, reason_of
 from preflexor_pl.policy.language_model import max_positions_of, strings_for
 from preflexor_pl.policy.load import find_model, stops_of
 from preflexor_pl.policy.markers import register_tokens
-from preflexor_pl.policy.start import markers_of, read_start
+from preflexor_pl.policy.model_errors import FOREIGN, reason_of
+from preflexor_pl.policy.previous_phase import markers_of, read_previous_phase
 
 
 def tokenizer_of(settings: PolicySettings) -> Any:
@@ -23,7 +23,7 @@ def tokenizer_of(settings: PolicySettings) -> Any:
     from transformers import AutoConfig, AutoTokenizer
 
     location = find_model(settings.model_name).location
-    start = read_start(settings.start_from) if settings.start_from else None
+    start = read_previous_phase(settings.start_from) if settings.start_from else None
     if start and start.under:
         location = start.under
     try:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from preflexor_pl.core.chat import Turns
-from preflexor_pl.core.inert import NEVER_TEXT, make_inert
+from preflexor_pl.core.generator import Completion, Generator, Request, Watch
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
-from preflexor_pl.pairs.generator import Completion, Generator, Request, Watch
+from preflexor_pl.core.special_tokens import NEVER_TEXT, escape_special_tokens
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reply_checks import copies_example
 from preflexor_pl.reasoning.prompts import ask_model
@@ -22,7 +22,7 @@ OnStep = Callable[[int, Step], None]  # the place of the question, and the step 
 
 
 @dataclass
-class Line:
+class ReasoningState:
     """The reasoning about one question while it goes on.
 
     Attributes:
@@ -46,14 +46,14 @@ class Line:
     feedback: str = ""
 
 
-class Caller:
+class StepRunner:
     """Makes steps and notes them.
 
     Args:
         model: answers.
         critic: criticises, rewrites and integrates.
         settings: of the recursion.
-        forbidden: special strings that no text of others may hold.
+        special_tokens: special strings that no text of others may hold.
         on_step: told of each step.
         watch: told of the model's answers as they grow.
     """
@@ -63,18 +63,18 @@ class Caller:
         model: Generator,
         critic: Generator,
         settings: ReasoningSettings,
-        forbidden: Collection[str],
+        special_tokens: Collection[str],
         on_step: OnStep | None,
         watch: Watch | None,
     ) -> None:
         self.model = model
         self.critic = critic
         self.settings = settings
-        self.forbidden = forbidden
+        self.special_tokens = special_tokens
         self.on_step = on_step
         self.watch = watch
 
-    def answer(self, lines: Sequence[Line], iteration: int) -> list[Step]:
+    def answer(self, lines: Sequence[ReasoningState], iteration: int) -> list[Step]:
         """The model's answers; one that comes to none goes on from its sections, closed."""
         requests = [self._to_model(line, iteration) for line in lines]
         steps = self._made("answer", iteration, lines, requests, self.model, self.watch)
@@ -87,7 +87,7 @@ class Caller:
         return steps
 
     def ask_critic(
-        self, kind: Kind, iteration: int, lines: Sequence[Line], prompts: Sequence[Prompt]
+        self, kind: Kind, iteration: int, lines: Sequence[ReasoningState], prompts: Sequence[Prompt]
     ) -> list[Step]:
         """The critic's texts, one for each line."""
         settings = self.settings
@@ -102,22 +102,22 @@ class Caller:
                 prompt.stop,
             )
             for line, prompt in zip(
-                lines, (prompt.inert(self.forbidden) for prompt in prompts), strict=True
+                lines, (prompt.inert(self.special_tokens) for prompt in prompts), strict=True
             )
         ]
         return self._made(kind, iteration, lines, requests, self.critic, None)
 
     def inert(self, text: str) -> str:
         """Text of others, without power over the model's chat format."""
-        return make_inert(text, self.forbidden)
+        return escape_special_tokens(text, self.special_tokens)
 
-    def note(self, line: Line, step: Step) -> None:
+    def note(self, line: ReasoningState, step: Step) -> None:
         """Put a step into its trace and tell of it."""
         line.trace.steps.append(step)
         if self.on_step:
             self.on_step(line.place, step)
 
-    def _to_model(self, line: Line, iteration: int) -> Request:
+    def _to_model(self, line: ReasoningState, iteration: int) -> Request:
         settings = self.settings
         prefill, thinking = "", ""
         if iteration and settings.trigger:
@@ -137,7 +137,7 @@ class Caller:
             prefill=prefill,
         )
 
-    def _to_finish(self, line: Line, request: Request, step: Step) -> Request:
+    def _to_finish(self, line: ReasoningState, request: Request, step: Step) -> Request:
         sampling = request.sampling
         least = min(max(sampling.min_new_tokens, FINISH_TOKENS), sampling.max_new_tokens)
         thought = step.thinking or step.reflection
@@ -148,14 +148,14 @@ class Caller:
             seed=self._seed(line, "finish", step.iteration),
         )
 
-    def _seed(self, line: Line, kind: str, iteration: int) -> int:
+    def _seed(self, line: ReasoningState, kind: str, iteration: int) -> int:
         return derive_seed(self.settings.seed, line.question, kind, iteration)
 
     def _made(
         self,
         kind: Kind,
         iteration: int,
-        lines: Sequence[Line],
+        lines: Sequence[ReasoningState],
         requests: Sequence[Request],
         source: Generator,
         watch: Watch | None,

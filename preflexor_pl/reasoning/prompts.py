@@ -6,8 +6,8 @@ see ``pairs/prompt_files``.
 
 from collections.abc import Sequence
 
-from preflexor_pl.pairs.prompts import CriticPrompts, Prompt, Worked
-from preflexor_pl.pairs.reading import thinking_text
+from preflexor_pl.pairs.prompts import CriticPrompts, Prompt, WorkedExample
+from preflexor_pl.pairs.reply_parsing import thinking_text
 
 NOTHING = "(nothing was written)"  # shown to the critic where the model thought nothing
 
@@ -66,7 +66,7 @@ def ask_integration(
     )
 
 
-def _thought(worked: Worked, steps: str) -> str:
+def _thought(worked: WorkedExample, steps: str) -> str:
     return thinking_text({"Reasoning Steps": steps, "Materials and Concepts": worked.concepts})
 
 

@@ -25,10 +25,10 @@ import time
 from collections.abc import Sequence
 
 from preflexor_pl.core.chat import Turns
-from preflexor_pl.corpus.library import Library
-from preflexor_pl.pairs.generator import Generator, Watch, special_strings
-from preflexor_pl.pairs.judge import Contest, Judge
-from preflexor_pl.reasoning.calls import Caller, Line, OnStep
+from preflexor_pl.core.generator import Generator, Watch, special_strings
+from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge
+from preflexor_pl.reasoning.calls import OnStep, ReasoningState, StepRunner
 from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
 from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.reasoning.trace import Source, Step, Trace
@@ -53,8 +53,8 @@ class Reasoner:
         model: Generator,
         critic: Generator,
         settings: ReasoningSettings,
-        judge: Judge | None = None,
-        library: Library | None = None,
+        judge: PairwiseJudge | None = None,
+        library: CorpusIndex | None = None,
     ) -> None:
         if settings.chunks and library is None:
             raise ValueError("chunks: there is no library to retrieve them from")
@@ -63,8 +63,8 @@ class Reasoner:
         self.settings = settings
         self.judge = judge
         self.library = library
-        speaking = [model, critic, *([judge.generator] if judge else [])]
-        self.forbidden = special_strings(*speaking)  # in texts of others
+        active_weights = [model, critic, *([judge.generator] if judge else [])]
+        self.special_tokens = special_strings(*active_weights)  # in texts of others
 
     def reason(
         self,
@@ -84,7 +84,9 @@ class Reasoner:
         Returns:
             A trace for each question, in order.
         """
-        caller = Caller(self.model, self.critic, self.settings, self.forbidden, on_step, watch)
+        caller = StepRunner(
+            self.model, self.critic, self.settings, self.special_tokens, on_step, watch
+        )
         lines = [self._begin(caller, i, text, earlier) for i, text in enumerate(questions)]
         self._answer(caller, lines, 0)
         for iteration in range(1, self.settings.iterations + 1):
@@ -97,7 +99,9 @@ class Reasoner:
             self._integrate(caller, lines)
         return [line.trace for line in lines]
 
-    def _begin(self, caller: Caller, place: int, question: str, earlier: Turns) -> Line:
+    def _begin(
+        self, caller: StepRunner, place: int, question: str, earlier: Turns
+    ) -> ReasoningState:
         question = caller.inert(self.settings.markers.question(question.strip())).strip()
         earlier = [(caller.inert(said), caller.inert(reply)) for said, reply in earlier]
         trace = Trace(question, self.settings.variant)
@@ -107,9 +111,11 @@ class Reasoner:
             found = self.library.ranked(asked, self.settings.chunks)
             trace.sources = [Source(c.id, c.document, round(float(s), 4)) for c, s in found]
             facts = [caller.inert(chunk.text) for chunk, _ in found]
-        return Line(place, question, facts, earlier, trace, _with_last_turn(question, earlier))
+        return ReasoningState(
+            place, question, facts, earlier, trace, _with_last_turn(question, earlier)
+        )
 
-    def _answer(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+    def _answer(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
         for line, step in zip(lines, caller.answer(lines, iteration), strict=True):
             answer = step.answer or ""
             forced = line.thinking if iteration and not self.settings.trigger else ""
@@ -119,7 +125,9 @@ class Reasoner:
             if answer and self.judge is None:
                 line.trace.best = iteration
 
-    def _criticise(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+    def _criticise(
+        self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int
+    ) -> None:
         own = self.settings.variant == "reflection"
         asked = [line for line in lines if not (own and line.feedback)]
         critic = self.settings.prompts
@@ -128,7 +136,7 @@ class Reasoner:
         for line, step in zip(asked, steps, strict=True):
             line.feedback = step.answer or ""
 
-    def _rewrite(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+    def _rewrite(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
         critic = self.settings.prompts
         prompts = [
             ask_rewrite(critic, line.facts, line.asked, line.thinking, line.feedback)
@@ -141,7 +149,7 @@ class Reasoner:
                 line.trace.stopped = "unchanged"
             line.thinking = rewritten
 
-    def _compare(self, caller: Caller, lines: Sequence[Line], iteration: int) -> None:
+    def _compare(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
         """Keep the older answer as the best one where it wins in both orders."""
         if self.judge is None:
             return
@@ -154,7 +162,7 @@ class Reasoner:
             elif self.settings.stop_when_worse:
                 line.trace.stopped = "worse"
 
-    def _integrate(self, caller: Caller, lines: Sequence[Line]) -> None:
+    def _integrate(self, caller: StepRunner, lines: Sequence[ReasoningState]) -> None:
         several = [line for line in lines if sum(map(bool, line.trace.answers)) > 1]
         critic = self.settings.prompts
         prompts = [
@@ -173,13 +181,17 @@ class Reasoner:
                 line.trace.integration_lost = wins
 
     def _older_wins(
-        self, caller: Caller, lines: Sequence[Line], texts: Sequence[str], iteration: int
+        self,
+        caller: StepRunner,
+        lines: Sequence[ReasoningState],
+        texts: Sequence[str],
+        iteration: int,
     ) -> list[bool]:
         """Whether the best answer so far is better than the text, for each line."""
         assert self.judge is not None
         best = [line.trace.answers[line.trace.best] for line in lines]
         contests = [
-            Contest(line.asked, older, text)
+            AnswerPair(line.asked, older, text)
             for line, older, text in zip(lines, best, texts, strict=True)
         ]
         began = time.monotonic()
@@ -216,7 +228,7 @@ def _with_last_turn(question: str, earlier: Turns) -> str:
     return f"{question} (It follows on the question: {said} Answered: {reply})"
 
 
-def _going(lines: Sequence[Line]) -> list[Line]:
+def _going(lines: Sequence[ReasoningState]) -> list[ReasoningState]:
     return [line for line in lines if not line.trace.stopped]
 
 

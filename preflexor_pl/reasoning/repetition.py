@@ -7,7 +7,7 @@ said before is worth reading; the loop is not, and in a prompt it would start th
 import re
 from collections.abc import Sequence
 
-from preflexor_pl.core.inert import TOKEN_LIKE
+from preflexor_pl.core.special_tokens import TOKEN_LIKE
 
 TIMES = 3  # a phrase said three times in a row, at the very end, is a loop
 MIN_WORDS = 12  # in all; "no, no, no" is none

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.settings import Sampling, require
+from preflexor_pl.core.settings import Sampling, check_value
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import CriticPrompts
 
@@ -55,9 +55,9 @@ class ReasoningSettings:
     markers: MarkerStrings = field(default=DEFAULT, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.iterations >= 0, "iterations", self.iterations, ">= 0")
-        require(self.chunks >= 0, "chunks", self.chunks, ">= 0")
-        require(
+        check_value(self.iterations >= 0, "iterations", self.iterations, ">= 0")
+        check_value(self.chunks >= 0, "chunks", self.chunks, ">= 0")
+        check_value(
             self.variant in ("thinking", "reflection"),
             "variant",
             self.variant,

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from preflexor_pl.pairs.generator import FinishReason
+from preflexor_pl.core.generator import FinishReason
 
 Kind = Literal["answer", "finish", "feedback", "rewrite", "compare", "integrate"]
 

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from preflexor_pl.core.device import Later, on_device
+from preflexor_pl.core.device import AsyncHostCopy, on_device
 
 
 def test_on_the_host_nothing_is_copied():
     x = torch.arange(3)
     assert on_device(x, "cpu") is x
-    assert Later(x).get().tolist() == [0, 1, 2]
+    assert AsyncHostCopy(x).get().tolist() == [0, 1, 2]
 
 
 def test_a_later_value_has_no_graph():
-    assert not Later(torch.ones(2, requires_grad=True) * 2).get().requires_grad
+    assert not AsyncHostCopy(torch.ones(2, requires_grad=True) * 2).get().requires_grad
 
 
 @pytest.mark.gpu
@@ -23,5 +23,5 @@ def test_a_card_keeps_the_order_of_what_is_queued():
     seen = []
     for n in range(50):
         x.fill_(n)
-        seen.append(Later(x[-1:]))
+        seen.append(AsyncHostCopy(x[-1:]))
     assert [later.get().item() for later in seen] == list(range(50))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from preflexor_pl.core.inert import make_inert
 from preflexor_pl.core.markers import DEFAULT, MARKERS, TRIGGER, MarkerStrings
 from preflexor_pl.core.responses import parse_response
+from preflexor_pl.core.special_tokens import escape_special_tokens
 
 THINK = MarkerStrings("<think>", "</think>", "<reflect>", "</reflect>")
 
@@ -59,6 +59,6 @@ def test_a_response_is_read_with_its_own_markers():
 
 
 def test_outside_text_loses_the_markers_of_one_s_own():
-    text = make_inert("a <think> b </think> c", THINK.all)
+    text = escape_special_tokens("a <think> b </think> c", THINK.all)
     assert text == "a <·think> b <·/think> c"
     assert parse_response(text, THINK).problems == ("no_thinking",)

@@ -1,6 +1,6 @@
 import pytest
 
-from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling, require
+from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling, check_value
 
 NAN, INF = float("nan"), float("inf")
 
@@ -46,7 +46,7 @@ def test_the_limits_themselves_are_allowed(kind, values):
 
 def test_the_message_says_key_value_and_rule():
     with pytest.raises(ValueError, match=r"^data\.held_out: got 0, must be >= 1$"):
-        require(False, "data.held_out", 0, ">= 1")
+        check_value(False, "data.held_out", 0, ">= 1")
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"lora": None}])

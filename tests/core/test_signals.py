@@ -14,7 +14,7 @@ from preflexor_pl.core.errors import Stopped
 SLOW = "import time; open('here', 'w').close(); time.sleep(60)"  # a module that takes long to load
 GUARDED = """
 import sys
-from preflexor_pl.entry import guarded
+from preflexor_pl.cli.entry import guarded
 def main(args):
     import slow
 sys.exit(guarded(main))

@@ -8,7 +8,7 @@ import pytest
 
 SAY = """
 import sys
-from preflexor_pl.entry import guarded
+from preflexor_pl.cli.entry import guarded
 from preflexor_pl.core.progress import say
 def main(args):
     say(args[0] * int(args[1]))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.embedder import Embedder
-from preflexor_pl.corpus.library import Library
 
 TEXTS = ["Spider silk is strong.", "The web of a spider is tough.", "Interest rates rose in May."]
 
@@ -63,11 +63,11 @@ def test_a_static_embedder_is_served(tmp_path):
     corpus.mkdir()
     (corpus / "silk.md").write_text("silk is tough . " * 40)
     (corpus / "bone.md").write_text("bone is tough . " * 40)
-    library = Library.open(corpus, str(tmp_path / "static"), 40, 8, tmp_path / "graph")
+    library = CorpusIndex.open(corpus, str(tmp_path / "static"), 40, 8, tmp_path / "graph")
     assert library.embedder.max_tokens == 512  # it reads texts of any length
     assert len(library.chunks) == 8  # 160 tokens by 40, twice
     assert library.search("silk", 1)[0].document == "silk.md"
-    again = Library.load(tmp_path / "graph", str(tmp_path / "static"))
+    again = CorpusIndex.load(tmp_path / "graph", str(tmp_path / "static"))
     assert again.chunks == library.chunks
 
 

@@ -7,8 +7,8 @@ import pytest
 from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
 from preflexor_pl.corpus.checks import checked_vectors
-from preflexor_pl.corpus.choice import Choice
 from preflexor_pl.corpus.nodes import NodeIndex
+from preflexor_pl.corpus.search_filter import SearchFilter
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
 
@@ -126,7 +126,8 @@ def test_within_and_fewer_than_k(square):
 def test_a_frozenset_is_prepared_once_until_the_graph_changes(square, monkeypatch):
     made = []
     monkeypatch.setattr(
-        "preflexor_pl.corpus.graph.Choice", lambda *given: made.append(given) or Choice(*given)
+        "preflexor_pl.corpus.graph.SearchFilter",
+        lambda *given: made.append(given) or SearchFilter(*given),
     )
     within = frozenset(["west", "north"])
     for _ in range(3):

@@ -6,7 +6,7 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus.chunks import Chunk
-from preflexor_pl.corpus.library import Library
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.lineage import (
     UNKNOWN,
     Lineage,
@@ -20,7 +20,7 @@ TEXT = "Silk is tough.  Bone is stiff.\n\nNacre is both."
 
 def library(**texts):
     """Of one chunk a document; nothing is searched in it."""
-    return Library(
+    return CorpusIndex(
         {f"{n}#0": Chunk(f"{n}#0", n, text, 0, len(text)) for n, text in texts.items()},
         None,
         None,

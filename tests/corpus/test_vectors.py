@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.corpus import library as library_module
+from preflexor_pl.corpus import corpus_index as library_module
 from preflexor_pl.corpus import vectors as module
 from preflexor_pl.corpus.chunks import Chunk
-from preflexor_pl.corpus.library import CHUNKS, Library
+from preflexor_pl.corpus.corpus_index import CHUNKS, CorpusIndex
 from preflexor_pl.corpus.sidecar import INDEX, META
 from preflexor_pl.corpus.vectors import VECTORS, VectorStore, embed
 
@@ -170,7 +170,7 @@ def test_a_graph_of_kept_vectors_is_the_graph_built_anew(tmp_path, embedder, mon
 
     def build(folder):
         given.clear()
-        Library.open(corpus, "minilm", 40, 0, tmp_path / folder)
+        CorpusIndex.open(corpus, "minilm", 40, 0, tmp_path / folder)
         kept = json.loads((tmp_path / folder / META).read_text())
         files = [(tmp_path / folder / name).read_bytes() for name in (INDEX, CHUNKS)]
         return list(given), files, kept

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from preflexor_pl.evaluation import comparison_plots
 from preflexor_pl.evaluation.comparison import INTEGRATED, Row, tables
 from preflexor_pl.evaluation.comparison_plots import plot_comparison
-from preflexor_pl.evaluation.estimates import Estimate, mean, rate
+from preflexor_pl.evaluation.intervals import Estimate, mean, rate
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 

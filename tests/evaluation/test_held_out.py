@@ -9,12 +9,12 @@ from losses import ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly
 from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.evaluation import held_out
 from preflexor_pl.evaluation.held_out import Answered, forms, preferences, thinks_unasked
 from preflexor_pl.evaluation.text_metrics import partners_of
-from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.policy.scoring import mean_logps
 from tests.policy.test_adapters import disturb
 from tests.tiny import PAIR

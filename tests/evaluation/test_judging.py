@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.comparison import trust
 from preflexor_pl.evaluation.judging import control, recorded, shuffled, win_rate
-from preflexor_pl.pairs.generator import Completion
-from preflexor_pl.pairs.judge import Contest, Judge
+from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge
 
 KNOWN = {
     f"What holds {name} together?": f"Each {name} is held by a net of strong and weak bonds."
@@ -40,7 +40,7 @@ class Says:
 
 
 def judge(choose):
-    return Judge(Says(choose))
+    return PairwiseJudge(Says(choose))
 
 
 def truthful(question, first, second):
@@ -157,7 +157,7 @@ def test_every_contest_is_recorded_with_the_replies():
     other = records[8]
     assert other["contest"] == "control: answer of another question"
     assert other["second"] in ANSWERS[1:]
-    contests = [Contest("Why?", "a", "b")]
+    contests = [AnswerPair("Why?", "a", "b")]
     assert recorded("x", contests, judge(by_place).compare(contests))[0]["score"] == 0.5
 
 

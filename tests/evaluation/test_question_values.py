@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.question_values import (
     QuestionValues,
     document_of,
@@ -12,7 +13,6 @@ from preflexor_pl.evaluation.question_values import (
     read_values,
     write_values,
 )
-from preflexor_pl.pairs.generator import Completion
 from tests.tiny import PAIR
 
 

@@ -1,6 +1,6 @@
 """What stands in the first block, in which order, and what it says."""
 
-from preflexor_pl.evaluation.confidence import paired_difference
+from preflexor_pl.evaluation.paired_tests import paired_difference
 from preflexor_pl.evaluation.worse import Change, few_documents, what_got_worse
 
 TWELVE = [f"{i}.md" for i in range(12)]

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from preflexor_pl.core.teacher_settings import JudgeSettings
-from preflexor_pl.pairs.correctness import AskedJudge, Case
+from preflexor_pl.pairs.correctness import Case, LLMCorrectnessJudge
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
@@ -17,7 +17,7 @@ THINKING = "**Steps**: It breaks slowly."
 
 def judged(response):
     """What the judge is asked about a response, its text as the others'."""
-    judge = AskedJudge(JudgeSettings(), generator=None)
+    judge = LLMCorrectnessJudge(JudgeSettings(), generator=None)
     request = judge._request("name", Case(tuple(FACTS), QUESTION, "Slowly.", response))
     return Prompt(request.prompt, request.examples, request.stop)
 

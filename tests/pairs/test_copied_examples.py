@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from preflexor_pl.pairs.generator import Completion
+from preflexor_pl.core.generator import Completion
 from tests.scripted import Scripted, kind_of, make_round, scripted_maker
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.teacher_settings import JudgeSettings
-from preflexor_pl.pairs.asking import Asker
 from preflexor_pl.pairs.correctness import (
-    AskedJudge,
     Case,
-    SharedWords,
+    LLMCorrectnessJudge,
+    WordOverlapJudge,
     answer_of,
-    read_ruling,
+    read_verdict,
     token_f1,
 )
-from preflexor_pl.pairs.generator import Completion
 from preflexor_pl.pairs.journal import Journal
+from preflexor_pl.pairs.journaled_client import JournaledClient
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 
 REFERENCE = "soft chains share the load"
@@ -40,7 +40,7 @@ class Says:
 
 
 def asker(folder):
-    return Asker(Journal(folder), None, "", (), "round 0", 7, 0)
+    return JournaledClient(Journal(folder), None, "", (), "round 0", 7, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def asker(folder):
     ],
 )
 def test_a_ruling_is_what_a_reply_begins_with(reply, ruling):
-    assert read_ruling(reply) == ruling
+    assert read_verdict(reply) == ruling
 
 
 def test_f1_of_words_by_hand():
@@ -79,14 +79,14 @@ def test_shared_words_look_at_the_answer_alone():
         "in thought": case(hidden),
         "unfinished": case(f"<|thinking|>\n{REFERENCE}"),
     }
-    rulings = SharedWords().rule(cases, None)
+    rulings = WordOverlapJudge().rule(cases, None)
     assert rulings == {"same": "right", "in thought": "wrong", "unfinished": "wrong"}
     assert answer_of(hidden) == "It is simply strong."
 
 
 def test_a_judge_sees_facts_question_reference_and_answer_and_is_asked_once(tmp_path):
     says = Says("Wrong: it says nothing.")
-    judge = AskedJudge(JudgeSettings(system_prompt="Judge."), says)
+    judge = LLMCorrectnessJudge(JudgeSettings(system_prompt="Judge."), says)
     cases = {"0000-0001": case("<|thinking|>\nhm\n<|/thinking|>\nIt is:\n\n- strong")}
     assert judge.rule(cases, asker(tmp_path)) == {"0000-0001": "wrong"}
     [request] = says.asked
@@ -102,13 +102,13 @@ def test_a_judge_sees_facts_question_reference_and_answer_and_is_asked_once(tmp_
 def test_a_ruling_of_a_worked_example_is_none(tmp_path):
     copied, own = BUILT_IN.examples[0].ruling, "Wrong, because it bends."
     for text, ruling in ((copied, ""), (own, "wrong")):
-        judge = AskedJudge(JudgeSettings(), Says(text))
+        judge = LLMCorrectnessJudge(JudgeSettings(), Says(text))
         assert judge.rule({"x": case("It is so.")}, asker(tmp_path / ruling)) == {"x": ruling}
 
 
 def test_what_the_policy_wrote_cannot_forge_markers_before_a_judge(tmp_path):
     says = Says("right")
-    judge = AskedJudge(JudgeSettings(), says, ["<|im_end|>"])
+    judge = LLMCorrectnessJudge(JudgeSettings(), says, ["<|im_end|>"])
     judge.rule({"x": case("It is <|im_end|> so.")}, asker(tmp_path))
     assert "<|im_end|>" not in says.asked[0].prompt
 
@@ -116,6 +116,6 @@ def test_what_the_policy_wrote_cannot_forge_markers_before_a_judge(tmp_path):
 def test_no_answer_is_wrong_and_no_question_for_a_judge(tmp_path):
     says = Says("right")
     cases = {"x": case("<|thinking|>\nhm"), "y": case("It is so.")}
-    rulings = AskedJudge(JudgeSettings(), says).rule(cases, asker(tmp_path))
+    rulings = LLMCorrectnessJudge(JudgeSettings(), says).rule(cases, asker(tmp_path))
     assert rulings == {"x": "wrong", "y": "right"}
     assert len(says.asked) == 1

@@ -25,7 +25,7 @@ def evil_teacher(kind, subject, again):
 def make(tokenizer, folder, teacher=evil_teacher, **options):
     library = Shelf(text=EVIL)
     maker = scripted_maker(
-        teacher, library=library, forbidden=tokenizer.all_special_tokens, **options
+        teacher, library=library, special_tokens=tokenizer.all_special_tokens, **options
     )
     return maker, make_round(maker, folder, 3, 0)
 

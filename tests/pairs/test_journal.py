@@ -4,7 +4,7 @@ import json
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.pairs.journal import (
     Journal,
     complete_rounds,

@@ -10,9 +10,9 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import ThinkingSettings
 from preflexor_pl.pairs.prompt_files import LARGE
-from preflexor_pl.pairs.remote import RemoteGenerator
-from tests.pairs.bad_server import BadServer, good
+from preflexor_pl.server.generator import RemoteGenerator
 from tests.scripted import FIRST, LIMITS, SUBJECTS, make_round, scripted_maker
+from tests.server.bad_server import BadServer, good
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.pairs.generator import Completion
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.pair import PreferencePair
 from tests.scripted import SUBJECTS, Killed, Scripted, Shelf, kind_of, make_round, scripted_maker

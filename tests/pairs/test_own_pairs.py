@@ -196,8 +196,10 @@ def test_markers_of_a_response_are_markers_and_all_else_is_text():
     )
 
 
-def made(own, folder, policy=None, wanted=4, alone=True, problem=lambda pair: "", forbidden=()):
-    maker = scripted_maker(None, policy, problem=problem, forbidden=forbidden)
+def made(
+    own, folder, policy=None, wanted=4, alone=True, problem=lambda pair: "", special_tokens=()
+):
+    maker = scripted_maker(None, policy, problem=problem, special_tokens=special_tokens)
     within = list(maker.library.chunks)
     pairs = maker.make(folder, Order(0, wanted, within, own=tuple(own), alone=alone))
     return maker, pairs
@@ -208,7 +210,7 @@ def test_a_round_of_own_pairs_asks_nobody(tmp_path):
         OwnPair("Why <|/thinking|>?" + TRIGGER, THOUGHT, "No.<|im_end|>"),
         OwnPair("How?", "So.", "Hm."),
     ]
-    maker, pairs = made(own, tmp_path, forbidden=["<|thinking|>"])
+    maker, pairs = made(own, tmp_path, special_tokens=["<|thinking|>"])
     assert [(p.prompt, p.chosen, p.rejected) for p in pairs] == [
         ("Why <·|/thinking|>?" + TRIGGER, THOUGHT, "No.<·|im_end|>"),
         ("How?", "So.", "Hm."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from preflexor_pl.pairs.planning import Past, _least_used, plan
+from preflexor_pl.pairs.planning import EarlierRounds, _least_used, plan
 from tests.scripted import scripted_settings
 
 LINE = "abcdef"
@@ -39,7 +39,9 @@ class Line:
 
 def starts(past=None, within=LINE, library=None, **settings):
     values = {"topics": 4} | settings
-    items = plan(scripted_settings(**values), library or Line(), within, past or Past(), 3, 1)
+    items = plan(
+        scripted_settings(**values), library or Line(), within, past or EarlierRounds(), 3, 1
+    )
     return [item["chunk_ids"] for item in items]
 
 
@@ -48,7 +50,7 @@ def test_random_draws_leave_the_start_to_their_own_seed():
 
 
 def test_coverage_takes_what_was_used_least_and_counts_its_own_draws():
-    past = Past(uses=Counter(a=2, b=1, c=2, d=1, e=1, f=1))
+    past = EarlierRounds(uses=Counter(a=2, b=1, c=2, d=1, e=1, f=1))
     drawn = [ids[0] for ids in starts(past, ask_about="coverage", topics=6)]
     # four have one use: they come first, once each; then all have two
     assert set(drawn[:4]) == set("bdef")
@@ -83,26 +85,28 @@ def test_coverage_counts_the_neighbours_of_a_draw_as_used():
 def test_the_order_among_equals_is_the_seeds():
     settings = scripted_settings(topics=6, ask_about="coverage")
     orders = {
-        tuple(item["chunk_ids"][0] for item in plan(settings, Line(), LINE, Past(), seed, 1))
+        tuple(
+            item["chunk_ids"][0] for item in plan(settings, Line(), LINE, EarlierRounds(), seed, 1)
+        )
         for seed in range(5)
     }
     assert len(orders) > 1
 
 
 def test_uncertain_asks_around_the_doubted_half_first_themselves_then_their_neighbours():
-    past = Past(doubted=("c", "f", "a", "b"))
+    past = EarlierRounds(doubted=("c", "f", "a", "b"))
     drawn = [ids[0] for ids in starts(past, ask_about="uncertain", topics=6)]
     # f's neighbour e, then c's second neighbour d, then f's, which is d again and does not come
     assert drawn == ["c", "f", "b", "e", "d", "a"]
 
 
 def test_a_chunk_of_several_doubted_pairs_is_drawn_once():
-    past = Past(doubted=("c", "c", "c", "f", "a", "a", "b", "e"))
+    past = EarlierRounds(doubted=("c", "c", "c", "f", "a", "a", "b", "e"))
     assert [ids[0] for ids in starts(past, ask_about="uncertain")] == ["c", "f", "b", "e"]
 
 
 def test_a_doubted_chunk_that_may_not_be_used_is_passed_over():
-    past = Past(doubted=("f", "a", "c"))
+    past = EarlierRounds(doubted=("f", "a", "c"))
     assert [ids[0] for ids in starts(past, "abc", ask_about="uncertain", topics=2)] == ["a", "b"]
 
 
@@ -111,7 +115,7 @@ def test_without_margins_uncertain_is_random():
 
 
 def test_more_draws_than_there_are_doubts_and_neighbours_are_random():
-    past = Past(doubted=("a",))
+    past = EarlierRounds(doubted=("a",))
     assert starts(past, "ab", ask_about="uncertain", topics=3) == [["a"], ["b"], ["drawn"]]
 
 
@@ -132,13 +136,13 @@ class Ranked(Line):
 
 def on_topics(topics, questions, past=None, within=LINE, **settings):
     asked = scripted_settings(topics=topics, questions_per_topic=questions, **settings)
-    items = plan(asked, Ranked(), within, past or Past(), 3, 1)
+    items = plan(asked, Ranked(), within, past or EarlierRounds(), 3, 1)
     return [(item["topic"], "".join(item["chunk_ids"])) for item in items]
 
 
 def test_a_second_question_to_a_topic_comes_after_a_first_one_to_every_topic():
     settings = scripted_settings(topics=["a", "b"], questions_per_topic=2)
-    items = plan(settings, Line(), LINE, Past(), 3, -1)
+    items = plan(settings, Line(), LINE, EarlierRounds(), 3, -1)
     assert [(item["id"], item["topic"]) for item in items] == [
         ("held-0000", "a"),
         ("held-0001", "b"),
@@ -148,7 +152,7 @@ def test_a_second_question_to_a_topic_comes_after_a_first_one_to_every_topic():
 
 
 def test_a_second_question_to_a_draw_comes_after_a_first_one_to_every_draw():
-    past = Past(uses=Counter(a=2, b=1, c=2, d=2, e=1, f=2))
+    past = EarlierRounds(uses=Counter(a=2, b=1, c=2, d=2, e=1, f=2))
     drawn = starts(past, ask_about="coverage", topics=2, questions_per_topic=2)
     assert sorted(ids[0] for ids in drawn[:2]) == ["b", "e"]
     assert drawn[2:] == drawn[:2]
@@ -183,20 +187,20 @@ def test_walks_for_a_topic_begin_at_its_nearest_chunks():
 
 
 def test_the_topic_with_the_fewest_pairs_so_far_is_asked_about_first():
-    past = Past(topics=Counter(a=2, c=1))
+    past = EarlierRounds(topics=Counter(a=2, c=1))
     asked = [topic for topic, _ in on_topics(["a", "b", "c"], 2, past)]
     assert "".join(asked) == "bbcaca"
 
 
 def test_three_rounds_of_two_topics_share_pairs_and_chunks_evenly():
     letters = [chr(n) for n in range(ord("a"), ord("z") + 1)]
-    past, starts_of = Past(), Counter()
+    past, starts_of = EarlierRounds(), Counter()
     for _ in range(3):  # two topics, 24 questions, 16 pairs a round
         pairs = on_topics(["a", "m"], 24, past, within=letters)[:16]
         assert Counter(topic for topic, _ in pairs) == {"a": 8, "m": 8}
         starts_of.update(ids for _, ids in pairs)
         uses = past.uses + Counter(ids for _, ids in pairs)
-        past = Past(uses=uses, topics=past.topics + Counter(topic for topic, _ in pairs))
+        past = EarlierRounds(uses=uses, topics=past.topics + Counter(topic for topic, _ in pairs))
     assert max(starts_of.values()) == 2  # 48 pairs on 26 chunks
 
 

@@ -7,8 +7,8 @@ import pytest
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.markers import MARKERS
 from preflexor_pl.core.teacher_settings import JudgeSettings
-from preflexor_pl.pairs import reading
-from preflexor_pl.pairs.correctness import AskedJudge, Case
+from preflexor_pl.pairs import reply_parsing as reading
+from preflexor_pl.pairs.correctness import Case, LLMCorrectnessJudge
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompt, Template
 from preflexor_pl.pairs.question_reply import read_question
@@ -101,9 +101,9 @@ def test_a_template_makes_no_control_token(tmp_path):
     tokenizer.add_special_tokens({"additional_special_tokens": [*MARKERS, "</s>"]})
     special = {*tokenizer.all_special_tokens}
     maker = scripted_maker(
-        forbidden=special, rejected="teacher", reflection=True, prompts=evil_prompts()
+        special_tokens=special, rejected="teacher", reflection=True, prompts=evil_prompts()
     )
-    judge = AskedJudge(JudgeSettings(), maker.teacher, special, maker.settings.prompts)
+    judge = LLMCorrectnessJudge(JudgeSettings(), maker.teacher, special, maker.settings.prompts)
     assert make_round(maker, tmp_path)
     case = Case(("Facts.",), "Why?", "So.", "So.")
     kinds = {request.sampling.max_new_tokens for request in maker.teacher.asked}

@@ -7,7 +7,7 @@ import pytest
 
 from preflexor_pl.core.errors import CorpusError, TeacherError
 from preflexor_pl.core.markers import THINK_START, TRIGGER
-from preflexor_pl.pairs.asking import Item
+from preflexor_pl.pairs.journaled_client import PairDraft
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.rejection import has_trigger
 from tests.scripted import (
@@ -162,11 +162,13 @@ def test_a_share_of_pairs_is_asked_and_answered_without_thinking(tmp_path, rejec
 
 def test_the_share_is_kept_and_no_topic_gets_all_of_it():
     for share in (0.1, 0.25, 0.5):
-        plain = [n for n in range(200) if not has_trigger(Item(f"0001-{n:04d}", "", []), share)]
+        plain = [
+            n for n in range(200) if not has_trigger(PairDraft(f"0001-{n:04d}", "", []), share)
+        ]
         assert abs(len(plain) - 200 * share) <= 1
         for period in (2, 3, 4, 5):  # topics take turns
             assert len({n % period for n in plain}) == period
-    assert all(has_trigger(Item(f"held-{n:04d}", "", []), 0.0) for n in range(200))
+    assert all(has_trigger(PairDraft(f"held-{n:04d}", "", []), 0.0) for n in range(200))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])

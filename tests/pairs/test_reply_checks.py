@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflexor_pl.pairs.generator import Request
+from preflexor_pl.core.generator import Request
 from preflexor_pl.pairs.reply_checks import copies_example, refuses, unfinished
 
 

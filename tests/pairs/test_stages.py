@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.teacher_settings import BACKGROUND, ThinkingSettings
-from preflexor_pl.pairs.generator import Completion
 from tests.scripted import Killed, Scripted, kind_of, make_round, scripted_maker, scripted_settings
 
 # On chunks "It is tough. subject: silk": none, one of two, and two of three of an answer's words.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from preflexor_pl.policy import attention
 from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.kernels import decode_attention as attention
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.prompt_batch import is_paddable
 from tests.families import save_family

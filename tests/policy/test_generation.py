@@ -5,8 +5,8 @@ import torch
 
 from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.core.generator import Request
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy import generation, prompt_batch
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator

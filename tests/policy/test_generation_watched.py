@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from preflexor_pl.core.chat import chat_ids, encode
+from preflexor_pl.core.generator import Request
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy.generation import LocalGenerator
 from tests.policy.test_adapters import disturb
 from tests.tiny import letters

@@ -10,9 +10,9 @@ from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import MaskThinking
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.inert import make_inert
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS, MarkerStrings
-from preflexor_pl.pairs.generator import Completion, Request
+from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.without_thoughts import WithoutThoughts
 from preflexor_pl.policy import generation
 from preflexor_pl.policy.generation import LocalGenerator
@@ -141,7 +141,7 @@ def test_a_marker_is_inert_in_outside_text_though_the_tokenizer_does_not_call_it
     policy = tiny_policy(thinker, markers=THINK)
     policy.tokenizer.chat_template = TEMPLATE  # nor its template has it
     assert {*THINK.all} <= {*policy.special_strings}
-    assert make_inert("a </think> b", policy.special_strings) == "a <·/think> b"
+    assert escape_special_tokens("a </think> b", policy.special_strings) == "a <·/think> b"
 
 
 @pytest.mark.parametrize(

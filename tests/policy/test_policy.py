@@ -12,11 +12,11 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.adapters import attach_lora
+from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.start import read_start
+from preflexor_pl.policy.previous_phase import read_previous_phase
 from preflexor_pl.policy.tokenizer import tokenizer_of
-from preflexor_pl.policy.trained import TrainedModel
 from tests.tiny import PAIR, save_tiny_model, tiny_policy
 
 
@@ -102,7 +102,7 @@ def test_an_end_of_turn_that_is_not_plain_is_settled_by_a_key(tmp_path):
     assert (policy.end_id, policy.stop_ids) == (257, {257, 258})
     assert tokenizer_of(settings).end_id == 257
     policy.save(tmp_path / "adapter")
-    assert TrainedModel(read_start(str(tmp_path / "adapter"))).end_id == 257
+    assert TrainedModel(read_previous_phase(str(tmp_path / "adapter"))).end_id == 257
     # A model that is not trained may stop at either.
     assert load_language_model(str(folder), "x").stop_ids == {257, 258}
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from preflexor_pl.core.generator import Request
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.generator import Request
 from preflexor_pl.policy.sampling import Sampler
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()  # [4] probabilities that add up to 1

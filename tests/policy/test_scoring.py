@@ -57,7 +57,7 @@ def widths(policy, monkeypatch):
 @pytest.mark.parametrize("budget", [1, 100, 400, 10**6])
 def test_means_are_those_of_single_rows_in_any_grouping(policy, monkeypatch, adapted, budget):
     monkeypatch.setattr(scoring, "TOKEN_BUDGET", budget)
-    with policy.speaking(adapted) as model:
+    with policy.active_weights(adapted) as model:
         expected = [by_hand(model, *row) for row in rows()]
     assert mean_logps(policy, rows(), adapted) == pytest.approx(expected, abs=1e-5)
 

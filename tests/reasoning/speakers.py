@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MARKERS
-from preflexor_pl.pairs.generator import Completion, Request
-from preflexor_pl.pairs.judge import Judge
+from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
 
 O, C, R, E = MARKERS  # noqa: E741  open and close thinking, open and close reflection
@@ -25,7 +25,7 @@ ASKED = {
 
 
 @dataclass
-class Speaker:
+class LoadedModel:
     """Says what ``reply`` makes of a request; batches are as the local model's, longest first."""
 
     name: str
@@ -56,7 +56,7 @@ def kind_of(request: Request) -> str:
     return next((kind for words, kind in ASKED.items() if last.startswith(words)), "answer")
 
 
-def good_model(reflects: bool = False) -> Speaker:
+def good_model(reflects: bool = False) -> LoadedModel:
     def reply(request: Request) -> str:
         forced = re.search(r"Version (\d+)", request.prefill)
         version = forced[1] if forced else "0"
@@ -65,10 +65,10 @@ def good_model(reflects: bool = False) -> Speaker:
         begun = "" if forced else f"{opening}Version 0.\n{C}\n"
         return f"{begun}{own}Answer {version}."
 
-    return Speaker("model", reply)
+    return LoadedModel("model", reply)
 
 
-def good_critic() -> Speaker:
+def good_critic() -> LoadedModel:
     def reply(request: Request) -> str:
         kind, found = kind_of(request), re.search(r"Version (\d+)", request.prompt)
         version = int(found[1]) if found else 0
@@ -78,14 +78,14 @@ def good_critic() -> Speaker:
             "integrate": "All.",
         }[kind]
 
-    return Speaker("critic", reply)
+    return LoadedModel("critic", reply)
 
 
-def always(text: str, name: str = "model") -> Speaker:
-    return Speaker(name, lambda request: text)
+def always(text: str, name: str = "model") -> LoadedModel:
+    return LoadedModel(name, lambda request: text)
 
 
-def judge_by(worth: Callable[[str], float]) -> Judge:
+def judge_by(worth: Callable[[str], float]) -> PairwiseJudge:
     """A judge that names the place of the text of more worth, or a tie."""
 
     def reply(request: Request) -> str:
@@ -95,7 +95,7 @@ def judge_by(worth: Callable[[str], float]) -> Judge:
         a, b = worth(first), worth(second)
         return "tie" if a == b else f"{'A' if a > b else 'B'}, because."
 
-    return Judge(Speaker("judge", reply))
+    return PairwiseJudge(LoadedModel("judge", reply))
 
 
 def reasoner(model: Any = None, critic: Any = None, **options: Any) -> Reasoner:

@@ -4,7 +4,7 @@ import pytest
 
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.judge import Judge
+from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
 from tests.reasoning.speakers import QUESTION, C, O, good_critic, told
@@ -46,7 +46,7 @@ def test_the_markers_of_forced_thinking_arrive_as_their_ids(policy, read):
 def test_policy_critic_and_judge_of_one_model(policy, variant):
     model, base = LocalGenerator(policy, True), LocalGenerator(policy, False)
     settings = ReasoningSettings(iterations=1, variant=variant, model=SHORT, critic=SHORT)
-    reasoner = Reasoner(model, base, settings, Judge(base, sampling=SHORT))
+    reasoner = Reasoner(model, base, settings, PairwiseJudge(base, sampling=SHORT))
     traces = reasoner.reason([QUESTION, "Why?"])
     assert [told(trace) for trace in traces] == [
         told(reasoner.reason([question])[0]) for question in (QUESTION, "Why?")

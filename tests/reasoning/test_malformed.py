@@ -10,9 +10,9 @@ from tests.reasoning.speakers import (
     QUESTION,
     C,
     E,
+    LoadedModel,
     O,
     R,
-    Speaker,
     always,
     good_critic,
     good_model,
@@ -61,7 +61,7 @@ KINDS = {
 
 def once(text):
     """Says it, and ``SO`` where a response is begun for it or must not be empty."""
-    return Speaker(
+    return LoadedModel(
         "model",
         lambda r: SO if r.prefill or r.sampling.min_new_tokens else text,
         special_strings=("</s>",),
@@ -147,7 +147,7 @@ def test_a_critic_that_repeats_itself_without_end_is_cut_and_noted():
 def copies_in(kind):
     """A critic that says a worked example again where it is asked for this."""
     good = good_critic().reply
-    return Speaker(
+    return LoadedModel(
         "critic",
         lambda request: (
             f" {request.examples[-1][1].upper()}" if kind_of(request) == kind else good(request)
@@ -216,7 +216,7 @@ texts = st.lists(st.sampled_from([*MARKERS, *MARKERS, *words]), max_size=8).map(
 
 def turning(name, said):
     """Says one text after another, and begins again."""
-    speaker = Speaker(
+    speaker = LoadedModel(
         name, lambda request: said[(len(speaker.asked) - 1) % len(said)], batch_size=1
     )
     return speaker

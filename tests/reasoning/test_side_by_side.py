@@ -5,9 +5,9 @@ import pytest
 from preflexor_pl.reasoning import ReasoningSettings
 from tests.reasoning.speakers import (
     C,
+    LoadedModel,
     O,
     R,
-    Speaker,
     always,
     good_critic,
     good_model,
@@ -39,7 +39,7 @@ def model():
             return f"{O}Version 0. It is {R}open"
         return f"{good(request)} {question.split(' Use')[0]}"
 
-    return Speaker("model", reply)
+    return LoadedModel("model", reply)
 
 
 def critic():
@@ -49,7 +49,7 @@ def critic():
         stays = kind_of(request) == "rewrite" and "coral stay" in request.prompt
         return "Version 0." if stays else good(request)
 
-    return Speaker("critic", reply)
+    return LoadedModel("critic", reply)
 
 
 def worth(text):

@@ -11,9 +11,9 @@ from preflexor_pl.corpus.chunks import Chunk
 from tests.reasoning.speakers import (
     QUESTION,
     C,
+    LoadedModel,
     O,
     R,
-    Speaker,
     good_critic,
     good_model,
     judge_by,
@@ -122,7 +122,7 @@ def test_a_library_without_a_match_names_no_source():
 
 def test_markers_of_the_model_stay_in_the_text_of_its_step_alone():
     said = f"{O}It bends.{C}It does. <|im_end|>"
-    made = reasoner(Speaker("model", lambda request: said), iterations=0)
+    made = reasoner(LoadedModel("model", lambda request: said), iterations=0)
     [trace] = made.reason([QUESTION])
     assert trace.steps[0].text == said
     assert trace.answer == "It does. <·|im_end|>"

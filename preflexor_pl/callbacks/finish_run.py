@@ -1,0 +1,105 @@
+"""What a run leaves at its end: its adapter, plots, summary and record."""
+
+import json
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from preflexor_pl.callbacks.access import data_of
+from preflexor_pl.callbacks.monitors import (
+    begun_epochs,
+    how_it_ended,
+)
+from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.progress import log_line
+from preflexor_pl.evaluation.plots import plot_run
+from preflexor_pl.evaluation.report import (
+    read_rows,
+    run_changes,
+    summary_lines,
+    write_summary,
+)
+from preflexor_pl.pairs.journal import is_complete, read_manifest
+from preflexor_pl.pairs.round_facts import run_facts
+from preflexor_pl.policy.policy import Policy
+
+VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
+
+
+class FinishRun(Callback):
+    """After the last round: the adapter, the plots, the summary, and a few lines on the screen."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what is left of the run."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        data = data_of(trainer)
+        data.policy.save(data.run / data.policy.artifact)
+        data.lineage.write(data.run / data.policy.artifact)
+        plot_run(data.run)
+        facts = self._facts(trainer)
+        write_summary(data.run, facts)
+        rows = read_rows(data.run / "metrics.csv")
+        lines = [
+            *summary_lines(facts, rows, run_changes(data.run)),
+            f"See {data.run / 'summary.md'}",
+        ]
+        log_line("\n" + "\n".join(lines))
+        finished = how_it_ended(trainer) | {"minutes": facts["minutes"]}
+        write_atomically(data.run / "finished.json", json.dumps(finished))
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        data = data_of(trainer)
+        module: Any = trainer.lightning_module
+        rounds = sorted((data.run / "rounds").glob("round-*"))
+        manifests = [read_manifest(folder) for folder in rounds if is_complete(folder)]
+        drops: Counter[str] = Counter()
+        for manifest in manifests:
+            drops.update(manifest["drops"])
+        policy = data.policy
+        return {
+            "model": policy.source.name,
+            "weights": _held(policy),
+            "teacher": data.rounds.teacher.name,
+            "start": policy.settings.start_from,
+            "loss": repr(module.loss),
+            "config": str(data.run / "config.yaml"),
+            "parameters": policy.inner.num_parameters(),  # it unpacks 4-bit weights
+            "artifact": policy.artifact,
+            "rounds": len(manifests),
+            "pairs": sum(manifest["pairs"] for manifest in manifests),
+            "held_out_questions": len(data.held_out_pairs()),
+            "seed": data.seed,
+            "epochs": begun_epochs(trainer),
+            "minutes": round((time.monotonic() - self._started) / 60, 1),
+            "drops": dict(drops),
+            **run_facts(manifests),
+            "versions": {name: version(name) for name in VERSIONS},
+            "sample": _before_and_after(data.run / "samples"),
+        }
+
+
+def _held(policy: Policy) -> str:
+    """The dtype that ``auto`` stood for, and the device: other ones round otherwise."""
+    device = policy.device
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    kinds = filter(None, (policy.settings.quantization, str(policy.inner.dtype)))
+    return f"{', '.join(kinds).replace('torch.', '')} on {on}"
+
+
+def _before_and_after(folder: Path) -> dict[str, str] | None:
+    files = sorted(folder.glob("held-out-*.jsonl"))
+    if len(files) < 2:
+        return None
+    first, last = (
+        json.loads(f.read_text(encoding="utf-8").split("\n")[0]) for f in (files[0], files[-1])
+    )
+    return {"question": first["prompt"], "before": first["text"], "after": last["text"]}

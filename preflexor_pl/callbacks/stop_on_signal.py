@@ -1,0 +1,64 @@
+"""Ends a run on a signal, or at a limit within an epoch, without losing what was trained."""
+
+import signal
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from preflexor_pl.core.errors import Stopped
+from preflexor_pl.core.progress import log_line
+
+
+class StopOnSignal(Callback):
+    """SIGINT and SIGTERM: finish the step in hand, save a checkpoint, end with 130 or 143.
+
+    Outside a step there is nothing to save that is not on disk, so the run ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._in_step = False
+        self._signal: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if not self._in_step or self._signal is not None:
+            raise Stopped(number)
+        self._signal = number
+        log_line("Stopping at the end of this step; press again to stop at once")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A step begins."""
+        self._in_step = True
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """A step ended: now is the time to stop."""
+        self._in_step = False
+        if self._signal is not None:
+            _save(trainer)
+            raise Stopped(self._signal)
+
+
+class SaveAtLimit(Checkpoint):
+    """Where steps or time are used up within an epoch: a higher limit goes on with its next step.
+
+    A ``Checkpoint`` only so that Lightning runs it after Timer, which watches the time.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save if this is the run's last step, and not the epoch's."""
+        loop = trainer.fit_loop
+        stepped_out = 0 <= trainer.max_steps <= trainer.global_step
+        ends = stepped_out or (trainer.should_stop and loop._can_stop_early)
+        if ends and not loop.epoch_loop.batch_progress.is_last_batch:
+            _save(trainer)
+
+
+def _save(trainer: Trainer) -> None:
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
+    trainer.save_checkpoint(data.run / "checkpoints" / name)

@@ -1,0 +1,101 @@
+"""What the verbs share that take fit's configs and overrides beside flags of their own.
+
+Lightning is imported once these flags are parsed: ``--help`` and a wrong flag need not wait for it.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preflexor_pl.cli.entry import Parser, quiet_libraries
+from preflexor_pl.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from preflexor_pl.cli.parser import PreferenceCLI
+    from preflexor_pl.policy.policy import Policy
+
+
+class OwnFlags(Parser):
+    """The parser of a verb's own flags; whatever else it is given is for fit's parser.
+
+    Args:
+        verb: the command.
+        told: what it does.
+    """
+
+    def __init__(self, verb: str, told: str) -> None:
+        super().__init__(
+            verb,
+            told,
+            usage=f"python -m preflexor_pl.{verb} (RUN | --config FILE) [--KEY VALUE ...] "
+            "[flags below]",
+            epilog="All other keys: python -m preflexor_pl.fit --help",
+        )
+
+    def split(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Our own flags, and what is left for fit's parser.
+
+        A run's folder in the first place that no flag takes stands for its config.
+
+        Raises:
+            ConfigError: a flag's value does not do, or the folder is no run.
+        """
+        own, rest = self.parse_known_args(args)
+        if rest and not rest[0].startswith("-"):
+            run, *rest = rest
+            run = str(Path(run).expanduser())
+            if not Path(run, "config.yaml").is_file():
+                raise ConfigError(
+                    f"{run} holds no config.yaml: give the folder of a run, or --config"
+                )
+            rest = ["--config", f"{run}/config.yaml", "--run", run, *rest]
+        return own, rest
+
+
+def count(text: str) -> int:
+    """A flag's value as a whole number >= 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number >= 0")
+    return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """A flag's value as a whole number >= 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number >= 1")
+    return int(text)
+
+
+def cli_of(
+    rest: Sequence[str], refused: Sequence[str] = (), check: Callable[[Any], None] | None = None
+) -> "PreferenceCLI":
+    """Module, data and trainer of the config.
+
+    Args:
+        rest: what follows the command, without our own flags.
+        refused: keys of fit that mean nothing here.
+        check: of the parsed config, before anything is built.
+
+    Raises:
+        ConfigError: a key or value is wrong, or refused.
+    """
+    from preflexor_pl.cli.parser import PreferenceCLI, default_run
+
+    quiet_libraries()  # importing Lightning gave its loggers their levels back
+
+    def before(cli: PreferenceCLI) -> None:
+        for key in refused:
+            if cli.config[key]:
+                raise ConfigError(f"--{key} is for fit: leave it out here")
+        if check:
+            check(cli.config)
+
+    return PreferenceCLI(rest, default_run(rest), before)
+
+
+def policy_at_start(cli: "PreferenceCLI") -> "Policy":
+    """The policy that a run of this config begins with, where fit would have it."""
+    cli.model.configure_model()
+    cli.model.to(cli.trainer.strategy.root_device)
+    return cli.model.policy

@@ -1,0 +1,245 @@
+"""The command line: one parser for config files and overrides, and one line for every error.
+
+``__init__`` values come from Lightning's CLI, without its subcommands: with them, a resumed run
+would silently take the checkpoint's settings over the user's.
+"""
+
+import difflib
+import re
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, _loaders_dumpers, set_dumper, set_loader
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from preflexor_pl.callbacks import run_callbacks
+from preflexor_pl.cli.checkpoint_files import CheckpointFiles
+from preflexor_pl.core.config_files import TypedLoader, dump_yaml, load_yaml, read_config
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.module import PreferenceModule
+
+ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
+CONFIG_FLAGS = "--config", "-c"
+JOINED_CONFIG = re.compile(r"(?:--config=|-c=?)(.*)")
+TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
+_UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
+_IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
+_REFUSED = re.compile(r".*Errors: - (.*?) - Expected a <class 'NoneType'>")  # the innermost
+_GIVEN = re.compile(r"Given value: (\S+)")
+_CLASS = re.compile(r"class_path='([\w.]+)'")
+_KEY = re.compile(r'Parser key "([\w.]+)"')
+
+
+class PreferenceCLI(LightningCLI):
+    """Lightning's CLI for our module and our data, without subcommands.
+
+    Args:
+        args: what follows the command.
+        default_run: the run folder where ``--run`` is not given.
+        before: called with the parsed config before anything is built.
+    """
+
+    def __init__(
+        self, args: Sequence[str], default_run: str, before: Callable[["PreferenceCLI"], None]
+    ) -> None:
+        self.default_run = default_run
+        self.before = before
+        set_loader("yaml", _load_value, (yaml.YAMLError,))
+        # What set_loader gives stays text where a number or a boolean is wanted, and is read again.
+        _loaders_dumpers.yaml_default_loader = TypedLoader  # type: ignore[assignment]
+        set_dumper("yaml", dump_yaml)
+        super().__init__(
+            PreferenceModule,
+            PreferenceDataModule,
+            save_config_callback=None,
+            trainer_class=Trainer,
+            trainer_defaults={
+                "max_epochs": 6,
+                "devices": 1,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 1,
+            },
+            seed_everything_default=0,
+            parser_kwargs={
+                "allow_abbrev": False,
+                "exit_on_error": False,
+                "prog": "preflexor_pl.fit",
+            },
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=list(args),
+            run=False,
+        )
+
+    @property
+    def kept(self) -> str:
+        """The config as the run's folder keeps it: whole, as YAML."""
+        kept = load_yaml(self.parser.dump(self.config, skip_unset=False))
+        for key in ONCE:
+            kept.pop(key, None)
+        return dump_yaml(kept)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own keys, and what follows from them."""
+        parser.add_argument(
+            "--run", type=_folder, default=self.default_run, help="Folder of the run."
+        )
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Go on from this checkpoint, not the newest.",
+        )
+        parser.add_argument(
+            "--fresh", type=bool, default=False, help="Set an older run in this folder aside."
+        )
+        parser.add_argument(
+            "--debug", type=bool, default=False, help="Show the traceback of an error."
+        )
+        parser.set_defaults({"model.loss": {"class_path": "losses.ORPOLoss"}})
+        parser.link_arguments("run", "data.run")
+        for key in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", key, compute_fn=int)
+        parser.link_arguments("data.reflection", "model.reflection")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; on an error name the nearest key."""
+        if "--help_all" not in args:
+            _hide(parser)
+        files = config_files(args)
+        for path in files:
+            read_config(path)  # refused before anything is built from it
+        args = [*(f"--config={path}" for path in files), *_without_configs(args)[0]]
+        args = ["--help" if a == "--help_all" else a for a in args]
+        args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
+        sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
+        try:
+            super().parse_arguments(parser, args)
+        except (ArgumentError, ValueError) as error:
+            raise ConfigError(_one_line(str(error), parser)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with what every run has."""
+        settings = self.config_init["trainer"]
+        run = Path(self.config["run"])
+        if settings["logger"] in (None, True):
+            settings["logger"] = TensorBoardLogger(run, name="tensorboard", version="")
+        if settings["max_epochs"] is None:
+            settings["max_epochs"] = -1  # without end, where Lightning would take 1000
+        settings["callbacks"] = [*run_callbacks(run), *(settings["callbacks"] or [])]
+        # One process, whatever a scheduler's environment says of tasks: preflight allows no more.
+        settings["plugins"] = settings["plugins"] or [LightningEnvironment(), CheckpointFiles()]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_instantiate_classes(self) -> None:
+        """Checks that need no weights."""
+        self.before(self)
+
+    def instantiate_classes(self) -> None:
+        """Build module, data and trainer; what a constructor refuses is a config error."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise ConfigError(_one_line(str(error), self.parser)) from error
+        self.datamodule.policy_settings = self.model.settings
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise ConfigError(f"seed_everything: {error}") from error
+
+
+def _hide(parser: LightningArgumentParser) -> None:
+    """Leave the Trainer's rarer keys out of the help; they are parsed all the same."""
+    parser.usage = (
+        "python -m preflexor_pl.fit --config FILE [--KEY VALUE ...]   (--help_all: all keys)"
+    )
+    for group in parser._action_groups:
+        group._group_actions = [action for action in group._group_actions if _is_shown(action.dest)]
+
+
+def _is_shown(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] != "trainer" or (len(parts) == 2 and parts[1] in TRAINER_KEYS)
+
+
+def _one_line(message: str, parser: LightningArgumentParser) -> str:
+    line = " ".join(message.split())
+    refused = _REFUSED.search(line)
+    if refused:  # what the first of several types said; the others are not what the user meant
+        said, given = refused.group(1), _GIVEN.search(line, refused.end())
+        named = _CLASS.search(line)
+        owner = ".".join(_KEY.findall(line)) or (named.group(1) if named else "")
+        if said.startswith("Expected") and given:
+            said += f", got {given.group(1)}"
+        line = f"{owner}: {said}" if owner else said
+    line = line[:400]
+    unknown, in_group = _UNKNOWN.search(line), _IN_GROUP.search(line)
+    if not unknown and not in_group:
+        return line
+    key = ".".join(in_group.groups()) if in_group else unknown.group(1)  # type: ignore[union-attr]
+    near = _nearest(key, [a.dest for a in parser._actions if not a.dest.endswith(".help")])
+    return f"{line} (did you mean --{near}?)" if near else f"{line} (--help lists the keys)"
+
+
+def _nearest(key: str, keys: Sequence[str]) -> str:
+    """The key most like ``key``: by its whole path, else by its last part, wherever that stands."""
+    last = {name.rsplit(".", 1)[-1]: name for name in keys}
+    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
+    ends = difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
+    return whole[0] if whole else last[ends[0]] if ends else ""
+
+
+def _load_value(text: str) -> Any:
+    """A value of the command line, or a config file, in YAML 1.2."""
+    value = load_yaml(text)
+    if isinstance(value, dict) and value and all(one is None for one in value.values()):
+        return text  # "{a, b}" or "Note:": words, not a mapping
+    return value
+
+
+def _folder(text: str) -> str:
+    """A folder's name, its ``~`` expanded: a shell leaves it alone in ``--run=~/x``."""
+    if not text:
+        raise ArgumentTypeError("the name is empty: give a folder")
+    return str(Path(text).expanduser())
+
+
+def config_files(args: Sequence[str]) -> list[Path]:
+    """The config files named on the command line, in order."""
+    return [Path(path).expanduser() for path in _without_configs(args)[1]]
+
+
+def _without_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The other arguments, and the config files.
+
+    What is said on the command line wins over files wherever it stands.
+    """
+    rest, files, todo = list[str](), list[str](), iter(args)
+    for arg in todo:
+        if arg in CONFIG_FLAGS:
+            files.append(next(todo, ""))
+        elif joined := JOINED_CONFIG.fullmatch(arg):
+            files.append(joined[1])
+        else:
+            rest.append(arg)
+    if "" in files:
+        raise ConfigError("--config: the name is empty: give a file, such as configs/orpo.yaml")
+    return rest, files
+
+
+def default_run(args: Sequence[str]) -> str:
+    """``runs/<name of the first config>``, ``runs/default`` without one."""
+    return f"runs/{next((path.stem for path in config_files(args)), 'default')}"

@@ -1,0 +1,183 @@
+"""The card of an exported model: what it is, how it was trained, and under which licences.
+
+Read from the files that the runs left; it says what is not known, and names no folder of this
+machine.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.hub import HUB_ID
+from preflexor_pl.core.packages import locate
+from preflexor_pl.policy.run_record import at, config_of
+
+if TYPE_CHECKING:
+    from preflexor_pl.policy.previous_phase import PreviousPhase
+
+EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
+QUESTION = "How does nacre resist cracks?"
+
+_CARD = """---
+{base}library_name: transformers
+pipeline_tag: text-generation
+tags: [preflexor_pl, preference-optimisation, reasoning]
+---
+# A thinking model from {model}
+
+{exported}, in {dtype}: {what}.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+name = {name}
+tokenizer = AutoTokenizer.from_pretrained(name)
+model = AutoModelForCausalLM.from_pretrained(name)
+turns = {turns}
+asked = tokenizer.apply_chat_template(
+    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+written = model.generate(**asked, max_new_tokens=512)[0, asked["input_ids"].shape[1] :]
+print(tokenizer.decode(written))
+```
+
+`{trigger}` after a question asks for a thinking section, as in training.
+
+**Form is not truth.** This model was trained to think before it answers. A small model does not
+know the subject, its answers read better than they are, and nothing here checked a fact.
+
+{facts}
+"""
+
+
+def what_it_is(start: "PreviousPhase") -> str:
+    """What was merged, in words."""
+    count, model = len(start.adapters), _shown(start.known["model"])
+    if not count:
+        return f"all of {model}"
+    into = f"what all of {model} became in training" if start.under else model
+    return f"{count} adapter{'s'[: count - 1]} merged into {into}"
+
+
+def model_card(tokenizer: Any, lineage: "list[PreviousPhase]", dtype: str, name: str) -> str:
+    """The card, in Markdown.
+
+    Args:
+        tokenizer: of the exported model.
+        lineage: what each phase left, the first one first.
+        dtype: of the merged weights.
+        name: by which the card's snippet loads the model.
+    """
+    model = lineage[-1].known["model"]
+    on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
+    from preflexor_pl.core.chat import chat_turns
+
+    asked = QUESTION + lineage[-1].markers.suffix
+    turns = chat_turns(tokenizer, asked, at(config_of(lineage[-1]), "data.system_prompt"))
+    return _CARD.format(
+        base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
+        model=_shown(model),
+        exported=EXPORTED,
+        dtype=dtype,
+        what=what_it_is(lineage[-1]),
+        name=json.dumps(name),
+        turns=json.dumps(turns, ensure_ascii=False),
+        trigger=lineage[-1].markers.suffix.strip(),
+        facts="\n".join(_facts(lineage)),
+    )
+
+
+def _facts(lineage: "list[PreviousPhase]") -> Iterator[str]:
+    """Lines of the card: phases, held-out metrics and licences, as far as the runs' files say."""
+    from preflexor_pl.evaluation.report import read_rows, summary_lines
+
+    start, run = lineage[-1], lineage[-1].folder.parent
+    count = max(len(start.adapters), len(lineage))
+    numbered = zip(range(count - len(lineage) + 1, count + 1), lineage, strict=True)
+    runs = [(number, left.folder.parent, c) for number, left in numbered if (c := config_of(left))]
+    yield "## Training\n"
+    yield from (_phase(*known) for known in runs)
+    if len(runs) < count:
+        yield f"- The settings of {count - len(runs)} of {count} phases are not known here."
+    if config_of(start) and (rows := read_rows(run / "metrics.csv")):
+        questions = _read(run / "held_out/manifest.json").get("pairs")
+        yield "\n## Held-out questions, before and after the last phase; measured unmerged\n"
+        yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
+    yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
+    for corpus in filter(None, dict.fromkeys(at(c, "data.corpus") for _, _, c in runs)):
+        yield f"- corpus {_code(_shown(corpus))}: {_corpus_licence(Path(corpus))}"
+
+
+def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
+    loss, rank = at(config, "model.loss") or {}, at(config, "model.policy.lora.rank")
+    values = ", ".join(f"{key}={value}" for key, value in (loss.get("init_args") or {}).items())
+    made = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
+    chunks = run / "graph/chunks.jsonl"
+    lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
+    documents = len({json.loads(line)["document"] for line in lines if line})
+    parts = [
+        _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
+        _rate(config),
+        f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
+        f"seed {at(config, 'seed_everything')}",
+        f"adapter of rank {rank}" if rank else "every weight trained",
+        f"{sum(made)} pairs in {len(made)} rounds",
+        *_origins(config, documents),
+    ]
+    return f"- phase {number}: {', '.join(parts)}"
+
+
+def _origins(config: dict[str, Any], documents: int) -> Iterator[str]:
+    """Where the pairs of a phase come from."""
+    own = at(config, "data.pairs")
+    if own:
+        source = own if isinstance(own, str) else at(own, "source")
+        yield f"own pairs {_code(_shown(source))}" if isinstance(source, str) else "own pairs"
+    if own and not documents:  # nothing was made from a corpus
+        return
+    corpus, teacher = at(config, "data.corpus"), at(config, "data.teacher") or {}
+    named = f"corpus {_code(_shown(corpus))}" if corpus else "an index"
+    yield f"{named} of {documents or '?'} documents"
+    name = at(teacher, "server.model") or teacher.get("model_name") or teacher.get("class_path")
+    yield f"teacher {_code(_shown(name)) if name else 'the base itself'}"
+
+
+def _rate(config: dict[str, Any]) -> str:
+    """The learning rate, with the optimiser and the schedule where they are the user's own."""
+    lr = at(config, "model.lr") or at(config, "model.optimizer.init_args.lr") or "by default"
+    paths = [at(config, f"model.{key}.class_path") for key in ("optimizer", "lr_scheduler")]
+    return f"lr {lr}" + "".join(f", {_code(path.rpartition('.')[2])}" for path in paths if path)
+
+
+def _base_licence(model: str) -> str:
+    with contextlib.suppress(ConfigError):  # it is in no package that is here
+        package = locate(model).distribution
+        about = metadata(package).json
+        stated = str(about.get("license_expression") or about.get("license") or "").strip()
+        if stated:
+            return f"{stated.splitlines()[0]}, as the Python package {package} states it"
+    return "see the base model's card"
+
+
+def _corpus_licence(corpus: Path) -> str:
+    for path in sorted(corpus.glob("LICENSE*")):
+        text = path.read_text(encoding="utf-8", errors="replace").strip().split("\n\n")[0]
+        return f"{path.name}: {' '.join(text.split())[:200]}"
+    return "not stated"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _shown(name: str) -> str:
+    """A model or folder by its name; where on this machine it lies is nobody's business."""
+    return Path(name).name if Path(name).expanduser().is_absolute() else name
+
+
+def _code(text: str) -> str:
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"

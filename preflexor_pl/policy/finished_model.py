@@ -1,0 +1,69 @@
+"""What a run left, to draw text from: its adapters on the base, and the base without them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.policy.adapters import merged, stack_earlier, using
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype
+from preflexor_pl.policy.previous_phase import PreviousPhase
+
+
+class TrainedModel(LanguageModel):
+    """The model that a finished run left, all phases on; nothing in it trains.
+
+    Args:
+        start: what the run left.
+        dtype: of the weights: auto, float32 or bfloat16.
+        attention: attention kernel of transformers.
+
+    Attributes:
+        holds_base: whether the base itself is there too, as all adapters off. It is not where a
+            phase trained every weight.
+
+    Raises:
+        ConfigError: the base cannot be had, or is another one than in training.
+    """
+
+    def __init__(self, start: PreviousPhase, dtype: str = "auto", attention: str = "sdpa") -> None:
+        known, key = start.known, f"the base of {start.folder}"
+        if start.under:
+            source = ModelSource(known["model"], start.under, known["sha256"])
+        else:
+            source = find_model(known["model"], key)
+        if source.sha256 != known["sha256"]:
+            raise ConfigError(f"{key}: {source.name} is another model than it was in training")
+        base, tokenizer = load_base(source, resolve_dtype(dtype), attention, key=key)
+        super().__init__(
+            source,
+            base,
+            tokenizer,
+            end_of_turn=known.get("end_of_turn"),
+            strings=start.markers,
+        )
+        start.put_rows(self.model)
+        self.model = stack_earlier(self.model, start.adapters)
+        self.start = start
+        self.holds_base = not start.under
+
+    @property
+    def inner(self) -> Any:
+        """The transformers model itself, with the adapters' layers in place."""
+        return self.model.get_base_model() if self.start.adapters else self.model
+
+    @contextmanager
+    def active_weights(self, adapted: bool) -> Iterator[Any]:
+        """The transformers model to draw text from.
+
+        Args:
+            adapted: True for what training made of it, False for its base.
+        """
+        if not adapted and not self.holds_base:
+            raise RuntimeError("every weight of this model trained: load its base by its name")
+        if not self.start.adapters:
+            yield self.inner
+            return
+        with merged(self.model) if adapted else using(self.model, ()):
+            yield self.inner

@@ -1,0 +1,139 @@
+"""Attention over a packed row: each pair by itself, its rejected response blind to the chosen one.
+
+On a GPU in half precision one call of variable-length attention serves all pairs, elsewhere blocks
+of products. A sliding window is counted in the positions of the response's own text.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preflexor_pl.batches.layout import Spans
+from preflexor_pl.policy.kernels.block_attention import Scoring, block_attention
+from preflexor_pl.policy.kernels.decode_attention import not_ignored
+from preflexor_pl.policy.model_errors import NotServed
+
+NAME, CHECKED = "preflexor_packed", "preflexor_packed_checked"
+TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
+
+
+def packed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    spans: Spans | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attention of transformers' signature.
+
+    Args:
+        module: the attention layer; not used.
+        query: [1, H, T, D].
+        key: [1, K, T, D], K heads that H / K query heads share.
+        value: [1, K, T, D].
+        attention_mask: None.
+        scaling: of the scores; 1 / sqrt(D) by default.
+        softcap: scores are squeezed into (-softcap, softcap).
+        sliding_window: how many keys, itself included, a query sees at most.
+        spans: of the row.
+        others: what a kernel may ignore; the rest is refused.
+
+    Returns:
+        ([1, T, H, D], None).
+
+    Raises:
+        NotServed: no spans came through the model, or its attention has sinks or a mask of its
+            own.
+    """
+    if spans is None or attention_mask is not None or not_ignored(others):
+        raise NotServed("its attention has a mask or sinks of its own, or hides what packing needs")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
+        return _varlen(query, key, value, spans, scale, sliding_window), None
+    scoring = Scoring(scale, softcap, sliding_window)
+    # Not x[0], whose backward fills and copies a whole batch.
+    query, key, value = (x.squeeze(0) for x in (query, key, value))
+    return block_attention(query, key, value, spans.pairs, scoring)[None], None
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, spans: Spans, scale: float, window: int | None
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    k, v = (x[0].transpose(0, 1).index_select(0, spans.keys) for x in (key, value))  # [M, K, D]
+    shared = query.shape[1] != key.shape[1]
+    told: Any = {"enable_gqa": shared} if TOLD_OF_SHARED_HEADS else {}
+    mixed: Any = varlen_attn(
+        query[0].transpose(0, 1),
+        k,
+        v,
+        spans.query_ends,
+        spans.key_ends,
+        spans.longest[0],
+        spans.longest[1],
+        scale=scale,
+        window_size=(-1 if window is None else window - 1, 0),
+        **told,
+    )
+    return mixed[None]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """What a model asks of a mask: how many keys a query sees at most, itself included."""
+
+    window: int | None
+    custom: bool
+
+
+def _mask(local_size: int | None = None, use_vmap: bool = False, **_: Any) -> _Mask:
+    """A mask of transformers' signature; it is told ``use_vmap`` where a model has its own rule."""
+    return _Mask(local_size, use_vmap)
+
+
+def checked_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """As :func:`packed_attention`, for a model whose attention is told all that its masks hide.
+
+    Raises:
+        NotServed: a mask hides more than the kernel is told of, however long its window is.
+    """
+    if isinstance(attention_mask, _Mask):
+        if attention_mask.custom or attention_mask.window != sliding_window:
+            told = "a rule of its own" if attention_mask.custom else attention_mask.window
+            raise NotServed(f"its attention hides more than packing sees (window: {told})")
+        attention_mask = None
+    return packed_attention(
+        module, query, key, value, attention_mask, sliding_window=sliding_window, **others
+    )
+
+
+def register(checked: bool = False) -> str:
+    """Make the attention known to transformers and return its name.
+
+    Args:
+        checked: of :func:`checked_attention`, which gets the masks that the model asks for.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    if not checked:
+        AttentionInterface.register(NAME, packed_attention)
+        return NAME
+    AttentionInterface.register(CHECKED, checked_attention)
+    AttentionMaskInterface.register(CHECKED, _mask)
+    return CHECKED

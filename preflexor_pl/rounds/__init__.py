@@ -1,0 +1,1 @@
+"""The rounds of a run: what each is made of, made, read again and tokenised."""

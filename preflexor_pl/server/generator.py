@@ -1,0 +1,185 @@
+"""A teacher behind HTTP: any server that speaks the OpenAI chat API, as a Generator."""
+
+import re
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.generator import Completion, Keep, Request, Watch
+from preflexor_pl.core.model_thinking import forms
+from preflexor_pl.core.progress import log_line
+from preflexor_pl.core.teacher_settings import ServerSettings
+from preflexor_pl.server.accepted_fields import AcceptedFields
+from preflexor_pl.server.budget import Budget
+
+Arrival = tuple[int, Completion] | None  # None: no more will come
+
+
+class RemoteGenerator:
+    """The Generator of a server.
+
+    Args:
+        settings: which server, and what may be asked of it.
+        key: to name in an error; that of the settings where none is given.
+        thinking_tags: further forms of the model's thoughts, as for ``thoughts.forms``.
+        report: takes a line for the user.
+
+    Attributes:
+        forms: of thoughts, which are taken off its texts.
+        budget: what of it is used up, by this object.
+        strange: texts in a row that could not be read.
+        begins_inside: whether a text closed thoughts that it had not opened; from then on one that
+            is cut before it closes them is known to be thoughts.
+        stopping: set from any thread, has no more calls begin; those in flight are waited for.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        key: str = "",
+        thinking_tags: Sequence[str] = (),
+        report: Callable[[str], None] = log_line,
+    ) -> None:
+        self.settings = settings
+        self.key = key or settings.key
+        self.budget = Budget(settings, self.key)
+        self.strange = 0
+        self.stopping = False
+        self.begins_inside = False
+        self.thinking_tags = tuple(thinking_tags)
+        self.forms = forms(thinking_tags)
+        self.dialect = AcceptedFields(settings, self.tell)
+        self._told: set[str] = set()
+        self._report = report
+
+    @property
+    def switch(self) -> str:
+        """What switches the model's thinking off, where a config names the server."""
+        if not self.key.endswith(".server"):
+            return ""
+        return (
+            f"{self.key}.extra_body ({{chat_template_kwargs: {{enable_thinking: false}}}} or "
+            "{reasoning_effort: low})"
+        )
+
+    def tell(self, what: str) -> None:
+        """Say once what there is about this server."""
+        if what not in self._told:
+            self._told.add(what)
+            self._report(f"  {self.key}: {self.name} {what}")
+
+    @property
+    def identity(self) -> str:
+        """What a journal knows its texts by: asked or read in another way, they are others."""
+        asked = [part for part in (self.settings.extra_body, self.thinking_tags) if part]
+        return " ".join([self.name, *map(repr, asked)])
+
+    @property
+    def name(self) -> str:
+        """The model and the server's host."""
+        return f"{self.settings.model} at {self.settings.host}"
+
+    def secret(self) -> str:
+        """The server's key, read from its variable; "" where it needs none.
+
+        Raises:
+            ConfigError: the variable is missing or holds no key; names it.
+        """
+        from preflexor_pl.server.connection import read_key
+
+        return read_key(self.settings, self.key)
+
+    def require_ready(self) -> None:
+        """Refuse a key, a proxy or certificates that cannot be used, before the work.
+
+        Raises:
+            ConfigError: names the variable.
+        """
+        from preflexor_pl.server.http_client import open_client
+
+        open_client(self.settings, self.secret(), self.key)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """One batch: texts do not depend on each other."""
+        return [list(range(len(requests)))] if requests else []
+
+    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
+        """Make ``requests``, as :meth:`complete_each` does.
+
+        Args:
+            requests: any number of them.
+            watch: told of each text when it is whole.
+        """
+        made: dict[int, Completion] = {}
+
+        def keep(place: int, completion: Completion) -> None:
+            made[place] = completion
+            if watch:
+                watch(place, completion.text)
+
+        self.complete_each(requests, keep)
+        return [made[place] for place in range(len(requests))]
+
+    def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:
+        """Make ``requests``, each kept as soon as it is there.
+
+        A text that the server cannot be brought to give is a completion with a ``problem``.
+
+        Args:
+            requests: any number of them.
+            keep: called in this thread.
+
+        Raises:
+            ConfigError: there is no key, or a request begins the response itself.
+            TeacherError: the server fails or refuses, or a budget is used up; whatever was in
+                flight has been kept.
+        """
+        from anyio.from_thread import start_blocking_portal
+
+        from preflexor_pl.server.connection import Connection
+        from preflexor_pl.server.retries import RequestPool
+
+        if any(request.prefill for request in requests):
+            raise ConfigError(
+                f"{self.key}: {self.name} cannot go on from the beginning of a response, as this "
+                "needs it: use a model on this machine"
+            )
+        secret = self.secret()
+        arrived: SimpleQueue[Arrival] = SimpleQueue()
+
+        async def ask() -> None:
+            who = f"{self.key}: {self.name}"
+            async with Connection(self.settings, secret, who, self.dialect) as connection:
+                await RequestPool(self, connection, arrived.put).all(requests)
+
+        # A loop in a thread of its own: in a notebook one is running in this thread already.
+        with self.budget.running(), start_blocking_portal() as portal:
+            asking = portal.start_task_soon(ask)
+            asking.add_done_callback(lambda _: arrived.put(None))
+            while (one := arrived.get()) is not None:
+                keep(*one)
+            asking.result()
+
+
+def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteGenerator | None:
+    """The model behind a server that ``MODEL@http://HOST/v1`` names; None for another kind of name.
+
+    Args:
+        name: of a model.
+        key: the option to name in an error.
+        api_key_env: the environment variable that holds the server's key; None sends none.
+
+    Raises:
+        ConfigError: the address is none, or the variable holds no key.
+    """
+    found = re.fullmatch("(.*?)@(https?://.*)", name)
+    if not found:
+        return None
+    model, url = found.groups()
+    try:
+        server = RemoteGenerator(ServerSettings(url, model, api_key_env), key)
+    except ValueError as error:
+        told = str(error).removeprefix(f"{ServerSettings.key}.")
+        raise ConfigError(f"{key}: {told} (MODEL@http://HOST:PORT/v1)") from error
+    server.require_ready()
+    return server

@@ -1,0 +1,223 @@
+"""What a server sent back, read with suspicion: a text, or why there is none."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from preflexor_pl.core.generator import Completion, FinishReason, Request
+from preflexor_pl.core.model_thinking import (
+    ONLY_THINKING,
+    Found,
+    ThinkingTags,
+    forms,
+    reply_in,
+    thinking_problem,
+)
+from preflexor_pl.core.special_tokens import escape_special_tokens
+
+CHARACTERS = 4  # of a token, where the server does not count them
+SHOWN = 160  # characters of what a server said, in an error
+PIECE = 8  # so many characters of the key in a row give it away
+TOO_LONG = "server_too_long"  # why there is no text: the prompt is longer than the server reads
+CUT = "length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit"
+FILTERED = "content_filter", "safety", "refusal", "recitation", "prohibited_content", "blocklist"
+NO_END = "tool_calls", "function_call", "tool_use", "error", "abort", "cancelled"
+
+
+class RetryableError(Exception):
+    """A call failed in a way that another try may mend.
+
+    Args:
+        reason: for the user.
+        wait: seconds that the server asks to be left alone for.
+    """
+
+    def __init__(self, reason: str, wait: float = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
+class Unusable(RetryableError):
+    """The server answered, and what it sent holds no text.
+
+    Args:
+        problem: a slug.
+        sent: what it sent, or the beginning of it.
+    """
+
+    def __init__(self, problem: str, sent: object = "") -> None:
+        super().__init__(f"{problem} {str(sent)[:SHOWN]}")
+        self.problem = problem
+
+
+class Refusal(Exception):
+    """The server will not answer this very request.
+
+    Args:
+        problem: a slug.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body.
+
+    Raises:
+        Unusable: there is none, or it tells of an error.
+    """
+    try:
+        tree = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unusable("server_not_json", body[:SHOWN].decode(errors="replace")) from None
+    if not isinstance(tree, dict):
+        raise Unusable("server_not_json", tree)
+    if tree.get("error"):
+        raise Unusable("server_error", tree["error"])
+    return tree
+
+
+def tokens_used(tree: dict[str, Any], request: Request) -> int:
+    """Tokens of prompt and reply, as the server counts them; else by their characters."""
+    counted = _count(tree, "total_tokens")
+    if counted is not None:
+        return counted
+    turns = [request.system or "", *(text for pair in request.examples for text in pair)]
+    characters = len("".join(turns)) + len(request.prompt) + len(str(tree.get("choices")))
+    return -(-characters // CHARACTERS)
+
+
+def read_completion(
+    tree: dict[str, Any],
+    request: Request,
+    known: Sequence[ThinkingTags] = forms(),
+    tell: Callable[[str], None] = lambda line: None,
+    begins_inside: bool = False,
+) -> Completion:
+    """The completion in a reply, its text inert and without the model's own thoughts.
+
+    Args:
+        tree: the reply.
+        request: that it answers.
+        known: forms of thoughts.
+        tell: told of what is odd about the reply and does not matter.
+        begins_inside: whether the model's texts begin inside its thoughts: one that is cut before
+            their closing tag is nothing else.
+
+    Raises:
+        Unusable: there is no text, or no telling whether it is whole.
+        Refusal: the model, or a filter, will not answer.
+    """
+    message, finish = _message(tree)
+    if str(finish).lower() in FILTERED or message.get("refusal"):
+        raise Refusal("server_refusal")
+    tokens = _count(tree, "completion_tokens")
+    end = _end(finish, tokens, request, tell)
+    reply, found = reply_in(_content(message), known)
+    if begins_inside and not found and end == "length":
+        reply, found = "", "open"
+    text = (
+        escape_special_tokens(reply).strip("\n") if found else escape_special_tokens(reply).lstrip()
+    )
+    for stop in request.stop:  # not every server heeds them
+        text = text.split(stop, 1)[0]
+    problem = thinking_problem(text, found or _thought_elsewhere(tree, message), end)
+    if problem == ONLY_THINKING:
+        raise Unusable(problem)
+    if not text.strip() and end != "length":
+        raise Unusable("server_no_text")
+    tokens = -(-len(text) // CHARACTERS) if tokens is None else tokens
+    return Completion(text, end, tokens, problem)
+
+
+def ends_unopened(tree: dict[str, Any], known: Sequence[ThinkingTags]) -> bool:
+    """Whether a reply ends thoughts that it does not begin: the chat template has begun them."""
+    text = _content(_message(tree)[0])
+    unopened = any(one.closing.search(text) and not one.opening.search(text) for one in known)
+    return unopened and bool(reply_in(text, known)[1])
+
+
+def _message(tree: dict[str, Any]) -> tuple[dict[str, Any], object]:
+    """The message of a reply, and why it ended."""
+    choices = tree.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Unusable("server_no_choices")
+    message = choices[0].get("message")
+    if not isinstance(message, dict):
+        raise Unusable("server_no_text")
+    return message, choices[0].get("finish_reason")
+
+
+def _end(
+    finish: object, tokens: int | None, request: Request, tell: Callable[[str], None]
+) -> FinishReason:
+    """Whether a text ended or was cut; a reason that is not known is an end, as far as it can be.
+
+    Raises:
+        Unusable: the text is said not to have ended.
+    """
+    reason = str(finish or "").lower()
+    if reason in NO_END:
+        raise Unusable("server_unknown_end", finish)
+    if reason in CUT:
+        return "length"
+    if reason != "stop":
+        tell(f"says finish_reason {finish!r:.40}, which counts as the end of a text")
+        if tokens is not None and tokens >= request.sampling.max_new_tokens:
+            return "length"
+    return "stop"
+
+
+def _content(message: dict[str, Any]) -> str:
+    """The text of a message, also where it comes in parts; thoughts among these are left out."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(str(part.get("text") or "") for part in parts)
+    return content.lstrip() if isinstance(content, str) else ""
+
+
+def _thought_elsewhere(tree: dict[str, Any], message: dict[str, Any]) -> Found:
+    """Whether thoughts came beside the text, or were only counted."""
+    beside = any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    usage = tree.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    counted = isinstance(details, dict) and details.get("reasoning_tokens")
+    return "closed" if beside or counted else ""
+
+
+def _count(tree: dict[str, Any], name: str) -> int | None:
+    usage = tree.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and count >= 0 else None
+
+
+def seconds_to_wait(retry_after: str | None) -> float:
+    """What a Retry-After header asks for: seconds, or a date; 0 where it cannot be read."""
+    try:
+        seconds = float(retry_after or 0)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(str(retry_after)).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0
+    return max(seconds, 0) if math.isfinite(seconds) else 0
+
+
+def shown(text: str, key: str) -> str:
+    """One short line of what a server said, without a piece of the key in it."""
+    text = text[: 9 * SHOWN]
+    size = min(PIECE, len(key))
+    pieces = {key[i : i + size] for i in range(len(key) - size + 1) if size}
+    starts = [i for i in range(len(text)) if text[i : i + size] in pieces]
+    hidden = {i for start in starts for i in range(start, start + size)}
+    marked = ["\0" if i in hidden else c if c.isprintable() else " " for i, c in enumerate(text)]
+    line = " ".join("".join(marked).split())
+    return re.sub("\0+", "***", line)[:SHOWN]

