@@ -54,7 +54,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
     import sys
 
     from preflexor_pl import fit
-    from preflexor_pl.cli.parser import entry
+    from preflexor_pl.cli import entry
     from tests.tiny import write_ok_yaml
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
@@ -125,7 +125,7 @@ def call_verb(place, monkeypatch, capfd):
     import signal
     import sys
 
-    from preflexor_pl.cli.parser import entry
+    from preflexor_pl.cli import entry
 
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
 

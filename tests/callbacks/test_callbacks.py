@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from preflexor_pl.callbacks import _of_pairs
+from preflexor_pl.callbacks.evaluate_rounds import _of_pairs
 from preflexor_pl.pairs.journal import Journal, round_folder
 from preflexor_pl.pairs.round_facts import facts_of
 from tests.tiny import PAIR

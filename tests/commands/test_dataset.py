@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from preflexor_pl import dataset
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.pairs.journal import Journal, round_folder
 from preflexor_pl.pairs.pair import read_pairs
 from tests.tiny import PAIR, refused
@@ -269,7 +269,7 @@ def test_what_is_no_export_is_never_replaced(run, call, tmp_path):
 FULL = """
 import resource, signal, sys
 from preflexor_pl import dataset
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))
 sys.exit(entry.guarded(dataset.main))
@@ -277,7 +277,7 @@ sys.exit(entry.guarded(dataset.main))
 KILLED = """
 import os, signal, sys
 from preflexor_pl import dataset
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(entry.guarded(dataset.main))
 """

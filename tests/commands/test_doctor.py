@@ -13,7 +13,7 @@ import torch
 from preflexor_pl import doctor
 from preflexor_pl.checkup import machine, packages
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from tests.cli.test_run_folder import save

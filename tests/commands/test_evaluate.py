@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from preflexor_pl import evaluate
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.evaluation.facts import STRATA

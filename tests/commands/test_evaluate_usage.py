@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from preflexor_pl import evaluate
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.evaluation import measure_model as measuring
 from tests.commands.test_evaluate import write_run
 from tests.tiny import PAIR, refused, save_tiny_model, tiny_policy

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from preflexor_pl import export
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.markers import DEFAULT, TRIGGER

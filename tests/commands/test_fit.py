@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.core import errors
 from tests.tiny import refused
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_empty_corpus(train, tmp_path):

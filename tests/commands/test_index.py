@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from preflexor_pl import index
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.sidecar import INDEX
 from tests.tiny import refused

@@ -20,7 +20,8 @@ from rich.console import Console
 from preflexor_pl import inspect
 from preflexor_pl.batches import show
 from preflexor_pl.batches.thinking import MaskThinking
-from preflexor_pl.cli.parser import PreferenceCLI, entry
+from preflexor_pl.cli import entry
+from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.core import chat_date
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule

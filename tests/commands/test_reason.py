@@ -9,7 +9,7 @@ import pytest
 
 from preflexor_pl import reason
 from preflexor_pl.batches.show import inert
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.policy.generation import LocalGenerator
 from tests.policy.test_adapters import disturb

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from preflexor_pl import reason
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.export import export
 from tests.run_helpers import leave_run
 from tests.tiny import refused, tiny_policy

@@ -26,7 +26,7 @@ def test_what_looks_like_a_token_gets_a_dot(text, inert):
 
 
 @pytest.mark.parametrize(
-    ("forbidden", "text", "inert"),
+    ("special_tokens", "text", "inert"),
     [
         (["</s>"], "end</s>", "end<·/s>"),
         (["[SEP]", "[SEP]]"], "[SEP]]", "[·SEP]]"),

@@ -9,8 +9,8 @@ from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.notes import Note
 from preflexor_pl.evaluation.report import read_rows
+from preflexor_pl.rounds import coverage as module
 from preflexor_pl.rounds.coverage import Growth
-from preflexor_pl.rounds.rounds import coverage as module
 
 NAMES = ["a", "b", "c", "held"]
 FIRST = Note("pair:0000-0000", "Why a?", "So.", ("a",), 0)

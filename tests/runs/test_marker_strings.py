@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from preflexor_pl import dataset, export, fit, inspect, reason
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.pairs.journal import read_manifest

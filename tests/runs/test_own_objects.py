@@ -22,7 +22,7 @@ from tests.scripted import Scripted, write_corpus
 from tests.tiny import refused, tiny_policy
 from tests.verbs import done
 
-DOCS = Path(__file__).parents[1] / "docs" / "python.md"
+DOCS = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 class Teacher:

@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from preflexor_pl import dataset, doctor, estimate, inspect, preview
-from preflexor_pl.cli.parser import entry
+from preflexor_pl.cli import entry
 from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import read_pairs
 from tests.tiny import refused
 
-DOCS = (Path(__file__).parents[1] / "docs/training.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n# (\w+)\.yaml.*?\n(.*?)```", DOCS, re.DOTALL)
 SMALL = (
     "--data.pairs_per_round=4",

@@ -258,7 +258,7 @@ def test_the_real_model_on_real_pairs_starts_where_it_must(tmp_path, loss, start
     collator = PairCollator(
         policy.tokenizer, policy.markers, policy.end_id, AnswerOnly(True), None, 512, 128, 0
     )
-    read = read_pairs(Path(__file__).parents[1] / "benchmarks/data/pairs.jsonl")
+    read = read_pairs(Path(__file__).parents[2] / "benchmarks/data/pairs.jsonl")
     pairs = [collator.tokenize(pair) for pair in read[:2]]
     pairs = with_reference(policy, collator, pairs, 9999, tmp_path / "here", "here")
     with torch.no_grad():
