@@ -94,7 +94,7 @@ def rate(work: Callable[[], Any], tokens: int) -> float:
 def batched(policy: LanguageModel, wanted: Sequence[Request], size: int) -> list[str]:
     """By our generator; the texts in the order of the requests."""
     found: dict[int, str] = {}
-    for batch in by_batch(LocalGenerator(policy, adapters=True, batch_size=size), wanted):
+    for batch in by_batch(LocalGenerator(policy, "policy", batch_size=size), wanted):
         for place, made in batch.items():
             if made.tokens != wanted[place].sampling.max_new_tokens:
                 raise RuntimeError(f"a text of {made.tokens} tokens")

@@ -65,7 +65,7 @@ def live(url: str, model: Path, folder: Path, begun: Connection) -> None:
     quiet_libraries()
     library = shelf()
     teacher = RemoteGenerator(ServerSettings(url, "scripted", in_flight=IN_FLIGHT))
-    writer = LocalGenerator(tiny_policy(model), True, batch_size=8, name="tiny (policy)")
+    writer = LocalGenerator(tiny_policy(model), "policy", batch_size=8, name="tiny (policy)")
     maker = scripted_maker(teacher, writer, library, topics=3 * PAIRS, enrich_chunks=1)
     begun.send(True)
     make_round(maker, folder, PAIRS, index=0)

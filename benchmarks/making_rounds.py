@@ -85,7 +85,9 @@ class Listening:
         greedy = [replace(r, sampling=replace(r.sampling, temperature=0)) for r in requests]
         made = self.source.complete(greedy, watch)
         triples = zip(greedy, made, strict=True)
-        self.heard += [Spoken(self.source.adapters, r, completion) for r, completion in triples]
+        self.heard += [
+            Spoken(self.source.role == "policy", r, completion) for r, completion in triples
+        ]
         return made
 
 
@@ -131,7 +133,8 @@ def generate(speaker: LanguageModel, by_policy: bool, request: Request) -> str:
 
 def alone(speaker: LanguageModel, by_policy: bool, request: Request) -> str:
     """One text by this project's own generator."""
-    [made] = LocalGenerator(speaker, by_policy, batch_size=1).complete([request])
+    generator = LocalGenerator(speaker, "policy" if by_policy else "base", batch_size=1)
+    [made] = generator.complete([request])
     return made.text
 
 

@@ -20,6 +20,7 @@ from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import PolicySettings, check_value
 from preflexor_pl.policy.adapters import load_trained_state, trained_state
+from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCosine, built
 from preflexor_pl.rounds.regenerate import RegenerateRounds
@@ -89,7 +90,7 @@ class PreferenceModule(LightningModule):
         if self.policy is None:
             reference = self.loss.needs_reference
             self.policy = Policy(self.settings, self.seed, self.reflection, reference)
-            self.policy.check_gradients()
+            check_gradients(self.policy)
 
     def configure_callbacks(self) -> list[Any]:
         """What a plain ``Trainer.fit`` needs to make its data anew."""

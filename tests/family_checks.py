@@ -38,7 +38,7 @@ def _differs(model: LanguageModel, new_tokens: int, use_cache: bool) -> str:
         Request(question * 4, f"{row} is it.", Sampling(max_new_tokens=8, temperature=0))
         for row, question in enumerate(QUESTIONS)
     ]
-    generator = LocalGenerator(model, adapters=True)
+    generator = LocalGenerator(model, "policy")
     for name, requests in (("shared beginning", asked), ("no shared beginning", apart)):
         expected = [_generated(model, request, use_cache) for request in requests]
         if _told(generator.complete(requests)) != expected:

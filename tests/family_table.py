@@ -17,6 +17,7 @@ from losses import ORPOLoss
 from preflexor_pl.core.errors import PreflexorError
 from preflexor_pl.export import export
 from preflexor_pl.policy.adapters import ADAPTER, merged
+from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.layout_check import choose_batching
 from preflexor_pl.policy.lora_targets import kinds_of, left_out_experts
 from tests.families import FAMILIES, save_family
@@ -53,7 +54,7 @@ def measured(name: str, folder: Path) -> tuple[str, ...]:
 
 def _trains(policy) -> str:
     """The layout that serves: transformers' own log-probs, row by row, and gradients of them."""
-    policy.check_gradients()
+    check_gradients(policy)
     stirred(policy)
     pairs = pairs_of(policy)
     layout = choose_batching(policy, made_of(policy, "packed"))

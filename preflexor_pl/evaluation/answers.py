@@ -16,7 +16,7 @@ from preflexor_pl.evaluation.text_metrics import (
 )
 from preflexor_pl.pairs.correctness import token_f1
 from preflexor_pl.pairs.pair import PreferencePair
-from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.scoring import mean_logps
 from preflexor_pl.reasoning.trace import Step
 
@@ -85,7 +85,7 @@ def likelihoods(
     pairs: Sequence[PreferencePair],
     system_prompt: str | None,
     seed: int,
-    adapted: bool = True,
+    role: Role = "policy",
 ) -> dict[str, Estimate]:
     """How likely the teacher's texts are under a model, by mean log-prob of a token.
 
@@ -94,7 +94,7 @@ def likelihoods(
         pairs: held-out ones, written with the model's own markers.
         system_prompt: of the model.
         seed: of partners and bootstrap.
-        adapted: False for the model's base.
+        role: whether the policy or its base is measured.
 
     Returns:
         ``teacher_logp``: of the teacher's answer alone to the bare question, nats a token;
@@ -116,7 +116,7 @@ def likelihoods(
         *zip(asked, rejected, strict=True),
         *((asked[i], chosen[other]) for others in partners for i, other in enumerate(others)),
     ]
-    n, means = len(pairs), mean_logps(model, rows, adapted)
+    n, means = len(pairs), mean_logps(model, rows, role)
     taught, good, bad, *other = (means[i : i + n] for i in range(0, len(means), n))
     own = list(zip(good, *other, strict=True))  # its own, then those of the partners
     return {

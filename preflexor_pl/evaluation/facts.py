@@ -17,7 +17,7 @@ from pathlib import Path
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.scoring import mean_logps
 
 LETTERS = "ABCD"
@@ -160,7 +160,7 @@ def key_positions(count: int, seed: int) -> list[int]:
 
 
 def likeliest(
-    model: LanguageModel, items: Sequence[Item], system_prompt: str | None, adapted: bool = True
+    model: LanguageModel, items: Sequence[Item], system_prompt: str | None, role: Role = "policy"
 ) -> list[bool]:
     """Whether the right answer of each item has the highest mean log-prob of the four.
 
@@ -171,7 +171,7 @@ def likeliest(
         asked = chat_ids(model.tokenizer, item.question, system_prompt)
         texts = [option[0].upper() + option[1:] for option in item.options(0)]
         rows += [(asked, encode(model.tokenizer, text)) for text in texts]
-    means = mean_logps(model, rows, adapted)
+    means = mean_logps(model, rows, role)
     fours = [means[i : i + 4] for i in range(0, len(means), 4)]
     return [four[0] > max(four[1:]) for four in fours]
 

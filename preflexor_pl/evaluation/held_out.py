@@ -52,7 +52,7 @@ def answer_questions(
     batch_size: int,
 ) -> list[Answered]:
     """Greedy responses to ``prompts``, of at most ``limit`` tokens each."""
-    generator = LocalGenerator(policy, adapters=True, batch_size=batch_size)
+    generator = LocalGenerator(policy, role="policy", batch_size=batch_size)
     sampling = Sampling(max_new_tokens=limit, temperature=0)
     requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
     made: dict[int, Completion] = {}

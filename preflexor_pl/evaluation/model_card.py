@@ -59,7 +59,7 @@ def what_it_is(start: "PreviousPhase") -> str:
     count, model = len(start.adapters), _shown(start.known["model"])
     if not count:
         return f"all of {model}"
-    into = f"what all of {model} became in training" if start.under else model
+    into = f"what all of {model} became in training" if start.base_weights else model
     return f"{count} adapter{'s'[: count - 1]} merged into {into}"
 
 

@@ -2,15 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from preflexor_pl.policy.adapters import ADAPTER
-from preflexor_pl.policy.previous_phase import CARD, WEIGHTS
-
-if TYPE_CHECKING:
-    from preflexor_pl.policy.policy import Policy
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.previous_phase import CARD, WEIGHTS, PreviousPhase
 
 _HEAD = """---
 base_model: {model}
@@ -69,38 +67,47 @@ What it writes has the form of reasoning; whether it is true is for you to check
 """
 
 
-def write_newest(policy: "Policy", folder: Path) -> None:
-    """Save the adapter that trains and its marker rows, as plain peft would."""
+def write_newest(policy: LanguageModel, folder: Path) -> None:
+    """Save the adapter that trains and its marker rows, in peft's own format."""
     policy.model.save_pretrained(folder, selected_adapters=[ADAPTER], save_embedding_layers=False)
 
 
-def write_adapter(policy: "Policy", folder: Path) -> None:
-    """Save all adapters, marker rows, tokenizer, ``base.json`` and a model card into ``folder``."""
+def write_adapter(
+    policy: LanguageModel, start: PreviousPhase | None, trained_rows: list[int], folder: Path
+) -> None:
+    """Save all adapters, marker rows, tokenizer, ``base.json`` and a model card into ``folder``.
+
+    Args:
+        policy: a peft model with the adapters of all phases.
+        start: what the phases before left; None in a first phase.
+        trained_rows: ids of the markers whose rows this phase trained.
+        folder: is there already.
+    """
     write_newest(policy, folder)
     phases = [name for name in policy.model.peft_config if name != ADAPTER]
     for phase in phases:
         _write_earlier(policy.model, phase, folder / phase)
     inner = policy.inner
     tables = {"input": inner.get_input_embeddings(), "output": inner.get_output_embeddings()}
-    known = {
-        **_known(policy),
+    record = {
+        **_record(policy, start, trained_rows),
         "phases": phases,
         "first_rows": {name: _rows(table, policy.marker_ids) for name, table in tables.items()},
     }
     names = ", ".join(f"`{name}/`" for name in phases)
     body = _ADAPTER.format(
         folder=folder.as_posix(),
-        dtype=known["dtype"],
+        dtype=record["dtype"],
         stacked=_STACKED.format(names=names) if phases else "",
         load=_STACK if phases else _ALONE,
     )
-    _finish(policy, folder, known, "peft", f"A thinking adapter for {policy.source.name}", body)
+    _finish(policy, folder, record, "peft", f"A thinking adapter for {policy.source.name}", body)
 
 
 def _write_earlier(model: Any, phase: str, folder: Path) -> None:
-    """An earlier phase's matrices; its marker rows are in ``first_rows`` by now.
+    """Save an earlier phase's matrices; ``first_rows`` has its marker rows.
 
-    Not by peft: it looks for the rows of every adapter where one has any.
+    Not by peft, which looks for the rows of every adapter where one has any.
     """
     from safetensors.torch import save_file
 
@@ -113,43 +120,54 @@ def _write_earlier(model: Any, phase: str, folder: Path) -> None:
     save_file(weights, folder / WEIGHTS)
 
 
-def write_whole(policy: "Policy", folder: Path) -> None:
-    """Save every weight, the tokenizer, ``base.json`` and a model card into ``folder``."""
+def write_whole(
+    policy: LanguageModel, start: PreviousPhase | None, trained_rows: list[int], folder: Path
+) -> None:
+    """Save every weight, the tokenizer, ``base.json`` and a model card into ``folder``.
+
+    Args:
+        policy: a transformers model.
+        start: what the phases before left; None in a first phase.
+        trained_rows: ids of the markers whose rows this phase trained.
+        folder: is there already.
+    """
     policy.model.save_pretrained(folder)
     none = {"phases": [], "first_rows": {}, "under": "", "under_sha256": ""}
-    known = {**_known(policy), **none, "whole": True}
+    record = {**_record(policy, start, trained_rows), **none, "whole": True}
     name = policy.source.name
     body = _WHOLE.format(model=name, folder=folder.as_posix())
-    _finish(policy, folder, known, "transformers", f"A thinking model from {name}", body)
+    _finish(policy, folder, record, "transformers", f"A thinking model from {name}", body)
 
 
-def _known(policy: "Policy") -> dict[str, Any]:
-    trained = policy.tokenizer.convert_ids_to_tokens(policy.trained_rows)
-    start = policy.start
-    under = start.under if start else ""
-    new = {policy.tokenizer.convert_ids_to_tokens(i): i for i in policy.new_ids}
+def _record(
+    policy: LanguageModel, start: PreviousPhase | None, trained_rows: list[int]
+) -> dict[str, Any]:
+    """What ``base.json`` says of every artifact."""
+    names = policy.tokenizer.convert_ids_to_tokens
+    base_weights = start.base_weights if start else ""
+    new = {names(i): i for i in policy.new_ids}
     return {
         "model": policy.source.name,
-        "location": under or policy.source.location,
-        "under": under,
-        "under_sha256": start.under_sha256 if start else "",
+        "location": base_weights or policy.source.location,
+        "under": base_weights,
+        "under_sha256": start.base_weights_sha256 if start else "",
         "sha256": policy.source.sha256,
         "dtype": str(policy.inner.dtype).removeprefix("torch."),
-        "end_of_turn": policy.tokenizer.convert_ids_to_tokens(policy.end_id),
+        "end_of_turn": names(policy.end_id),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),
-        "trained_markers": [*(start.trained_markers if start else []), *trained],
+        "trained_markers": [*(start.trained_markers if start else []), *names(trained_rows)],
         **policy.strings.record,
     }
 
 
 def _finish(
-    policy: "Policy", folder: Path, known: dict[str, Any], library: str, title: str, body: str
+    policy: LanguageModel, folder: Path, record: dict[str, Any], library: str, title: str, body: str
 ) -> None:
     policy.tokenizer.save_pretrained(folder)
     head = _HEAD.format(model=policy.source.name, library=library, title=title)
     tail = _TAIL.format(trigger=policy.strings.suffix.strip())
     (folder / "README.md").write_text(head + body + tail, encoding="utf-8")
-    (folder / CARD).write_text(json.dumps(known), encoding="utf-8")
+    (folder / CARD).write_text(json.dumps(record), encoding="utf-8")
 
 
 @torch.no_grad()

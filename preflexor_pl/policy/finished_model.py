@@ -6,7 +6,7 @@ from typing import Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.policy.adapters import merged, stack_earlier, using
-from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype
 from preflexor_pl.policy.previous_phase import PreviousPhase
 
@@ -29,8 +29,8 @@ class TrainedModel(LanguageModel):
 
     def __init__(self, start: PreviousPhase, dtype: str = "auto", attention: str = "sdpa") -> None:
         known, key = start.known, f"the base of {start.folder}"
-        if start.under:
-            source = ModelSource(known["model"], start.under, known["sha256"])
+        if start.base_weights:
+            source = ModelSource(known["model"], start.base_weights, known["sha256"])
         else:
             source = find_model(known["model"], key)
         if source.sha256 != known["sha256"]:
@@ -46,7 +46,7 @@ class TrainedModel(LanguageModel):
         start.put_rows(self.model)
         self.model = stack_earlier(self.model, start.adapters)
         self.start = start
-        self.holds_base = not start.under
+        self.holds_base = not start.base_weights
 
     @property
     def inner(self) -> Any:
@@ -54,16 +54,16 @@ class TrainedModel(LanguageModel):
         return self.model.get_base_model() if self.start.adapters else self.model
 
     @contextmanager
-    def active_weights(self, adapted: bool) -> Iterator[Any]:
-        """The transformers model to draw text from.
+    def active_weights(self, role: Role) -> Iterator[Any]:
+        """The transformers model to draw text from: what training made of it, or its base.
 
-        Args:
-            adapted: True for what training made of it, False for its base.
+        Raises:
+            RuntimeError: the base is asked for, and ``holds_base`` is False.
         """
-        if not adapted and not self.holds_base:
+        if role == "base" and not self.holds_base:
             raise RuntimeError("every weight of this model trained: load its base by its name")
         if not self.start.adapters:
             yield self.inner
             return
-        with merged(self.model) if adapted else using(self.model, ()):
+        with {"policy": merged(self.model), "base": using(self.model, ())}[role]:
             yield self.inner

@@ -1,7 +1,8 @@
-"""Log-probs of a flat batch's supervised tokens: the model's body, then its head on them alone.
+"""Log-probs of a batch's supervised tokens under a model.
 
-Trained marker rows are put beside the frozen tables that they belong to: neither the embedding nor
-the head is copied, and no gradient is as large as a table.
+A plain batch goes through the model as it is. Of a flat batch the head sees the supervised
+positions alone. Trained marker rows are kept beside the frozen tables that they belong to: neither
+the embedding nor the head is copied, and no gradient is as large as a table.
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from losses.logps import token_logps
+from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.policy.kernels import packed_attention
 from preflexor_pl.policy.kernels.head import Head
 from preflexor_pl.policy.model_errors import NotServed
+
+
+def batch_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:
+    """Log-prob of each supervised token, in the shape that ``batch.sums`` takes.
+
+    Args:
+        model: a transformers model, with adapters or without.
+        batch: on the model's device.
+
+    Returns:
+        [N] of a flat batch, [2B, T] of a plain one, 0 where unsupervised; in nats, at least
+        float32.
+
+    Raises:
+        NotServed: the model cannot run a flat batch; see :func:`flat_logps`.
+    """
+    if isinstance(batch, FlatBatch):
+        return flat_logps(model, batch)
+    # Columns before every row's first target need no logits: most prompts are longer than 1.
+    targets = batch.labels[:, batch.first_target :]  # [2B, K]
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+        logits_to_keep=targets.shape[1] + 1,
+    )
+    logits = output.logits[:, :-1]  # [2B, K, V]
+    logps = token_logps(logits.flatten(0, 1), targets.flatten()).view_as(targets)
+    return nn.functional.pad(logps, (batch.first_target, 0))  # [2B, T]
 
 
 def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:

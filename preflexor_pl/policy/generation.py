@@ -17,7 +17,7 @@ from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.generator import Completion, Request, Watch
 from preflexor_pl.core.special_tokens import TOKEN_LIKE
 from preflexor_pl.policy.kernels import decode_attention as attention
-from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.prompt_batch import PromptBatch
 from preflexor_pl.policy.sampling import Sampler
 
@@ -30,9 +30,9 @@ class LocalGenerator:
     """The Generator of the model in this process.
 
     Args:
-        speaker: whose weights are used.
-        adapters: True draws from the policy as it is now, False from its base, markers suppressed
-            that its chat template does not have.
+        model: whose weights are used.
+        role: ``policy`` draws from the policy as it is now; ``base`` from its base, and suppresses
+            the markers that its chat template does not have.
         batch_size: prompts in one batch.
         name: what records call it; by default the model's name, and whether it is the policy or its
             base.
@@ -41,16 +41,16 @@ class LocalGenerator:
 
     def __init__(
         self,
-        speaker: LanguageModel,
-        adapters: bool,
+        model: LanguageModel,
+        role: Role,
         batch_size: int = 32,
         name: str = "",
         template_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.speaker = speaker
-        self.adapters = adapters
+        self.model = model
+        self.role = role
         self.batch_size = batch_size
-        self.name = name or f"{speaker.source.name} ({'policy' if adapters else 'base'})"
+        self.name = name or f"{model.source.name} ({role})"
         self.template_options = dict(template_options or {})
 
     @property
@@ -61,7 +61,7 @@ class LocalGenerator:
     @property
     def special_strings(self) -> list[str]:
         """Strings that untrusted text in a request must not hold."""
-        return self.speaker.special_strings
+        return self.model.special_strings
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Indices by batch, the longest prompts first, so memory is short at once or never."""
@@ -97,7 +97,7 @@ class LocalGenerator:
         return self.complete(requests[:half]) + self.complete(requests[half:])
 
     def _prompt_ids(self, request: Request) -> list[int]:
-        tokenizer = self.speaker.tokenizer
+        tokenizer = self.model.tokenizer
         options = self.template_options
         ids = chat_ids(tokenizer, request.prompt, request.system, request.examples, options)
         return ids + encode(tokenizer, request.prefill)
@@ -105,7 +105,7 @@ class LocalGenerator:
     @contextmanager
     def _ready(self) -> Iterator[Any]:
         """The model to run, in eval mode; afterwards every part of it is in its own mode again."""
-        with torch.inference_mode(), self.speaker.active_weights(self.adapters) as model:
+        with torch.inference_mode(), self.model.active_weights(self.role) as model:
             modes = [(module, module.training) for module in model.modules()]
             trained_with = model.config._attn_implementation
             try:
@@ -126,18 +126,18 @@ class LocalGenerator:
     def _decode(
         self, model: Any, requests: Sequence[Request], watch: Watch | None
     ) -> list[Completion]:
-        speaker = self.speaker
+        language = self.model
         every = [self._prompt_ids(request) for request in requests]
         texts = [
-            _Text(request, speaker.stop_ids, speaker.decode, speaker.max_positions - len(prompt))
+            _Text(request, language.stop_ids, language.decode, language.max_positions - len(prompt))
             for request, prompt in zip(requests, every, strict=True)
         ]
         rows = [row for row, text in enumerate(texts) if text.going]  # request of each batch row
         if not rows:
             return [text.completion() for text in texts]
-        batch = PromptBatch(model, [every[row] for row in rows], speaker.pad_id)
-        suppressed = [] if self.adapters else speaker.added_ids
-        sampler = Sampler(requests, suppressed, speaker.stop_ids, speaker.device)
+        batch = PromptBatch(model, [every[row] for row in rows], language.pad_id)
+        suppressed = language.added_ids if self.role == "base" else []
+        sampler = Sampler(requests, suppressed, language.stop_ids, language.device)
         while True:
             places, logits = batch.read()
             tokens = sampler.draw(logits, [rows[place] for place in places])

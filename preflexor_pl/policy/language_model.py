@@ -4,9 +4,8 @@ Frozen. ``Policy`` is the one that trains; a teacher with weights of its own is 
 is.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,6 +19,7 @@ from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve
 from preflexor_pl.policy.markers import register_markers
 from preflexor_pl.policy.model_errors import in_one_line
 
+Role = Literal["policy", "base"]  # what training made of a model, or what it started as
 LONGROPE = "longrope"
 UNLIMITED = 2**31  # positions, where a config names none
 
@@ -144,14 +144,13 @@ class LanguageModel(nn.Module):
                 parts.append(names[token])
         return "".join(parts)
 
-    @contextmanager
-    def active_weights(self, adapted: bool) -> Iterator[Any]:
-        """The transformers model to draw text from.
+    def active_weights(self, role: Role) -> AbstractContextManager[Any]:
+        """The transformers model to draw text from; both roles are the same where nothing trained.
 
         Args:
-            adapted: True for what training made of it; here there is no such thing.
+            role: which weights are on inside the context.
         """
-        yield self.inner
+        return nullcontext(self.inner)
 
 
 def max_positions_of(config: Any) -> int:

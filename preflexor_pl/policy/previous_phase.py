@@ -49,8 +49,8 @@ class PreviousPhase:
         return bool(self.known.get("whole"))
 
     @property
-    def under(self) -> str:
-        """The folder of whole weights that the adapters stand on; "" where that is the base."""
+    def base_weights(self) -> str:
+        """The folder of the whole weights below the adapters; "" where these are the base's own."""
         return str(self.folder.resolve()) if self.is_whole else self.known.get("under", "")
 
     @property
@@ -71,15 +71,15 @@ class PreviousPhase:
         return self.known["trained_markers"]
 
     @cached_property
-    def under_sha256(self) -> str:
-        """Of the weights in ``under``, as ``fingerprint_of`` takes it; "" where there are none."""
-        return fingerprint_of(Path(self.under)) if self.under else ""
+    def base_weights_sha256(self) -> str:
+        """``fingerprint_of`` the folder ``base_weights``; "" where there is none."""
+        return fingerprint_of(Path(self.base_weights)) if self.base_weights else ""
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of every weight and row that the phases trained."""
         rows = json.dumps(self.known["first_rows"], sort_keys=True)
-        total = hashlib.sha256(f"{self.under_sha256} {rows}".encode())
+        total = hashlib.sha256(f"{self.base_weights_sha256} {rows}".encode())
         for adapter in self.adapters:
             with (adapter / WEIGHTS).open("rb") as weights:
                 total.update(hashlib.file_digest(weights, "sha256").digest())
@@ -162,7 +162,7 @@ def _checked(folder: Path) -> PreviousPhase:
             raise ConfigError(f"{KEY}: {folder / CARD} lacks {', '.join(sorted(lacking))}")
         _ = start.markers
         needed = [adapter / name for adapter in start.adapters for name in (CONFIG, WEIGHTS)]
-        under = Path(start.under) if start.under else None
+        weights = Path(start.base_weights) if start.base_weights else None
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{KEY}: {folder / CARD} is damaged ({error})") from error
     for file in needed:
@@ -170,10 +170,11 @@ def _checked(folder: Path) -> PreviousPhase:
             raise ConfigError(f"{KEY}: {file} is missing: copy the whole folder of the adapter")
     for file in (file for file in needed if file.name == CONFIG):
         _read_config(file.parent)
-    if under and not any(under.glob("*.safetensors")):
-        raise ConfigError(f"{KEY}: {folder} stands on the weights in {under}: restore them")
-    if under and not start.is_whole and start.known.get("under_sha256") != start.under_sha256:
-        raise ConfigError(f"{KEY}: the weights in {under} are others than {folder} was trained on")
+    if weights and not any(weights.glob("*.safetensors")):
+        raise ConfigError(f"{KEY}: {folder} needs the weights in {weights}: restore them")
+    recorded = start.known.get("under_sha256")  # of files on disk: the key keeps its first name
+    if weights and not start.is_whole and recorded != start.base_weights_sha256:
+        raise ConfigError(f"{KEY}: the weights in {weights} are not those {folder} was trained on")
     return start
 
 

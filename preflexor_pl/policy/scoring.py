@@ -8,21 +8,21 @@ import torch
 
 from losses.logps import IGNORE_INDEX, token_logps
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.language_model import LanguageModel, Role
 
 TOKEN_BUDGET = 1024  # padded tokens in one forward pass
 
 
 @torch.inference_mode()
 def mean_logps(
-    model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]], adapted: bool = True
+    model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]], role: Role = "policy"
 ) -> list[float]:
     """Mean log-prob of each response's tokens, in nats.
 
     Args:
         model: in any mode; it has no dropout.
         rows: ids of the prompt and of the response; of the response at least one.
-        adapted: True for what training made of the model, False for its base.
+        role: whether the policy or its base is measured.
 
     Raises:
         ValueError: a response is empty.
@@ -32,14 +32,14 @@ def mean_logps(
         raise ValueError("an empty response has no log-prob")
     order = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i])))
     means = [0.0] * len(rows)
-    with model.active_weights(adapted) as active_weights:
+    with model.active_weights(role) as inner:
         group: list[int] = []
         for place, index in enumerate(order):
             group.append(index)
             following = order[place + 1 : place + 2]
             width = sum(map(len, rows[following[0]])) if following else 0
             if not following or width * (len(group) + 1) > TOKEN_BUDGET:
-                found = _group(active_weights, [rows[i] for i in group], model.pad_id)
+                found = _group(inner, [rows[i] for i in group], model.pad_id)
                 for i, value in zip(group, found, strict=True):
                     means[i] = value
                 group = []

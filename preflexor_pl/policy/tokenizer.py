@@ -24,8 +24,8 @@ def tokenizer_of(settings: PolicySettings) -> Any:
 
     location = find_model(settings.model_name).location
     start = read_previous_phase(settings.start_from) if settings.start_from else None
-    if start and start.under:
-        location = start.under
+    if start and start.base_weights:
+        location = start.base_weights
     try:
         with quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)

@@ -26,7 +26,7 @@ from preflexor_pl.corpus.lineage import (
 from preflexor_pl.pairs.without_thoughts import WithoutThoughts
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.generation import LocalGenerator
-from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.language_model import LanguageModel, Role, load_language_model
 from preflexor_pl.policy.load import find_model
 from preflexor_pl.policy.previous_phase import CARD, KEY, PreviousPhase, read_previous_phase
 from preflexor_pl.policy.run_record import at, config_of, trained_for
@@ -143,11 +143,12 @@ class LoadedModel:
 
     def generator(self, batch_size: int) -> LocalGenerator:
         """Text of what training made of it."""
-        return LocalGenerator(self.model, True, batch_size, self.known.name)
+        return LocalGenerator(self.model, "policy", batch_size, self.known.name)
 
     def reader(self, batch_size: int) -> Generator:
         """Who criticises or judges: what training made of it; a plain model writes no marker."""
-        made = LocalGenerator(self.model, self.has_base, batch_size, self.known.name)
+        role: Role = "policy" if self.has_base else "base"
+        made = LocalGenerator(self.model, role, batch_size, self.known.name)
         return WithoutThoughts(made)
 
     def base(self, batch_size: int) -> Generator:
@@ -155,7 +156,7 @@ class LoadedModel:
         model = self.model
         if isinstance(model, TrainedModel) and not model.holds_base:
             model = self._base_of(model)
-        return WithoutThoughts(LocalGenerator(model, False, batch_size))
+        return WithoutThoughts(LocalGenerator(model, "base", batch_size))
 
     def _base_of(self, model: TrainedModel) -> LanguageModel:
         key, inner = f"the base of {self.known.name}", model.inner

@@ -63,8 +63,8 @@ class Reasoner:
         self.settings = settings
         self.judge = judge
         self.library = library
-        active_weights = [model, critic, *([judge.generator] if judge else [])]
-        self.special_tokens = special_strings(*active_weights)  # in texts of others
+        generators = [model, critic, *([judge.generator] if judge else [])]
+        self.special_tokens = special_strings(*generators)  # in texts of others
 
     def reason(
         self,

@@ -102,11 +102,11 @@ class Rounds:
                 self.identity += teacher.source.sha256 or teacher.source.name
             asked = settings.teacher
             local = LocalGenerator(
-                teacher, False, batch_size, template_options=asked.chat_template_kwargs
+                teacher, "base", batch_size, template_options=asked.chat_template_kwargs
             )
             teacher = without_thoughts(local, asked.thinking_tags, THINKING_SWITCH)
         self.teacher: Any = teacher
-        self.writer: Any = LocalGenerator(policy, True, batch_size)
+        self.writer: Any = LocalGenerator(policy, "policy", batch_size)
         self.collator = collator
         self.token_budget = token_budget
         self.seed = seed

@@ -136,7 +136,7 @@ def test_plain_transformers_writes_what_the_policy_writes(exported):
     model, tokenizer = plain(folder)
     for question in (ASKED, "Why?"):
         request = Request(question, SYSTEM, Sampling(max_new_tokens=40, temperature=0))
-        [written] = LocalGenerator(policy, True).complete([request])
+        [written] = LocalGenerator(policy, "policy").complete([request])
         turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
         asked = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -63,7 +63,7 @@ def asked(monkeypatch):
     complete = LocalGenerator.complete
 
     def keep(self, batch, watch=None):
-        requests.extend(batch if self.adapters else [])
+        requests.extend(batch if self.role == "policy" else [])
         return complete(self, batch, watch)
 
     monkeypatch.setattr(LocalGenerator, "complete", keep)

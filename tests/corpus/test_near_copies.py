@@ -3,10 +3,10 @@
 import random
 
 import pytest
+from preflexor_pl.corpus.library import Library
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.chunks import Chunk
-from preflexor_pl.corpus.library import Library
 from preflexor_pl.corpus.lineage import Lineage
 from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.datamodule import PreferenceDataModule

@@ -115,16 +115,16 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("adapted", [True, False])
+@pytest.mark.parametrize("role", ["policy", "base"])
 @pytest.mark.parametrize("system", [None, "Be terse."])
-def test_likelihoods_are_means_of_single_rows(policy, adapted, system):
+def test_likelihoods_are_means_of_single_rows(policy, role, system):
     disturb(policy)
 
     def logp(prompt, response):
         ids = chat_ids(policy.tokenizer, prompt, system), encode(policy.tokenizer, response)
-        return mean_logps(policy, [ids], adapted)[0]
+        return mean_logps(policy, [ids], role)[0]
 
-    found = likelihoods(policy, PAIRS, system, seed=0, adapted=adapted)
+    found = likelihoods(policy, PAIRS, system, seed=0, role=role)
     taught = [
         logp(f"Why is {name} tough?", f"{name} bends before it breaks.")
         for name in ("silk", "nacre", "bone")
@@ -162,7 +162,7 @@ def test_a_model_that_learnt_the_pairs_prefers_what_was_chosen(policy):
     found = likelihoods(policy, PAIRS, None, seed=0)
     assert found["prefers_chosen"].value == 1
     assert found["prefers_matched"].value == 1
-    before = likelihoods(policy, PAIRS, None, seed=0, adapted=False)
+    before = likelihoods(policy, PAIRS, None, seed=0, role="base")
     assert found["teacher_logp"].value > before["teacher_logp"].value + 1
 
 

@@ -233,12 +233,12 @@ def test_the_likeliest_of_four_is_the_one_that_the_logits_favour(policy):
 def test_options_stand_as_whole_responses_to_the_bare_question(policy, monkeypatch):
     asked = []
 
-    def mean_logps(model, rows, adapted):
-        asked.extend((*(letters(model.tokenizer, ids) for ids in row), adapted) for row in rows)
+    def mean_logps(model, rows, role):
+        asked.extend((*(letters(model.tokenizer, ids) for ids in row), role) for row in rows)
         return [-1.0, -2.0, -3.0, -4.0, -1.0, -1.0, -3.0, -4.0]  # a tie is no preference
 
     monkeypatch.setattr(facts, "mean_logps", mean_logps)
-    assert likeliest(policy, SET[:2], "Be terse.", adapted=False) == [True, False]
+    assert likeliest(policy, SET[:2], "Be terse.", role="base") == [True, False]
     prompt = (
         "<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\nWhat is it?<|im_end|>\n"
         "<|im_start|>assistant\n"

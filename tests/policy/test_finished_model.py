@@ -44,8 +44,8 @@ def trained(folder, dtype="float32"):
 
 
 @torch.no_grad()
-def said(language, adapted, ids=IDS):
-    with language.active_weights(adapted) as inner:
+def said(language, role, ids=IDS):
+    with language.active_weights(role) as inner:
         return inner(input_ids=ids, use_cache=False).logits
 
 
@@ -53,30 +53,30 @@ def said(language, adapted, ids=IDS):
 def test_it_says_what_the_policy_said(phases, number):
     folder, policy = phases[number]
     read = trained(folder)
-    expected = said(policy, True)
-    assert torch.allclose(said(read, True), expected, atol=1e-5)
-    assert not torch.allclose(said(read, False), expected, atol=1e-1)
+    expected = said(policy, "policy")
+    assert torch.allclose(said(read, "policy"), expected, atol=1e-5)
+    assert not torch.allclose(said(read, "base"), expected, atol=1e-1)
     if number:
-        assert not torch.allclose(said(phases[number - 1][1], True), expected, atol=1e-1)
+        assert not torch.allclose(said(phases[number - 1][1], "policy"), expected, atol=1e-1)
 
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_without_its_adapters_it_is_the_base_to_the_bit(model, phases, number):
     base, read = load_language_model(str(model), "x", "float32"), trained(phases[number][0])
     text = slice(0, min(read.marker_ids))  # rows of markers that trained stay where they are
-    expected = said(base, True, SEEN)[..., text]
+    expected = said(base, "policy", SEEN)[..., text]
     for _ in range(2):
-        assert torch.equal(said(read, False, SEEN)[..., text], expected)
-        said(read, True)
+        assert torch.equal(said(read, "base", SEEN)[..., text], expected)
+        said(read, "policy")
     assert read.holds_base
 
 
 def test_speaking_leaves_every_weight_as_it_was(phases):
     read = trained(phases[2][0])
     before = {name: p.detach().clone() for name, p in read.named_parameters()}
-    on = said(read, True)
-    said(read, False)
-    assert torch.equal(said(read, True), on)
+    on = said(read, "policy")
+    said(read, "base")
+    assert torch.equal(said(read, "policy"), on)
     assert all(torch.equal(p, before[name]) for name, p in read.named_parameters())
     assert not any(p.requires_grad for p in read.parameters())
 
@@ -89,8 +89,8 @@ def test_it_writes_what_the_policy_writes(phases):
     asked = [
         Request(q, "Be brief.", Sampling(max_new_tokens=20, temperature=0)) for q in ("Why?", "A?")
     ]
-    for adapters in (True, False):
-        left, right = (LocalGenerator(m, adapters).complete(asked) for m in (policy, read))
+    for role in ("policy", "base"):
+        left, right = (LocalGenerator(m, role).complete(asked) for m in (policy, read))
         assert left == right
     assert chat_ids(read.tokenizer, "Why?") == chat_ids(policy.tokenizer, "Why?")
 
@@ -101,7 +101,7 @@ def test_in_bfloat16_it_is_the_policy_in_bfloat16(model, tmp_path):
     policy.save(tmp_path / "left")
     read = trained(tmp_path / "left", "bfloat16")
     assert read.inner.dtype == torch.bfloat16
-    assert torch.equal(said(read, True), said(policy, True))
+    assert torch.equal(said(read, "policy"), said(policy, "policy"))
 
 
 def test_whole_weights_have_no_base_beside_them(model, tmp_path):
@@ -109,9 +109,12 @@ def test_whole_weights_have_no_base_beside_them(model, tmp_path):
     disturb(policy)
     policy.save(tmp_path / "whole")
     read = trained(tmp_path / "whole")
-    assert torch.equal(said(read, True), said(policy, True))
+    assert torch.equal(said(read, "policy"), said(policy, "policy"))
     assert not read.holds_base
-    with pytest.raises(RuntimeError, match="load its base by its name"), read.active_weights(False):
+    with (
+        pytest.raises(RuntimeError, match="load its base by its name"),
+        read.active_weights("base"),
+    ):
         pass
 
 
@@ -123,7 +126,7 @@ def test_an_adapter_on_whole_weights(model, tmp_path):
     disturb(policy, 1)
     policy.save(tmp_path / "left")
     read = trained(tmp_path / "left")
-    assert torch.allclose(said(read, True), said(policy, True), atol=1e-5)
+    assert torch.allclose(said(read, "policy"), said(policy, "policy"), atol=1e-5)
     assert not read.holds_base
 
 

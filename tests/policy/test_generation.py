@@ -10,6 +10,7 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.policy import generation, prompt_batch
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.gradient_check import check_gradients
 
 GREEDY = Sampling(max_new_tokens=24, temperature=0.0)
 WARM = Sampling(max_new_tokens=24, temperature=1.0, top_k=0, top_p=1.0)
@@ -52,7 +53,7 @@ def told(completions):
 
 def test_greedy_texts_are_those_of_the_plain_loop(policy):
     asked = requests(GREEDY)
-    assert told(LocalGenerator(policy, True).complete(asked)) == [
+    assert told(LocalGenerator(policy, "policy").complete(asked)) == [
         argmax_loop(policy, request) for request in asked
     ]
 
@@ -60,15 +61,15 @@ def test_greedy_texts_are_those_of_the_plain_loop(policy):
 def test_with_adapters_off_the_base_speaks(policy, monkeypatch):
     monkeypatch.setattr(type(policy), "marker_ids", [])  # suppress nothing: compare the weights
     asked = requests(GREEDY)
-    made = LocalGenerator(policy, False).complete(asked)
+    made = LocalGenerator(policy, "base").complete(asked)
     with policy.model.disable_adapter():
         assert told(made) == [argmax_loop(policy, request) for request in asked]
-    assert told(made) != told(LocalGenerator(policy, True).complete(asked))
+    assert told(made) != told(LocalGenerator(policy, "policy").complete(asked))
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "warm"])
 def test_a_text_does_not_depend_on_its_companions(policy, sampling):
-    generator = LocalGenerator(policy, True)
+    generator = LocalGenerator(policy, "policy")
     asked = requests(sampling)
     together = told(generator.complete(asked))
     assert together == [told(generator.complete([request]))[0] for request in asked]
@@ -84,16 +85,16 @@ def test_shared_beginnings_and_shrinking_do_not_show(policy, monkeypatch, shared
         Request(text, "Be brief.", Sampling(max_new_tokens=4 + 9 * place, temperature=0.0))
         for place, text in enumerate(QUESTIONS)
     ]
-    assert told(LocalGenerator(policy, True).complete(asked)) == [
+    assert told(LocalGenerator(policy, "policy").complete(asked)) == [
         argmax_loop(policy, request) for request in asked
     ]
 
 
 def test_equal_prompts_share_all_but_their_last_token(policy):
     asked = [Request("Why?", None, WARM, seed) for seed in (1, 2, 1)]
-    first, second, third = told(LocalGenerator(policy, True).complete(asked))
+    first, second, third = told(LocalGenerator(policy, "policy").complete(asked))
     assert first == third != second
-    assert first == told(LocalGenerator(policy, True).complete(asked[:1]))[0]
+    assert first == told(LocalGenerator(policy, "policy").complete(asked[:1]))[0]
 
 
 @torch.no_grad()
@@ -107,23 +108,25 @@ def favour(policy, token):
 
 def test_markers_are_suppressed_when_adapters_are_off(policy):
     favour(policy, policy.markers.think_start)
-    on = LocalGenerator(policy, True).complete(requests(GREEDY))
+    on = LocalGenerator(policy, "policy").complete(requests(GREEDY))
     assert on[0].text == "<|thinking|>" * 24
     for sampling in (GREEDY, WARM):
-        for made in LocalGenerator(policy, False).complete(requests(sampling)):
+        for made in LocalGenerator(policy, "base").complete(requests(sampling)):
             assert made.tokens > 0
             assert "<|" not in made.text
 
 
 def test_an_end_of_turn_stops_and_is_no_part_of_the_text(policy):
     favour(policy, policy.end_id)
-    for made in LocalGenerator(policy, True).complete(requests(WARM)):
+    for made in LocalGenerator(policy, "policy").complete(requests(WARM)):
         assert (made.text, made.finish_reason, made.tokens) == ("", "stop", 0)
 
 
 def test_a_stop_string_ends_the_text_before_it(policy):
     favour(policy, policy.tokenizer.convert_tokens_to_ids("a"))
-    made = LocalGenerator(policy, True).complete([Request("Why?", sampling=GREEDY, stop=("aaa",))])
+    made = LocalGenerator(policy, "policy").complete(
+        [Request("Why?", sampling=GREEDY, stop=("aaa",))]
+    )
     assert told(made) == [("", "stop", 3)]
 
 
@@ -131,25 +134,25 @@ def test_a_stop_string_ends_the_text_before_it(policy):
 def test_the_model_is_handed_back_as_it_was(policy, training):
     policy.model.train(training)
     before = {n: p.detach().clone() for n, p in policy.named_parameters()}
-    for adapters in (True, False):
-        LocalGenerator(policy, adapters).complete(requests(WARM))
+    for role in ("policy", "base"):
+        LocalGenerator(policy, role).complete(requests(WARM))
     assert all(module.training == training for module in policy.model.modules())
     assert policy.model.config._attn_implementation == "sdpa"
     for name, weight in policy.named_parameters():
         assert torch.equal(weight, before[name])
-    policy.check_gradients()  # adapters are on, and nothing is an inference tensor
+    check_gradients(policy)  # adapters are on, and nothing is an inference tensor
 
 
 def test_batches_are_by_length_and_a_pure_function_of_the_requests(policy):
     asked = requests(GREEDY)
-    generator = LocalGenerator(policy, True, batch_size=3)
+    generator = LocalGenerator(policy, "policy", batch_size=3)
     assert generator.batches(asked) == [[3, 1, 2], [0]]
     assert generator.batches([*asked, *asked[:1]]) == [[3, 1, 2], [0, 4]]
     assert generator.batches([]) == []
 
 
 def test_short_memory_halves_the_batch(policy, monkeypatch):
-    generator, watched = LocalGenerator(policy, True), []
+    generator, watched = LocalGenerator(policy, "policy"), []
     expected, decode, sizes = generator.complete(requests(WARM)), generator._decode, []
 
     def little_memory(model, batch, watch):
@@ -168,7 +171,7 @@ def test_no_memory_at_all_is_an_error_with_advice(policy, monkeypatch):
     def no_memory(model, batch, watch):
         raise torch.OutOfMemoryError
 
-    generator = LocalGenerator(policy, True)
+    generator = LocalGenerator(policy, "policy")
     monkeypatch.setattr(generator, "_decode", no_memory)
     policy.model.train()
     with pytest.raises(ResourceError, match=r"out of memory .* shorter texts"):
@@ -177,4 +180,4 @@ def test_no_memory_at_all_is_an_error_with_advice(policy, monkeypatch):
 
 
 def test_names_tell_policy_and_base_apart(policy):
-    assert LocalGenerator(policy, True).name != LocalGenerator(policy, False).name
+    assert LocalGenerator(policy, "policy").name != LocalGenerator(policy, "base").name

@@ -61,7 +61,9 @@ def dictate(policy, text):
 def watched(policy, asked):
     """Completions, and the pieces that each of them grew by."""
     pieces = [[] for _ in asked]
-    made = LocalGenerator(policy, True).complete(asked, lambda i, grown: pieces[i].append(grown))
+    made = LocalGenerator(policy, "policy").complete(
+        asked, lambda i, grown: pieces[i].append(grown)
+    )
     return made, pieces
 
 
@@ -72,7 +74,7 @@ def test_a_prefill_follows_the_header_and_its_markers_are_ids(policy, count):
         lambda module, args, given: read.append(given["input_ids"]), with_kwargs=True
     )
     asked = Request("Why?", "Be brief.", greedy(1), prefill=CLOSED)
-    LocalGenerator(policy, True).complete([asked] * count)
+    LocalGenerator(policy, "policy").complete([asked] * count)
     ids = torch.cat([part[0] for part in read]).tolist()  # what all share is read apart
     assert ids[: -len(encode(policy.tokenizer, CLOSED))] == chat_ids(
         policy.tokenizer, "Why?", "Be brief."
@@ -85,7 +87,7 @@ def test_a_prefill_follows_the_header_and_its_markers_are_ids(policy, count):
 def test_a_greedy_text_goes_on_from_its_own_beginning_as_before(policy):
     spell(policy, "abcdefghijklmnopqrstuvwxyz ,\n")
     asked = [Request(text, "Be brief.", greedy(48)) for text in QUESTIONS]
-    wholes = LocalGenerator(policy, True).complete(asked)
+    wholes = LocalGenerator(policy, "policy").complete(asked)
     assert len({whole.text for whole in wholes}) == 4
     for k in (1, 10, 31):
         begun = []
@@ -94,7 +96,7 @@ def test_a_greedy_text_goes_on_from_its_own_beginning_as_before(policy):
             assert len(ids) == whole.tokens > k
             prefill = letters(policy.tokenizer, ids[:k])
             begun.append(Request(request.prompt, "Be brief.", greedy(48 - k), prefill=prefill))
-        made = LocalGenerator(policy, True).complete(begun)
+        made = LocalGenerator(policy, "policy").complete(begun)
         assert [b.prefill + m.text for b, m in zip(begun, made, strict=True)] == [
             whole.text for whole in wholes
         ]
@@ -104,7 +106,7 @@ def test_a_greedy_text_goes_on_from_its_own_beginning_as_before(policy):
 def test_prefills_of_different_lengths_in_one_batch(policy):
     spell(policy, "abcdefghijklmnopqrstuvwxyz ")
     asked = [Request("Why?", sampling=greedy(9), prefill=p) for p in ("", CLOSED, "It is ", "I")]
-    generator = LocalGenerator(policy, True)
+    generator = LocalGenerator(policy, "policy")
     together = generator.complete(asked)
     assert together == [generator.complete([request])[0] for request in asked]
     assert len({made.text for made in together}) == 4
@@ -143,7 +145,7 @@ def test_what_is_told_of_a_batch_joins_to_its_texts(policy):
     ]
     made, pieces = watched(policy, asked)
     assert ["".join(told) for told in pieces] == [one.text for one in made]
-    assert made == LocalGenerator(policy, True).complete(asked)
+    assert made == LocalGenerator(policy, "policy").complete(asked)
     assert len({one.tokens for one in made}) > 15
     assert {one.finish_reason for one in made} == {"stop", "length"}
     assert any("<·|" in one.text for one in made)
@@ -163,7 +165,7 @@ def test_a_watched_text_is_without_its_prefill(policy):
 @pytest.mark.parametrize("part", ["prompt", "prefill"])
 def test_a_text_ends_where_the_model_reads_no_further(policy, part):
     room = LONGEST - len(chat_ids(policy.tokenizer, ""))
-    generator = LocalGenerator(policy, True)
+    generator = LocalGenerator(policy, "policy")
     fits, long = (
         Request(**{"prompt": "", "sampling": greedy(9)} | {part: "x" * length})
         for length in (room - 2, room)

@@ -6,6 +6,7 @@ import torch
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
 from preflexor_pl.policy.adapters import merged
+from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.lora_targets import unserved
 from tests.families import save_family
 from tests.policy.test_adapters import disturb, logits, same
@@ -45,7 +46,7 @@ def test_what_a_model_reads_itself_or_not_at_all_gets_no_adapter(
     assert not adapted(policy) & set(passed_over)
     assert ("No adapters on" in told) == bool(passed_over)
     assert all(name in told for name in passed_over)
-    policy.check_gradients()
+    check_gradients(policy)
 
 
 def test_one_of_many_experts_that_other_tokens_call_counts_as_called():
@@ -100,7 +101,7 @@ def test_experts_of_peft_train_and_stack(tmp_path):
     on = logits(second)
     with merged(second.model):
         assert torch.allclose(logits(second), on, atol=1e-3 * float(on.abs().max()))
-    second.check_gradients()
+    check_gradients(second)
 
 
 def test_experts_that_get_no_adapter_are_named(tmp_path, capsys):

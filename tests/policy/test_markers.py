@@ -123,9 +123,9 @@ def test_the_base_may_think_in_its_own_form_and_is_read_without(thinker, monkeyp
     assert tiny_policy(thinker).native_ids == []
     drawn = {}
     monkeypatch.setattr(generation, "Sampler", lambda *given: drawn.update(left_out=given[1]))
-    for adapters, left_out in ((False, policy.marker_ids[2:]), (True, [])):
+    for role, left_out in (("base", policy.marker_ids[2:]), ("policy", [])):
         with pytest.raises(AttributeError):  # of the sampler that is none
-            LocalGenerator(policy, adapters).complete([Request("Why?")])
+            LocalGenerator(policy, role).complete([Request("Why?")])
         assert drawn["left_out"] == left_out
     plain = "<think>Let me see.</think>\nIt bends."
 
@@ -133,7 +133,7 @@ def test_the_base_may_think_in_its_own_form_and_is_read_without(thinker, monkeyp
         def complete(self, requests, watch=None):
             return [Completion(policy.decode(encode(policy.tokenizer, plain)), "stop", 9)]
 
-    [made] = WithoutThoughts(Says(policy, False)).complete([Request("Why?")])
+    [made] = WithoutThoughts(Says(policy, "base")).complete([Request("Why?")])
     assert made.text == "It bends."
 
 

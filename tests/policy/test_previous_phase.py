@@ -7,6 +7,7 @@ import torch
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.policy.adapters import fold, load_trained_state, merged, trained_state
+from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.previous_phase import read_previous_phase
 from tests.policy.test_adapters import IDS, disturb, logits
 from tests.tiny import save_tiny_model, tiny_policy
@@ -38,9 +39,7 @@ def after(model, phases, number, **options):
 
 
 def reference_logits(policy):
-    from preflexor_pl.policy.adapters import ADAPTER, using
-
-    with using(policy.model, [name for name in policy.model.peft_config if name != ADAPTER]):
+    with policy.weights.reference(policy):
         return logits(policy)
 
 
@@ -103,11 +102,11 @@ def test_an_earlier_phase_is_saved_as_it_was_read(model, phases, tmp_path):
 def test_whole_weights_that_changed_under_an_adapter_are_refused(model, tmp_path):
     tiny_policy(model, lora=None).save(tmp_path / "whole")
     tiny_policy(model, start_from=str(tmp_path / "whole")).save(tmp_path / "left")
-    assert read_previous_phase(str(tmp_path / "left")).under == str(tmp_path / "whole")
+    assert read_previous_phase(str(tmp_path / "left")).base_weights == str(tmp_path / "whole")
     other = tiny_policy(model, lora=None)
     disturb(other)
     other.save(tmp_path / "whole")
-    with pytest.raises(ConfigError, match=r"whole are others than .*left was trained on"):
+    with pytest.raises(ConfigError, match=r"whole are not those .*left was trained on"):
         read_previous_phase(str(tmp_path / "left"))
 
 
@@ -116,7 +115,7 @@ def test_all_adapters_off_is_the_base_but_for_rows_that_it_never_sees(model, pha
     seen = torch.tensor([[5, 20, 7, 60, 9]])
     said = []
     for policy in (base, late):
-        with policy.active_weights(adapted=False) as inner, torch.no_grad():
+        with policy.active_weights("base") as inner, torch.no_grad():
             said.append(inner(input_ids=seen).logits[..., : min(policy.marker_ids)])
     assert torch.equal(*said)
 
@@ -161,8 +160,8 @@ def test_a_saved_state_comes_back_into_a_stack(model, phases):
 
 
 def test_every_check_of_gradients_passes_in_a_later_phase(model, phases):
-    after(model, phases, 0).check_gradients()
-    after(model, phases, 1, reflection=True).check_gradients()
+    check_gradients(after(model, phases, 0))
+    check_gradients(after(model, phases, 1, reflection=True))
 
 
 def test_another_base_is_refused(phases, tmp_path):

@@ -53,17 +53,17 @@ def widths(policy, monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("adapted", [True, False])
+@pytest.mark.parametrize("role", ["policy", "base"])
 @pytest.mark.parametrize("budget", [1, 100, 400, 10**6])
-def test_means_are_those_of_single_rows_in_any_grouping(policy, monkeypatch, adapted, budget):
+def test_means_are_those_of_single_rows_in_any_grouping(policy, monkeypatch, role, budget):
     monkeypatch.setattr(scoring, "TOKEN_BUDGET", budget)
-    with policy.active_weights(adapted) as model:
+    with policy.active_weights(role) as model:
         expected = [by_hand(model, *row) for row in rows()]
-    assert mean_logps(policy, rows(), adapted) == pytest.approx(expected, abs=1e-5)
+    assert mean_logps(policy, rows(), role) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_base_is_not_the_policy(policy):
-    on, off = (mean_logps(policy, rows(), adapted) for adapted in (True, False))
+    on, off = (mean_logps(policy, rows(), role) for role in ("policy", "base"))
     assert all(abs(a - b) > 1e-3 for a, b in zip(on, off, strict=True))
 
 
@@ -82,7 +82,7 @@ def test_weights_are_as_they_were(policy):
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
     trains = set(trained_state(policy))
     mean_logps(policy, rows())
-    mean_logps(policy, rows(), adapted=False)
+    mean_logps(policy, rows(), role="base")
     assert all(torch.equal(p, before[name]) for name, p in policy.named_parameters())
     assert set(trained_state(policy)) == trains
 

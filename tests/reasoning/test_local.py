@@ -27,7 +27,7 @@ def read(policy):
 
 
 def test_the_markers_of_forced_thinking_arrive_as_their_ids(policy, read):
-    model = LocalGenerator(policy, True)
+    model = LocalGenerator(policy, "policy")
     settings = ReasoningSettings(iterations=2, model=SHORT, stop_when_unchanged=False)
     reasoner = Reasoner(model, good_critic(), settings)
     [trace] = reasoner.reason([QUESTION])
@@ -44,7 +44,7 @@ def test_the_markers_of_forced_thinking_arrive_as_their_ids(policy, read):
 
 @pytest.mark.parametrize("variant", ["thinking", "reflection"])
 def test_policy_critic_and_judge_of_one_model(policy, variant):
-    model, base = LocalGenerator(policy, True), LocalGenerator(policy, False)
+    model, base = LocalGenerator(policy, "policy"), LocalGenerator(policy, "base")
     settings = ReasoningSettings(iterations=1, variant=variant, model=SHORT, critic=SHORT)
     reasoner = Reasoner(model, base, settings, PairwiseJudge(base, sampling=SHORT))
     traces = reasoner.reason([QUESTION, "Why?"])
@@ -61,7 +61,7 @@ def test_policy_critic_and_judge_of_one_model(policy, variant):
 def test_the_words_that_are_watched_are_those_of_the_answers(policy):
     grown = []
     settings = ReasoningSettings(iterations=0, model=SHORT)
-    reasoner = Reasoner(LocalGenerator(policy, True), good_critic(), settings)
+    reasoner = Reasoner(LocalGenerator(policy, "policy"), good_critic(), settings)
     [trace] = reasoner.reason([QUESTION], watch=lambda place, text: grown.append((place, text)))
     assert {place for place, _ in grown} == {0}
     assert "".join(text for _, text in grown).startswith(trace.steps[0].text)

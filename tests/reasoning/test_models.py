@@ -112,8 +112,8 @@ def test_the_text_of_a_run_is_its_policys_and_that_of_its_base_the_bases(trained
     run, policy = trained
     speaker = load(run)
     trained, base = texts(speaker.generator(4)), texts(speaker.base(4))
-    assert trained == texts(LocalGenerator(policy, True))
-    assert base == texts(LocalGenerator(policy, False))
+    assert trained == texts(LocalGenerator(policy, "policy"))
+    assert base == texts(LocalGenerator(policy, "base"))
     assert trained != base
     assert texts(speaker.generator(4)) == trained  # the base handed the adapters back
     assert speaker.thinks
@@ -131,8 +131,8 @@ def test_the_base_of_full_fine_tuning_is_loaded_by_its_name(
         whole = leave_run(tmp_path / "later", policy)
     speaker = load(whole, dtype)
     base = speaker.base(4)
-    own = LocalGenerator(load_language_model(str(model_folder), "x", dtype), False)
-    assert base.generator.speaker.inner.dtype == getattr(torch, dtype)
+    own = LocalGenerator(load_language_model(str(model_folder), "x", dtype), "base")
+    assert base.generator.model.inner.dtype == getattr(torch, dtype)
     assert texts(base) == texts(own) != texts(speaker.generator(4))
     assert speaker.has_base
     assert model_info(str(whole)).base == str(model_folder)
@@ -152,7 +152,7 @@ def test_a_base_that_has_changed_since_is_refused(tmp_path):
 def test_a_base_never_writes_a_marker(request, name):
     speaker = load(request.getfixturevalue(name))
     base = speaker.base(4)
-    for model in {id(m): m for m in (speaker.model, base.generator.speaker)}.values():
+    for model in {id(m): m for m in (speaker.model, base.generator.model)}.values():
         favoured = torch.tensor(model.marker_ids)
         model.inner.get_output_embeddings().register_forward_hook(
             lambda module, args, out, ids=favoured: out.index_fill(-1, ids, 99.0)
@@ -170,7 +170,7 @@ def test_an_exported_folder_remembers_how_it_was_asked(exported, trained, no_wei
     assert (speaker.known.reflects, speaker.known.system_prompt) == (True, SYSTEM)
     assert speaker.thinks
     assert not speaker.has_base
-    assert texts(speaker.generator(4)) == texts(LocalGenerator(trained[1], True))
+    assert texts(speaker.generator(4)) == texts(LocalGenerator(trained[1], "policy"))
     with pytest.raises(ConfigError) as error:
         speaker.known.library()
     refused(error, "exported is no run with a graph")

@@ -120,7 +120,7 @@ def saved_policy(data, model_folder, index):
 
 def say_again(data, policy, pairs):
     """What a policy answers to the questions of ``pairs`` with their seeds, one at a time."""
-    generator = LocalGenerator(policy, adapters=True)
+    generator = LocalGenerator(policy, "policy")
     settings = data.pair_settings
     asked = [
         Request(

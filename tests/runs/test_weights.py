@@ -95,7 +95,7 @@ def test_one_step_on(tmp_path, family):
     assert changed <= set(trained_state(module.policy))
     assert any("trainable_tokens" in name for name in changed)
     asked = Request("Why?", "Be brief.", Sampling(max_new_tokens=24, temperature=0))
-    made = LocalGenerator(module.policy, True).complete([asked] * 2)
+    made = LocalGenerator(module.policy, "policy").complete([asked] * 2)
     assert made[0].tokens > 0
     assert made[0] == made[1]
 
@@ -104,7 +104,7 @@ def test_the_copy_of_the_base_has_the_kernel_of_the_policy(tmp_path):
     folder = save(tmp_path / "model", "gemma2: capped logits, sliding window")
     settings = PolicySettings(str(folder), "float32", attn_implementation="eager", lora=None)
     asked = [Request("Why?", "Be brief.", Sampling(max_new_tokens=4, temperature=0))]
-    assert LocalGenerator(Policy(settings), False).complete(asked)[0].tokens > 0
+    assert LocalGenerator(Policy(settings), "base").complete(asked)[0].tokens > 0
 
 
 def test_a_model_without_sdpa_runs_with_eager_and_says_so(tmp_path, capsys):
@@ -176,8 +176,8 @@ def test_full_fine_tuning_keeps_its_base_and_its_reference(tmp_path, capsys):
     fresh = PreferenceModule(policy.settings, DPOLoss())
     fresh.configure_model()
     with torch.no_grad():
-        assert torch.equal(policy.reference_copy(ids).logits, fresh.policy.model(ids).logits)
-        with policy.active_weights(False) as base, fresh.policy.active_weights(False) as before:
+        assert torch.equal(policy.weights.reference_copy(ids).logits, fresh.policy.model(ids).logits)
+        with policy.active_weights("base") as base, fresh.policy.active_weights("base") as before:
             assert torch.equal(base(ids).logits, before(ids).logits)
         assert "A copy of the base as teacher: 0.0 GB" in capsys.readouterr().out
         assert not torch.allclose(policy.model(ids).logits, fresh.policy.model(ids).logits)
@@ -199,7 +199,7 @@ def test_checkpointing_computes_the_layers_again_and_survives_generation(tmp_pat
         return len(calls)
 
     assert step() == 2  # forward, and again in backward
-    LocalGenerator(policy, True).complete([Request("Why?", sampling=Sampling(max_new_tokens=4))])
+    LocalGenerator(policy, "policy").complete([Request("Why?", sampling=Sampling(max_new_tokens=4))])
     assert step() == 2
 
 
@@ -243,7 +243,7 @@ def test_a_full_run_starts_from_adapters_and_adapters_from_a_full_run(tmp_path):
         assert torch.equal(last.policy.model(ids).logits, whole.policy.model(ids).logits)
         assert torch.equal(third.policy.model(ids).logits, whole.policy.model(ids).logits)
         seen = torch.tensor([[5, 20, 7]])
-        with last.policy.active_weights(False) as base, lora.policy.active_weights(False) as first:
+        with last.policy.active_weights("base") as base, lora.policy.active_weights("base") as first:
             assert torch.equal(base(seen).logits[..., :259], first(seen).logits[..., :259])
 
 
