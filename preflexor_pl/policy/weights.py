@@ -20,43 +20,14 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
 from preflexor_pl.policy.artifact import write_adapter, write_whole
-from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.base_copy import BaseCopy, gigabytes
+from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.load import resolve_dtype
 from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
 from preflexor_pl.policy.model_errors import in_one_line
 from preflexor_pl.policy.previous_phase import PreviousPhase
 
 Named = list[tuple[str, nn.Parameter]]
-
-
-class BaseCopy(nn.Module):
-    """A copy of the base, loaded at its first use: a run with another teacher needs none.
-
-    Args:
-        settings: of the policy.
-    """
-
-    def __init__(self, settings: PolicySettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.model: LanguageModel | None = None
-
-    @contextmanager
-    def weights(self, policy: LanguageModel) -> Iterator[Any]:
-        """The base on the device of ``policy``, with its markers."""
-        if self.model is None:
-            settings = self.settings
-            with torch.inference_mode(False):  # the caller may be in inference mode
-                self.model = load_language_model(
-                    settings.model_name,
-                    "model.policy.model_name",
-                    settings.dtype,
-                    settings.attn_implementation,
-                    settings.quantization,
-                    policy.strings,
-                ).to(policy.device)
-            log_line(f"A copy of the base as teacher: {_gigabytes(self.model)}")
-        yield self.model.inner
 
 
 class AdapterWeights(nn.Module):
@@ -211,12 +182,12 @@ class FullWeights(nn.Module):
                 model = fold(stack_earlier(base, self.start.adapters))
         count = sum(p.numel() for p in model.parameters())
         log_line(
-            f"{count / 1e6:.0f} M weights train: {_gigabytes(model)}, as much for gradients, "
+            f"{count / 1e6:.0f} M weights train: {gigabytes(model)}, as much for gradients, "
             "and twice as much for the optimiser"
         )
         if self.needs_reference:
             self.reference_copy = copy.deepcopy(model).requires_grad_(False)
-            log_line(f"A copy of the start as reference: {_gigabytes(self.reference_copy)}")
+            log_line(f"A copy of the start as reference: {gigabytes(self.reference_copy)}")
         return model.requires_grad_(True)
 
     def inner(self, model: Any) -> Any:
@@ -274,7 +245,3 @@ def weights_of(
     if settings.lora is None:
         return FullWeights(settings, reference, start)
     return AdapterWeights(settings, settings.lora, seed, start)
-
-
-def _gigabytes(model: nn.Module) -> str:
-    return f"{sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9:.1f} GB"
