@@ -22,7 +22,7 @@ from preflexor_pl.core.progress import stage
 from preflexor_pl.core.settings import DEFAULT_EMBEDDER
 from preflexor_pl.corpus.chunks import SENTENCE_END
 from preflexor_pl.corpus.embedder import Embedder
-from preflexor_pl.policy.load import cache_folder
+from preflexor_pl.policy.model_source import cache_folder
 
 PACKAGES = {  # to import, to install
     "datasets": "datasets",

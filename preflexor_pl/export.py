@@ -155,7 +155,8 @@ def _write(lineage: "list[PreviousPhase]", dtype: Any, part: Path) -> tuple[Any,
 
     from preflexor_pl.policy.adapters import fold
     from preflexor_pl.policy.finished_model import TrainedModel
-    from preflexor_pl.policy.load import ModelSource, load_base
+    from preflexor_pl.policy.load import load_base
+    from preflexor_pl.policy.model_source import ModelSource
 
     start = lineage[-1]
     language = TrainedModel(start, _name(dtype), "eager")

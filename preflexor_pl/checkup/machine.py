@@ -75,7 +75,7 @@ def check_disk(report: Report, run: Path) -> None:
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    from preflexor_pl.policy.load import cache_folder
+    from preflexor_pl.policy.model_source import cache_folder
 
     with report.check("disk"):
         check_room(report, "run", run)

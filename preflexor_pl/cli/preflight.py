@@ -17,7 +17,8 @@ from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.pairs.own_rows import require_pairs
-from preflexor_pl.policy.load import require_attention, require_cache, require_quantization
+from preflexor_pl.policy.load import require_attention, require_quantization
+from preflexor_pl.policy.model_source import require_cache
 from preflexor_pl.policy.previous_phase import markers_of, read_previous_phase
 
 

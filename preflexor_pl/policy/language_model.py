@@ -15,9 +15,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.corpus.lineage import TRAINED_FOR
-from preflexor_pl.policy.load import ModelSource, find_model, load_base, resolve_dtype, stops_of
+from preflexor_pl.policy.load import load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
 from preflexor_pl.policy.model_errors import in_one_line
+from preflexor_pl.policy.model_source import ModelSource, find_model
 
 Role = Literal["policy", "base"]  # what training made of a model, or what it started as
 LONGROPE = "longrope"

@@ -17,8 +17,9 @@ from preflexor_pl.policy.artifact import write_newest
 from preflexor_pl.policy.forward import batch_logps, contexts_of
 from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.language_model import LanguageModel, Role
-from preflexor_pl.policy.load import find_model, load_base
+from preflexor_pl.policy.load import load_base
 from preflexor_pl.policy.model_errors import in_one_line
+from preflexor_pl.policy.model_source import find_model
 from preflexor_pl.policy.previous_phase import (
     KEY,
     PreviousPhase,

@@ -8,9 +8,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import quiet_loading
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.language_model import max_positions_of, strings_for
-from preflexor_pl.policy.load import find_model, stops_of
+from preflexor_pl.policy.load import stops_of
 from preflexor_pl.policy.markers import register_tokens
 from preflexor_pl.policy.model_errors import FOREIGN, reason_of
+from preflexor_pl.policy.model_source import find_model
 from preflexor_pl.policy.previous_phase import markers_of, read_previous_phase
 
 

@@ -27,7 +27,7 @@ from preflexor_pl.pairs.without_thoughts import WithoutThoughts
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, Role, load_language_model
-from preflexor_pl.policy.load import find_model
+from preflexor_pl.policy.model_source import find_model
 from preflexor_pl.policy.previous_phase import CARD, KEY, PreviousPhase, read_previous_phase
 from preflexor_pl.policy.run_record import at, config_of, trained_for
 from preflexor_pl.server.generator import named_server

@@ -7,7 +7,8 @@ import torch
 
 from preflexor_pl.cli.preflight import preflight, requirements
 from preflexor_pl.core.errors import ConfigError, PreflexorError
-from preflexor_pl.policy.load import cache_folder, require_quantization
+from preflexor_pl.policy.load import require_quantization
+from preflexor_pl.policy.model_source import cache_folder
 
 
 def asked(monkeypatch, *args):

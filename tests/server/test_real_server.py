@@ -15,7 +15,7 @@ import pytest
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.settings import PolicySettings, Sampling
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.policy.load import find_model
+from preflexor_pl.policy.model_source import find_model
 from preflexor_pl.server.generator import RemoteGenerator
 
 UP_SECONDS = 240
