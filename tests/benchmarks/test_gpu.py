@@ -78,7 +78,7 @@ def test_packed_batches_pass_the_gate(model, rank):
 
 
 def test_attention_that_sees_other_keys_does_not_pass(model, monkeypatch):
-    right = block_attention.runs_of
+    right = block_attention.segments_of
 
     def blind(pairs):  # the rejected response does not see its prompt's first token
         return [
@@ -86,7 +86,7 @@ def test_attention_that_sees_other_keys_does_not_pass(model, monkeypatch):
             for run in right(pairs)
         ]
 
-    monkeypatch.setattr(block_attention, "runs_of", blind)
+    monkeypatch.setattr(block_attention, "segments_of", blind)
     found = wrong(model, 0)
     assert found["float32"] == ["logps", "gradient norm", "gradient"]
     assert "logps from float32" in found["bfloat16"]

@@ -12,7 +12,7 @@ from preflexor_pl.batches.thinking import AnswerOnly, MaskThinking, NoMasking
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.policy import layout_check as probe
 from preflexor_pl.policy.kernels import block_attention, packed_attention
-from preflexor_pl.policy.kernels.block_attention import Scoring, _Run
+from preflexor_pl.policy.kernels.block_attention import AttentionSpec, Segment
 from preflexor_pl.policy.layout_check import choose_batching
 from preflexor_pl.rounds.reference import with_reference
 from tests.families import save_family
@@ -283,9 +283,9 @@ def test_the_noise_of_float32_grows_with_the_numbers(policy, chosen, monkeypatch
 @pytest.mark.parametrize("scale", [lambda policy: policy, sharp], ids=["flat", "sharp"])
 def test_a_rejected_response_that_sees_the_chosen_one_is_found(policy, chosen, monkeypatch, scale):
     def leaking(pairs):
-        return [_Run(p.start, p.start + p.prompt + p.chosen + p.rejected) for p in pairs]
+        return [Segment(p.start, p.start + p.prompt + p.chosen + p.rejected) for p in pairs]
 
-    monkeypatch.setattr(block_attention, "runs_of", leaking)
+    monkeypatch.setattr(block_attention, "segments_of", leaking)
     used, [line] = chosen(scale(policy), "packed")
     assert used == "padded"
     assert "a response depends on tokens of others" in line
@@ -310,7 +310,9 @@ def test_a_window_of_thousands_is_packed_where_attention_knows_of_it(tmp_path, c
 def test_a_window_that_is_ignored_is_found(tmp_path, chosen, monkeypatch):
     policy = tiny_policy(save_family(tmp_path / "model", "mistral, window"))
     assert chosen(policy, "packed") == ("packed", [])
-    monkeypatch.setattr(packed_attention, "Scoring", lambda scale, cap, window: Scoring(scale, cap))
+    monkeypatch.setattr(
+        packed_attention, "AttentionSpec", lambda scale, cap, window: AttentionSpec(scale, cap)
+    )
     used, [line] = chosen(policy, "packed")
     assert used == "padded"
     assert "nats off" in line

@@ -1,11 +1,11 @@
-"""Attention over a packed row by products of blocks, with a backward of its own.
+"""Attention over a packed row in blocks of queries, with its own backward pass.
 
-A block of queries meets the keys up to its end alone, so that little is computed that causality
-hides; of a sliding window, those from its beginning on. The weights of the blocks (softmax of
-scores) are kept for backward within ``KEEP_BYTES`` a layer, and made again beyond it, so memory
-grows with the row and not with its square.
+A block of queries is multiplied with the keys up to its end only, so most of what the causal mask
+hides is never computed; with a sliding window, keys before the window are skipped too. The
+attention weights (softmax of scores) are saved for backward up to ``KEEP_BYTES`` a layer and
+recomputed beyond it, so memory grows linearly with the row.
 
-On a CPU this is faster than ``scaled_dot_product_attention``, in bfloat16 about twice.
+On CPU this is faster than ``scaled_dot_product_attention``, in bfloat16 about twice as fast.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +25,14 @@ KEEP_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """What becomes of the product of a query and a key.
+class AttentionSpec:
+    """How an attention layer turns products of queries and keys into scores.
 
     Attributes:
-        scale: of it.
-        softcap: scores are then squeezed into (-softcap, softcap).
-        window: how many keys, itself included, a query sees at most.
+        scale: factor of each product.
+        softcap: scores are squeezed into (-softcap, softcap) (Gemma 2, arXiv:2408.00118); None
+            leaves them.
+        window: how many keys a query sees at most, its own included; None for all before it.
     """
 
     scale: float
@@ -40,165 +41,171 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Queries first..last of a row; they see their own tokens and, before them, a prompt's."""
+class Segment:
+    """Queries first..last of a row. They see their own keys and, before these, a prompt's keys."""
 
     first: int
     last: int
     prompt: tuple[int, int] = (0, 0)
 
-    def seen(self, x: Tensor) -> Tensor:
-        """Of [K, T, D] keys or values those that the run sees, [K, S, D]."""
-        own = x[:, self.first : self.last]
+    def visible(self, x: Tensor) -> Tensor:
+        """The keys or values that the segment sees, [K, S, D] of [K, T, D]."""
+        segment = x[:, self.first : self.last]
         start, stop = self.prompt
-        return own if start == stop else torch.cat([x[:, start:stop], own], 1)
+        return segment if start == stop else torch.cat([x[:, start:stop], segment], 1)
 
-    def add_seen(self, total: Tensor, part: Tensor) -> None:
-        """Add to [K, T, D] what belongs to the keys or values that the run sees."""
+    def add_gradient(self, total: Tensor, gradient: Tensor) -> None:
+        """Add the gradient of the visible keys or values [K, S, D] to that of all, [K, T, D]."""
         start, stop = self.prompt
-        total[:, start:stop] += part[:, : stop - start]
-        total[:, self.first : self.last] += part[:, stop - start :]
+        total[:, start:stop] += gradient[:, : stop - start]
+        total[:, self.first : self.last] += gradient[:, stop - start :]
 
     def blocks(self, window: int | None) -> Iterator[tuple[slice, slice]]:
-        """Of queries in the row, and of keys among those seen."""
-        before = self.prompt[1] - self.prompt[0] - self.first
+        """Each block as a slice of the row's queries, and one of the visible keys."""
+        offset = self.prompt[1] - self.prompt[0] - self.first
         for first in range(self.first, self.last, BLOCK):
             last = min(first + BLOCK, self.last)
-            oldest = 0 if window is None else max(0, before + first - window + 1)
-            yield slice(first, last), slice(oldest, before + last)
+            oldest = 0 if window is None else max(0, offset + first - window + 1)
+            yield slice(first, last), slice(oldest, offset + last)
 
 
-def runs_of(pairs: Sequence[Span]) -> list[_Run]:
-    """[prompt | chosen] and [rejected] of each pair."""
-    runs = []
+def segments_of(pairs: Sequence[Span]) -> list[Segment]:
+    """[prompt | chosen] and [rejected] of each pair; the latter sees the prompt too."""
+    segments = []
     for pair in pairs:
         fork = pair.start + pair.prompt
         end = fork + pair.chosen
-        runs += [_Run(pair.start, end), _Run(end, end + pair.rejected, (pair.start, fork))]
-    return runs
+        segments.append(Segment(pair.start, end))
+        segments.append(Segment(end, end + pair.rejected, (pair.start, fork)))
+    return segments
 
 
 def block_attention(
-    query: Tensor, key: Tensor, value: Tensor, pairs: Sequence[Span], scoring: Scoring
+    query: Tensor, key: Tensor, value: Tensor, pairs: Sequence[Span], spec: AttentionSpec
 ) -> Tensor:
-    """Each pair by itself, its rejected response blind to the chosen one.
+    """Causal attention within each pair, whose rejected response does not see the chosen one.
 
     Args:
         query: [H, T, D].
         key: [K, T, D], K heads that H / K query heads share.
         value: [K, T, E].
         pairs: of the row, which they fill.
-        scoring: of a query and a key.
+        spec: of the layer.
 
     Returns:
         [T, H, E]; differentiable once.
     """
-    return _Blocks.apply(query, key, value, runs_of(pairs), scoring)  # type: ignore[no-any-return, no-untyped-call]
+    return _BlockAttention.apply(query, key, value, segments_of(pairs), spec)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Blocks(torch.autograd.Function):
+class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, runs: list[_Run], scoring: Scoring
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        segments: list[Segment],
+        spec: AttentionSpec,
     ) -> Tensor:
-        rows, shared = _rows(query, len(key)), len(query) // len(key)
-        mixed = rows.new_empty(*rows.shape[:2], value.shape[2])
-        kept: list[Tensor | None] = []
-        # A capped score's slope is not to be had from its weight.
-        keep = any(ctx.needs_input_grad) and scoring.softcap is None
-        room = KEEP_BYTES if keep else 0
-        for run in runs:
-            keys, values = run.seen(key), run.seen(value)
-            for at, seen in run.blocks(scoring.window):
-                own = slice(at.start * shared, at.stop * shared)
-                scores = _scores(rows[:, own], keys[:, seen], scoring)
-                weights = _softmax(scores, at.stop - at.start, scoring.window)
-                torch.bmm(weights, values[:, seen], out=mixed[:, own])
-                room -= weights.nbytes
-                kept.append(weights if room >= 0 else None)
-        ctx.save_for_backward(rows, key, value, *kept)
-        ctx.runs, ctx.scoring, ctx.shared = runs, scoring, shared
-        return _heads(mixed, shared)
+        queries, shared = _group_heads(query, len(key)), len(query) // len(key)
+        output = queries.new_empty(*queries.shape[:2], value.shape[2])
+        saved: list[Tensor | None] = []
+        # The slope of a capped score cannot be computed from its weight.
+        save = any(ctx.needs_input_grad) and spec.softcap is None
+        bytes_left = KEEP_BYTES if save else 0
+        for segment in segments:
+            keys, values = segment.visible(key), segment.visible(value)
+            for block, seen in segment.blocks(spec.window):
+                rows = slice(block.start * shared, block.stop * shared)
+                scores = _scores(queries[:, rows], keys[:, seen], spec)
+                weights = _softmax(scores, block.stop - block.start, spec.window)
+                torch.bmm(weights, values[:, seen], out=output[:, rows])
+                bytes_left -= weights.nbytes
+                saved.append(weights if bytes_left >= 0 else None)
+        ctx.save_for_backward(queries, key, value, *saved)
+        ctx.segments, ctx.spec, ctx.shared = segments, spec, shared
+        return _split_heads(output, shared)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, key, value, *kept = ctx.saved_tensors
-        scoring: Scoring = ctx.scoring
-        weights_of = iter(kept)
-        onto = _rows(gradient.transpose(0, 1), len(key))
-        by_rows = torch.empty_like(rows)
-        by_key, by_value = map(_sums_of, (key, value))
-        for run in ctx.runs:
-            keys, values = run.seen(key), run.seen(value)
-            by_keys, by_values = map(_sums_of, (keys, values))
-            for at, seen in run.blocks(scoring.window):
-                own = slice(at.start * ctx.shared, at.stop * ctx.shared)
-                weights, slope = next(weights_of), None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        queries, key, value, *saved = ctx.saved_tensors
+        spec: AttentionSpec = ctx.spec
+        saved_weights = iter(saved)
+        grad_output = _group_heads(grad_output.transpose(0, 1), len(key))
+        grad_queries = torch.empty_like(queries)
+        grad_key, grad_value = _zeros_like(key), _zeros_like(value)
+        for segment in ctx.segments:
+            keys, values = segment.visible(key), segment.visible(value)
+            grad_keys, grad_values = _zeros_like(keys), _zeros_like(values)
+            for block, seen in segment.blocks(spec.window):
+                rows = slice(block.start * ctx.shared, block.stop * ctx.shared)
+                weights, slope = next(saved_weights), None
                 if weights is None:
-                    width = at.stop - at.start
-                    weights, slope = _again(rows[:, own], keys[:, seen], width, scoring)
-                by_values[:, seen] += torch.bmm(weights.transpose(1, 2), onto[:, own])
-                by_weights = torch.bmm(onto[:, own], values[:, seen].transpose(1, 2))
-                by_scores = torch._softmax_backward_data(by_weights, weights, -1, weights.dtype)
+                    width = block.stop - block.start
+                    weights, slope = _recompute(queries[:, rows], keys[:, seen], width, spec)
+                grad_values[:, seen] += torch.bmm(weights.transpose(1, 2), grad_output[:, rows])
+                grad_weights = torch.bmm(grad_output[:, rows], values[:, seen].transpose(1, 2))
+                grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
                 if slope is not None:
-                    by_scores *= slope
-                torch.bmm(by_scores, keys[:, seen], out=by_rows[:, own])
-                by_keys[:, seen] += torch.bmm(by_scores.transpose(1, 2), rows[:, own])
-            run.add_seen(by_key, by_keys)
-            run.add_seen(by_value, by_values)
-        by_rows *= scoring.scale
-        by_key *= scoring.scale
-        by_query = _heads(by_rows, ctx.shared).transpose(0, 1)
-        return by_query, by_key.to(key.dtype), by_value.to(value.dtype), None, None
+                    grad_scores *= slope
+                torch.bmm(grad_scores, keys[:, seen], out=grad_queries[:, rows])
+                grad_keys[:, seen] += torch.bmm(grad_scores.transpose(1, 2), queries[:, rows])
+            segment.add_gradient(grad_key, grad_keys)
+            segment.add_gradient(grad_value, grad_values)
+        grad_queries *= spec.scale
+        grad_key *= spec.scale
+        grad_query = _split_heads(grad_queries, ctx.shared).transpose(0, 1)
+        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, None
 
 
-def _sums_of(x: Tensor) -> Tensor:
-    """Zeros of its shape, at least float32."""
+def _zeros_like(x: Tensor) -> Tensor:
+    """Zeros in its shape, at least float32: sums over many blocks are taken in it."""
     return torch.zeros(x.shape, dtype=at_least_float32(x[:0]).dtype, device=x.device)
 
 
-def _rows(x: Tensor, keys: int) -> Tensor:
-    """[K, T * H/K, D] of [H, T, D]: of each token the heads that share a head of keys."""
+def _group_heads(x: Tensor, keys: int) -> Tensor:
+    """[K, T * H/K, D] of [H, T, D]: the query heads that share a key head side by side."""
     return x.unflatten(0, (keys, -1)).transpose(1, 2).flatten(1, 2).contiguous()
 
 
-def _heads(x: Tensor, shared: int) -> Tensor:
+def _split_heads(x: Tensor, shared: int) -> Tensor:
     """[T, H, D] of [K, T * H/K, D]."""
     return x.unflatten(1, (-1, shared)).transpose(0, 1).flatten(1, 2)
 
 
-def _scores(rows: Tensor, keys: Tensor, scoring: Scoring) -> Tensor:
-    """[K, n * H/K, m] before causality."""
-    unused = rows.new_empty(())
-    scores = torch.baddbmm(unused, rows, keys.transpose(1, 2), beta=0, alpha=scoring.scale)
-    if scoring.softcap is not None:
-        scores = torch.tanh_(scores / scoring.softcap) * scoring.softcap
+def _scores(queries: Tensor, keys: Tensor, spec: AttentionSpec) -> Tensor:
+    """[K, n * H/K, m] without the causal mask."""
+    unused = queries.new_empty(())
+    scores = torch.baddbmm(unused, queries, keys.transpose(1, 2), beta=0, alpha=spec.scale)
+    if spec.softcap is not None:
+        scores = torch.tanh_(scores / spec.softcap) * spec.softcap
     return scores
 
 
 def _softmax(scores: Tensor, width: int, window: int | None) -> Tensor:
-    """Weights of the last ``width`` queries of the keys that ``scores`` are of; overwrites them."""
+    """Attention weights of a block's ``width`` queries, the last of the keys; overwrites scores."""
     seen = scores.shape[2]
     if window is not None and window >= seen:
         window = None
-    reach = width if window is None else seen  # older keys all see
-    hidden = _hidden(width, reach, window, scores.device)[:, None]
-    scores.unflatten(1, (width, -1))[..., seen - reach :].masked_fill_(hidden, float("-inf"))
+    masked = width if window is None else seen  # every query of the block sees all older keys
+    hidden = _hidden(width, masked, window, scores.device)[:, None]
+    scores.unflatten(1, (width, -1))[..., seen - masked :].masked_fill_(hidden, float("-inf"))
     return scores.softmax(-1)
 
 
-def _again(
-    rows: Tensor, keys: Tensor, width: int, scoring: Scoring
+def _recompute(
+    queries: Tensor, keys: Tensor, width: int, spec: AttentionSpec
 ) -> tuple[Tensor, Tensor | None]:
-    """Weights, and the slope of capped scores."""
-    scores = _scores(rows, keys, scoring)
-    slope = None if scoring.softcap is None else 1 - (scores / scoring.softcap) ** 2
-    return _softmax(scores, width, scoring.window), slope
+    """Attention weights, and the slope of the softcap at each score."""
+    scores = _scores(queries, keys, spec)
+    slope = None if spec.softcap is None else 1 - (scores / spec.softcap) ** 2
+    return _softmax(scores, width, spec.window), slope
 
 
 @lru_cache(maxsize=64)  # the same for every layer
 def _hidden(width: int, seen: int, window: int | None, device: torch.device) -> Tensor:
-    """[n, m] which keys each of the last n positions does not see."""
+    """[n, m] True where one of the last n positions does not see a key."""
     mask = torch.ones(width, seen, dtype=torch.bool, device=device).tril(seen - width)
     return ~(mask if window is None else mask.triu(seen - width - window + 1))

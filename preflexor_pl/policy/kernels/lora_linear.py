@@ -1,9 +1,9 @@
-"""Linear layers with adapters, computed in the base's dtype.
+"""Linear layers with LoRA adapters, computed in the dtype of the base.
 
-peft's own layer casts its input to the adapters' float32, a copy for each layer that is kept for
-backward, and adds what they give in passes of their own over the layer's output and its gradient.
-Here the products are in the base's dtype, as under autocast, and add to one another; the adapters
-themselves, their gradients and the optimiser's state stay float32. In float32 both do the same.
+peft's own layer casts its input to the adapters' float32, which is a copy a layer that backward
+keeps, and adds the adapters' output in passes of their own. Here all products are in the base's
+dtype, as under autocast, and are added in place; the adapters, their gradients and the optimiser's
+state stay float32. In float32 both compute the same.
 """
 
 from collections.abc import Sequence
@@ -21,75 +21,78 @@ class LoRALinear(Linear):  # type: ignore[misc]  # peft has no types
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """[..., out] of [..., in]."""
-        on = [name for name in self.active_adapters if name in self.lora_A]
+        names = [name for name in self.active_adapters if name in self.lora_A]
         base: Any = self.base_layer
-        if self.disable_adapters or self.merged or not on or base.weight.requires_grad:
+        if self.disable_adapters or self.merged or not names or base.weight.requires_grad:
             return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
-        scales = [self.scaling[name] for name in on]
-        pairs: Any = ((self.lora_A[name], self.lora_B[name]) for name in on)
-        sides = [side.weight for pair in pairs for side in pair]
-        rows = x.flatten(0, -2)  # [N, in]
+        scales = [self.scaling[name] for name in names]
+        layers: Any = [layer for name in names for layer in (self.lora_A[name], self.lora_B[name])]
+        factors = [layer.weight for layer in layers]
+        flat = x.flatten(0, -2)  # [N, in]
         if torch.is_grad_enabled():
-            out: Any = _Adapted.apply(rows, base.weight, base.bias, scales, *sides)  # type: ignore[no-untyped-call]
+            out: Any = _LoRAProduct.apply(flat, base.weight, base.bias, scales, *factors)  # type: ignore[no-untyped-call]
         else:
-            out = _adapted(rows, base.weight, base.bias, scales, sides)[0]
+            out = _lora_product(flat, base.weight, base.bias, scales, factors)[0]
         return out.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
 
-def _adapted(
-    rows: Tensor,
+def _lora_product(
+    x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     scales: Sequence[float],
-    sides: Sequence[Tensor],
+    factors: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor]]:
-    """[N, out] of [N, in], and x A' of each adapter."""
-    out = linear(rows, weight, bias)
-    downs = []
-    # One by one: a fresh adapter, which is zero, changes nothing to the bit.
-    for down, up, scale in zip(sides[::2], sides[1::2], scales, strict=True):
-        downs.append(rows @ down.to(out.dtype).T)
-        out.addmm_(downs[-1], up.to(out.dtype).T, alpha=scale)
-    return out, downs
+    """[N, out] of [N, in], and x A' [N, r] of each adapter."""
+    out = linear(x, weight, bias)
+    projections = []
+    # One adapter after the other: a fresh one, which is zero, leaves the sum as it is to the bit.
+    for a, b, scale in zip(factors[::2], factors[1::2], scales, strict=True):
+        projections.append(x @ a.to(out.dtype).T)
+        out.addmm_(projections[-1], b.to(out.dtype).T, alpha=scale)
+    return out, projections
 
 
-class _Adapted(torch.autograd.Function):
-    """The base frozen; ``sides`` are A and B of each adapter."""
+class _LoRAProduct(torch.autograd.Function):
+    """The base is frozen; ``factors`` are A [r, in] and B [out, r] of each adapter."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        rows: Tensor,
+        x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         scales: Sequence[float],
-        *sides: Tensor,
+        *factors: Tensor,
     ) -> Tensor:
-        out, downs = _adapted(rows, weight, bias, scales, sides)
-        ctx.save_for_backward(rows, weight, *sides, *downs)
+        out, projections = _lora_product(x, weight, bias, scales, factors)
+        ctx.save_for_backward(x, weight, *factors, *projections)
         ctx.scales = scales
         return out
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, *rest = ctx.saved_tensors
-        sides, downs = rest[: -len(ctx.scales)], rest[-len(ctx.scales) :]
-        dtype = gradient.dtype
-        by_rows = gradient @ weight.to(dtype) if ctx.needs_input_grad[0] else None
-        by_sides: list[Tensor] = []
-        for down, up, scale, half in zip(sides[::2], sides[1::2], ctx.scales, downs, strict=True):
-            by_half = gradient @ up.to(dtype) * scale  # [N, r]
-            if by_rows is not None:
-                by_rows.addmm_(by_half, down.to(dtype))
-            by_up = half.T @ gradient * scale  # [r, out]: a CPU takes it faster than its transpose
-            by_sides += [(by_half.T @ rows.to(dtype)).to(down.dtype), by_up.T.to(up.dtype)]
-        by_rows = by_rows if by_rows is None else by_rows.to(rows.dtype)
-        return by_rows, None, None, None, *by_sides
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, *rest = ctx.saved_tensors
+        factors, projections = rest[: -len(ctx.scales)], rest[-len(ctx.scales) :]
+        dtype = grad_output.dtype
+        grad_input = grad_output @ weight.to(dtype) if ctx.needs_input_grad[0] else None
+        grad_factors: list[Tensor] = []
+        adapters = zip(factors[::2], factors[1::2], ctx.scales, projections, strict=True)
+        for a, b, scale, projection in adapters:
+            grad_projection = grad_output @ b.to(dtype) * scale  # [N, r]
+            if grad_input is not None:
+                grad_input.addmm_(grad_projection, a.to(dtype))
+            # [r, out]: on a CPU this is faster than its transpose
+            grad_b = projection.T @ grad_output * scale
+            grad_factors.append((grad_projection.T @ x.to(dtype)).to(a.dtype))
+            grad_factors.append(grad_b.T.to(b.dtype))
+        grad_input = grad_input if grad_input is None else grad_input.to(x.dtype)
+        return grad_input, None, None, None, *grad_factors
 
 
 def use_lora_linear(config: Any) -> None:
-    """Have peft put these layers around plain matrices; quantised ones keep peft's own."""
+    """Make peft use these layers for plain matrices; quantised ones keep peft's own."""
 
     def layer(target: Any, adapter: str, config: Any, **options: Any) -> LoRALinear | None:
         plain = type(target) is nn.Linear

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.batches.layout import Spans
-from preflexor_pl.policy.kernels.block_attention import Scoring, block_attention
+from preflexor_pl.policy.kernels.block_attention import AttentionSpec, block_attention
 from preflexor_pl.policy.kernels.decode_attention import not_ignored
 from preflexor_pl.policy.model_errors import NotServed
 
@@ -57,10 +57,10 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
-    scoring = Scoring(scale, softcap, sliding_window)
+    spec = AttentionSpec(scale, softcap, sliding_window)
     # Not x[0], whose backward fills and copies a whole batch.
     query, key, value = (x.squeeze(0) for x in (query, key, value))
-    return block_attention(query, key, value, spans.pairs, scoring)[None], None
+    return block_attention(query, key, value, spans.pairs, spec)[None], None
 
 
 def _varlen(

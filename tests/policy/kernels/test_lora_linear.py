@@ -1,4 +1,4 @@
-"""Our adapted layer against peft's own, which it stands for."""
+"""Our layer with adapters against peft's own, which it replaces."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 from preflexor_pl.policy.kernels.lora_linear import LoRALinear, use_lora_linear
 
 
-def adapted(adapters, dtype=torch.float32, ours=True):
+def lora_layer(adapters, dtype=torch.float32, ours=True):
     """A layer of 6 in and 5 out with some adapters, all on, none of them zero."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5))
@@ -41,7 +41,7 @@ def learned(layer, dtype=torch.float32):
 
 @pytest.mark.parametrize("adapters", [1, 3])
 def test_it_computes_what_pefts_does(adapters):
-    ours, theirs = learned(adapted(adapters)), learned(adapted(adapters, ours=False))
+    ours, theirs = learned(lora_layer(adapters)), learned(lora_layer(adapters, ours=False))
     for one, other in zip(ours[:2], theirs[:2], strict=True):
         torch.testing.assert_close(one, other)
     assert ours[2].keys() == theirs[2].keys()
@@ -51,8 +51,8 @@ def test_it_computes_what_pefts_does(adapters):
 
 
 def test_in_bfloat16_it_keeps_the_dtype_and_float32_gradients():
-    ours = learned(adapted(2, torch.bfloat16), torch.bfloat16)
-    theirs = learned(adapted(2, torch.bfloat16, ours=False), torch.bfloat16)
+    ours = learned(lora_layer(2, torch.bfloat16), torch.bfloat16)
+    theirs = learned(lora_layer(2, torch.bfloat16, ours=False), torch.bfloat16)
     assert ours[0].dtype == torch.bfloat16
     for name, gradient in ours[2].items():
         assert gradient.dtype == torch.float32
@@ -61,7 +61,7 @@ def test_in_bfloat16_it_keeps_the_dtype_and_float32_gradients():
 
 def test_under_autocast_it_is_near_pefts_too():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours, theirs = learned(adapted(2)), learned(adapted(2, ours=False))
+        ours, theirs = learned(lora_layer(2)), learned(lora_layer(2, ours=False))
     assert ours[0].dtype == theirs[0].dtype == torch.bfloat16
     assert ours[1].dtype == torch.float32
     for name, gradient in ours[2].items():
@@ -70,7 +70,7 @@ def test_under_autocast_it_is_near_pefts_too():
 
 
 def test_switched_off_it_is_the_base():
-    layer = adapted(2)
+    layer = lora_layer(2)
     x = torch.ones(1, 1, 6)
     layer.enable_adapters(False)
     assert torch.equal(layer(x), layer.base_layer(x))
