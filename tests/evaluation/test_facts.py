@@ -244,4 +244,4 @@ def test_options_stand_as_whole_responses_to_the_bare_question(policy, monkeypat
         "<|im_start|>assistant\n"
     )
     said = ["Bark", "Steel wire", "Wax", "Sugar", "Steel wire", "Bark", "Wax", "Sugar"]
-    assert asked == [(prompt, text, False) for text in said]
+    assert asked == [(prompt, text, "base") for text in said]
