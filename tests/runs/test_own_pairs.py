@@ -14,8 +14,9 @@ from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import read_pairs
 from tests.tiny import refused
 
-DOCS = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```yaml\n# (\w+)\.yaml.*?\n(.*?)```", DOCS, re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+SHOWN = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("training.md", "pairs.md"))
+BLOCKS = re.findall(r"```yaml\n# (early|schedule|own)\.yaml.*?\n(.*?)```", SHOWN, re.DOTALL)
 SMALL = (
     "--data.pairs_per_round=4",
     "--data.pairs_per_step=2",
