@@ -9,9 +9,11 @@ from preflexor_pl.pairs.drop_reasons import ADVICE, advice, by_reason
 ROOT = Path(__file__).parents[2]
 WHERE = [
     *(ROOT / "preflexor_pl/pairs" / f"{name}.py" for name in (
-        "question_reply", "reading", "reply_checks", "stages", "asking", "rejection", "replies",
-        "connection", "thoughts",
+        "question_reply", "reply_parsing", "reply_checks", "stages", "journaled_client",
+        "rejection", "without_thoughts",
     )),
+    *(ROOT / "preflexor_pl/server" / f"{name}.py" for name in ("replies", "connection")),
+    ROOT / "preflexor_pl/core/model_thinking.py",
     ROOT / "preflexor_pl/batches/collate.py",
 ]  # fmt: skip
 SLUG = re.compile(r"[a-z]+(?:_[a-z]+)+|refusal")
