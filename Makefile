@@ -19,7 +19,7 @@ venv: $(READY)  ## make .venv with everything pinned in constraints.txt
 venv-peers: $(PEERS_READY)  ## make .venv-peers: what benchmarks are timed against
 
 # Linux: holes between large blocks of memory are not given to small objects, which would leave
-# them in pieces. It takes a quarter off what a step on a CPU takes (benchmarks/allocator.py).
+# them in pieces. It takes a quarter off what a step on a CPU takes (benchmarks.training.allocator).
 fit phases: export GLIBC_TUNABLES ?= glibc.malloc.tcache_count=0
 
 fit: $(READY)  ## train: make fit ARGS="--trainer.max_epochs 2"
@@ -48,25 +48,25 @@ fix: $(READY)  ## repair what ruff can
 bench: bench-train bench-rounds bench-retrieval  ## the benchmarks against others, and the tables
 
 bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's; first: ARGS=--tune
-	PYTHONPATH=. $(BIN)/python benchmarks/training.py $(ARGS)
+	$(BIN)/python -m benchmarks.training.compare_trl $(ARGS)
 	$(MAKE) bench-table
 
 bench-rounds: $(READY)  ## a round against one call at a time, and behind a server
-	PYTHONPATH=. $(BIN)/python benchmarks/making_rounds.py
-	PYTHONPATH=. $(BIN)/python benchmarks/server_teacher.py
+	$(BIN)/python -m benchmarks.rounds.batching
+	$(BIN)/python -m benchmarks.rounds.server_teacher
 	$(MAKE) bench-table
 
 bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib and faiss; start-up
-	PYTHONPATH=. $(BIN)/python benchmarks/retrieval.py
-	PYTHONPATH=. $(BIN)/python benchmarks/startup.py
+	$(BIN)/python -m benchmarks.retrieval.compare
+	$(BIN)/python -m benchmarks.startup
 	$(MAKE) bench-table
 
 bench-gpu: $(READY)  ## on an NVIDIA card (20 minutes), against TRL where .venv-peers is there
-	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py $(ARGS)
+	$(BIN)/python -m benchmarks.gpu.run $(ARGS)
 	$(MAKE) bench-table
 
 bench-table: $(READY)  ## write the tables of benchmarks/README.md from benchmarks/results
-	PYTHONPATH=. $(BIN)/python benchmarks/table.py
+	$(BIN)/python -m benchmarks.report.tables
 
 clean:  ## remove caches and build files; runs/ and the environments stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

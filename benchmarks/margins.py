@@ -1,4 +1,4 @@
-"""Where DPO and EXO begin, and where their margins end: ``python benchmarks/margins.py``.
+"""Where DPO and EXO begin, and where their margins end: ``python -m benchmarks.margins``.
 
 On the embedded model and real pairs of a second phase (``benchmarks/data/pairs.jsonl``):
 

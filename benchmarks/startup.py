@@ -1,6 +1,6 @@
 """How long ``--help`` and config errors take, against the bare import of LightningCLI.
 
-``make bench-retrieval`` or ``PYTHONPATH=. python benchmarks/startup.py``, about 10 minutes.
+``make bench-retrieval`` or ``python -m benchmarks.startup``, about 10 minutes.
 
 Fit's help and its errors are those of Lightning's CLI, so its import is the least they can take: a
 process that does nothing else is timed beside them. Every time is that of a fresh process, from
@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.record import RESULTS, save, setting, spread
+from benchmarks.processes import ROOT
+from benchmarks.report.record import RESULTS, save, setting, spread
 from preflexor_pl.core.progress import stage
 
-ROOT = Path(__file__).parents[1]
 BARE = "import of LightningCLI"
 FIT = ("-m", "preflexor_pl.fit")
 CONFIG = (*FIT, "--config", "configs/orpo.yaml")

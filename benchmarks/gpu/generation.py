@@ -1,0 +1,172 @@
+"""Making texts on a card: our static batches, transformers one by one, its continuous batches.
+
+Greedy, a fixed number of tokens of each text, so that tokens a second are what counts. Ours is the
+generator of a run, on a policy with adapters, their merging in its time; transformers' ``generate``
+has the same weights without any. First both must draw the same tokens in float32: in bfloat16, and
+with random weights, the likeliest two are too often nearly alike.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import ContinuousBatchingConfig, GenerationConfig
+
+from benchmarks.gpu.job import Job, seconds
+from benchmarks.report.record import read, spread
+from benchmarks.training.layouts import RANK
+from benchmarks.training.protocol import device
+from benchmarks.training.workloads import SIGMA
+from preflexor_pl.core.chat import chat_ids
+from preflexor_pl.core.generator import Request, by_batch
+from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.language_model import LanguageModel, load_language_model
+from preflexor_pl.policy.policy import Policy
+
+LETTERS = 96  # of a prompt, the median; a letter is a token
+PAGE = 256  # tokens of one text that lie together in the cache of continuous batches
+COMPARED, SAME = 4, 0.75  # texts of the first comparison; the least share, for a near tie may tip
+
+Result = dict[str, Any]
+
+
+def measure(job: Job) -> None:
+    """The same tokens first; then each way's tokens a second."""
+    sizes = job.sizes
+    wanted = requests(sizes.texts, sizes.new_tokens)
+    equal = same_tokens(job, wanted[:COMPARED])
+    job.keep("generation", "same tokens in float32", equal)
+    if equal < SAME:
+        raise SystemExit("error: batches draw other tokens than one text at a time")
+    settings = PolicySettings(job.model, "bfloat16", lora=LoRASettings(RANK, 2 * RANK))
+    policy = Policy(settings).to(device())
+    plain = load_language_model(job.model, "--config", "bfloat16").to(device())
+
+    def ours(size: int) -> float:
+        return rate(lambda: batched(policy, wanted, size), len(wanted) * sizes.new_tokens)
+
+    def alone() -> float:
+        some = wanted[: sizes.alone]
+        return rate(lambda: one_by_one(plain, some), len(some) * sizes.new_tokens)
+
+    batched(policy, wanted[:2], 2)
+    one_by_one(plain, wanted[:1])
+    by_size = {size: ours(size) for size in sizes.batch_sizes}
+    best = max(by_size, key=lambda size: by_size[size])
+    job.keep("generation", "tokens/s by our batch size", by_size)
+    compared: list[tuple[float, float]] = []
+    for repeat in job.repeats():
+        ways: list[Callable[[], float]] = [lambda: ours(best), alone]
+        made = [way() for way in (ways if repeat % 2 == 0 else ways[::-1])]
+        first, second = made if repeat % 2 == 0 else made[::-1]
+        compared.append((first, second))
+        job.keep("generation", "texts", table(compared, best))
+
+
+def table(compared: Sequence[tuple[float, float]], size: int) -> Result:
+    """Tokens a second of both ways, and their ratio."""
+    return {
+        "batches / one at a time": spread([ours / alone for ours, alone in compared]),
+        "our tokens/s": spread([ours for ours, _ in compared]),
+        "tokens/s one at a time": spread([alone for _, alone in compared]),
+        "our batch size": size,
+    }
+
+
+def requests(texts: int, new_tokens: int) -> list[Request]:
+    """Prompts of random letters."""
+    rng = random.Random("prompts")
+    sampling = Sampling(new_tokens, temperature=0, min_new_tokens=new_tokens)
+    made = []
+    for _ in range(texts):
+        letters = max(1, round(LETTERS * rng.lognormvariate(0, SIGMA)))
+        prompt = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz ", k=letters))
+        made.append(Request(prompt, sampling=sampling))
+    return made
+
+
+def rate(work: Callable[[], Any], tokens: int) -> float:
+    """Tokens a second."""
+    return round(tokens / seconds(work), 1)
+
+
+def batched(policy: LanguageModel, wanted: Sequence[Request], size: int) -> list[str]:
+    """By our generator; the texts in the order of the requests."""
+    found: dict[int, str] = {}
+    for batch in by_batch(LocalGenerator(policy, "policy", batch_size=size), wanted):
+        for place, made in batch.items():
+            if made.tokens != wanted[place].sampling.max_new_tokens:
+                raise RuntimeError(f"a text of {made.tokens} tokens")
+            found[place] = made.text
+    return [found[place] for place in range(len(wanted))]
+
+
+def one_by_one(speaker: LanguageModel, wanted: Sequence[Request]) -> list[str]:
+    """By transformers' ``generate``."""
+    texts = []
+    for request in wanted:
+        ids = torch.tensor([_ids(speaker, request)], device=device())
+        made = speaker.inner.generate(
+            ids, attention_mask=torch.ones_like(ids), generation_config=_greedy(speaker, request)
+        )
+        texts.append(speaker.decode(made[0, ids.shape[1] :].tolist()))
+    return texts
+
+
+def _ids(speaker: LanguageModel, request: Request) -> list[int]:
+    return chat_ids(speaker.tokenizer, request.prompt, request.system, request.examples)
+
+
+def _greedy(speaker: LanguageModel, request: Request, **others: Any) -> GenerationConfig:
+    options: dict[str, Any] = {
+        "max_new_tokens": request.sampling.max_new_tokens,
+        "min_new_tokens": request.sampling.max_new_tokens,
+        "do_sample": False,
+        "eos_token_id": sorted(speaker.stop_ids),
+        "pad_token_id": speaker.pad_id,
+    }
+    return GenerationConfig(**(options | others))
+
+
+def same_tokens(job: Job, wanted: Sequence[Request]) -> float:
+    """Share of texts that are the same in a batch and alone, in float32."""
+    speaker = load_language_model(job.model, "--config", "float32").to(device())
+    pairs = zip(batched(speaker, wanted, len(wanted)), one_by_one(speaker, wanted), strict=True)
+    return sum(ours == theirs for ours, theirs in pairs) / len(wanted)
+
+
+def measure_continuous(job: Job) -> None:
+    """Transformers' ``generate_batch``, which may hand back less than it was asked for."""
+    wanted = requests(job.sizes.texts, job.sizes.new_tokens)
+    plain = load_language_model(job.model, "--config", "bfloat16").to(device())
+    prompts = [_ids(plain, request) for request in wanted]
+    blocks = sum(len(prompt) + job.sizes.new_tokens + PAGE for prompt in prompts) // PAGE
+    # No token ends a text: a least length is not among what it can do.
+    config = _greedy(plain, wanted[0], min_new_tokens=None, eos_token_id=-1)
+    cache = ContinuousBatchingConfig(page_size=PAGE, num_blocks=blocks)
+    made: dict[str, Any] = {}
+
+    def work() -> None:
+        made.clear()
+        made.update(
+            plain.inner.generate_batch(
+                inputs=prompts,
+                generation_config=config,
+                continuous_batching_config=cache,
+                persistent_manager=True,  # what the first call captured serves the second
+            )
+        )
+
+    took = [seconds(work), seconds(work)]
+    drawn = sum(len(one.generated_tokens) for one in made.values())
+    job.keep("continuous", "seconds with preparing, and without", took)
+    if drawn != len(wanted) * job.sizes.new_tokens:
+        raise SystemExit(f"error: {drawn} tokens came of {len(wanted) * job.sizes.new_tokens}")
+    job.keep("continuous", "tokens/s", round(drawn / took[-1], 1))
+    ours = read(Path(job.results)).get("generation", {}).get("texts")
+    if ours:
+        ratio = drawn / took[-1] / ours["our tokens/s"]["median"]
+        job.keep("continuous", "continuous / our batches", round(ratio, 3))

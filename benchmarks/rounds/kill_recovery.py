@@ -1,0 +1,221 @@
+"""What is lost when a process that makes a round is killed.
+
+``python -m benchmarks.rounds.kill_recovery``, about 4 minutes.
+
+A process makes 24 pairs with a teacher behind HTTP, 8 calls in flight, and a tiny policy of its own
+for the rejected answers. SIGKILL comes at a random moment, another process goes on, until 30 kills
+are done, over as many rounds as that takes. Each round must end in the very files of one that was
+left alone. The server knows every call that was made; texts carry its tag, so the journal says
+which of them were on disk when the kill came: none of those may be made again.
+
+Processes come from a forkserver that has the libraries imported, so that kills fall into the making
+of the round and not into imports. About 4 minutes. Writes ``benchmarks/results/kills.json``.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.random_model import save_random_model
+from benchmarks.report.record import RESULTS, save, setting
+from benchmarks.rounds.fake_server import TAG, FakeServer, Teacher
+from benchmarks.rounds.fakes import HashEmbedder, make_round, pair_maker
+from preflexor_pl.cli.entry import quiet_libraries
+from preflexor_pl.core.progress import stage
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.core.teacher_settings import ServerSettings
+from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.graph import CorpusGraph
+from preflexor_pl.policy.generation import LocalGenerator
+from preflexor_pl.policy.policy import Policy
+from preflexor_pl.server.generator import RemoteGenerator
+
+PAIRS, IN_FLIGHT = 24, 8
+TEACHER = Teacher((0.05, 0.15), unusable=0.1)
+LIVES = 3  # a process lives for a third of the time that a round takes, on average
+FILES = "plan.json", "pairs.jsonl", "drops.jsonl", "manifest.json"
+PRELOADED = [
+    "benchmarks.rounds.fakes", "openai", "peft", "transformers",
+    "preflexor_pl.server.retries", "preflexor_pl.policy.policy", "preflexor_pl.policy.generation",
+]  # fmt: skip
+
+
+def shelf() -> CorpusIndex:
+    """A paragraph of the sample corpus a chunk, each in a direction of its own."""
+    chunks = {}
+    for path in sorted(Path("corpus").glob("*.md")):
+        for place, text in enumerate(path.read_text(encoding="utf-8").split("\n\n")):
+            chunk = Chunk(f"{path.name}#{place}", path.name, text, 0, len(text), path.stem)
+            chunks[chunk.id] = chunk
+    embedder: Any = HashEmbedder()
+    vectors = embedder.encode([chunk.text for chunk in chunks.values()])
+    return CorpusIndex(chunks, CorpusGraph.build(list(chunks), vectors), embedder, [])
+
+
+def live(url: str, model: Path, folder: Path, begun: Connection) -> None:
+    """What each process does: make the round in ``folder``, or what is missing of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # progress of so many processes helps no one
+    quiet_libraries()
+    library = shelf()
+    teacher = RemoteGenerator(ServerSettings(url, "scripted", in_flight=IN_FLIGHT))
+    lora = LoRASettings(rank=4, alpha=8)
+    policy = Policy(PolicySettings(model_name=str(model), dtype="float32", lora=lora))
+    writer = LocalGenerator(policy, "policy", batch_size=8, name="tiny (policy)")
+    maker = pair_maker(teacher, writer, library, PAIRS)
+    begun.send(True)
+    make_round(maker, folder, PAIRS)
+
+
+@dataclass
+class Rounds:
+    """Makes rounds in processes that it may kill.
+
+    Attributes:
+        server: of the teacher.
+        model: the policy's folder.
+        context: where processes come from.
+    """
+
+    server: FakeServer
+    model: Path
+    context: Any
+
+    def live(self, folder: Path, most: float | None) -> tuple[bool, float]:
+        """One process, killed after ``most`` seconds of its round; whether it was, and its age."""
+        receiver, sender = self.context.Pipe(duplex=False)
+        made = self.context.Process(target=live, args=(self.server.url, self.model, folder, sender))
+        made.start()
+        sender.close()
+        receiver.recv()
+        started = time.monotonic()
+        made.join(most)
+        killed, age = made.exitcode is None, time.monotonic() - started
+        made.kill()
+        made.join()
+        if not killed and made.exitcode:
+            raise RuntimeError(f"{folder}: a process ended by itself with {made.exitcode}")
+        time.sleep(0.2)  # until the server has read what the dead had sent
+        return killed, age
+
+    def asked(self, since: int) -> list[str]:
+        """Tags of the calls from number ``since`` on."""
+        return [call.tag for call in self.server.calls[since:]]
+
+
+def recorded(folder: Path) -> list[tuple[str, str]]:
+    """(call, tag of the text) of each whole line of a journal; no tag where the policy spoke."""
+    path = folder / "calls.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    records = [json.loads(line) for line in lines]
+    tags = [TAG.search(record["text"]) for record in records]
+    return [
+        (record["call"], "" if record["call"].startswith("rejected/") or not tag else tag.group())
+        for record, tag in zip(records, tags, strict=True)
+    ]
+
+
+def disturbed(rounds: Rounds, folder: Path, wait: Any, kills: int) -> list[dict[str, Any]]:
+    """One round, killed after each ``wait()`` seconds, ``kills`` times at most: what each cost."""
+    made: list[dict[str, Any]] = []
+    known: set[str] = set()  # tags on disk when the process began
+    while True:
+        since = len(rounds.server.calls)
+        killed, age = rounds.live(folder, wait() if len(made) < kills else None)
+        asked = rounds.asked(since)
+        if made:
+            made[-1]["recorded calls repeated"] = len(known.intersection(asked))
+        journal = recorded(folder)
+        known = {tag for _, tag in journal if tag}
+        if not killed:
+            return made
+        last = journal[-1][0].split("/")[0] if journal else "nothing"
+        made.append(
+            {
+                "after": round(age, 3),
+                "calls on disk": len(journal),
+                "last of them": last,
+                "calls lost": len(set(asked) - known),
+            }
+        )
+
+
+def ended(rounds: Rounds, folder: Path, since: int, kills: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is to be said of a whole round, whose calls began with number ``since``."""
+    times = Counter(rounds.asked(since))
+    lines = Counter(call for call, _ in recorded(folder))
+    return {
+        "kills": kills,
+        "calls": times.total(),
+        "calls made again": times.total() - len(times),
+        "calls recorded twice": lines.total() - len(lines),
+    }
+
+
+def run(rounds: Rounds, folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """A round that is left alone, then others until so many kills are done."""
+    whole = folder / "undisturbed"
+    _, seconds = rounds.live(whole, None)
+    left_alone = {"calls": len(rounds.server.calls), "seconds": round(seconds, 3)}
+    print(f"left alone: {left_alone}", flush=True)
+    draw = random.Random(seed)
+    made: list[dict[str, Any]] = []
+    with stage("kills", kills) as progress:
+        while (done := sum(len(one["kills"]) for one in made)) < kills:
+            again, since = folder / f"killed-{len(made)}", len(rounds.server.calls)
+            costs = disturbed(
+                rounds, again, lambda: draw.expovariate(LIVES / seconds), kills - done
+            )
+            same = {n: (again / n).read_bytes() == (whole / n).read_bytes() for n in FILES}
+            made.append(ended(rounds, again, since, costs) | {"identical": same})
+            progress.advance(len(costs))
+    return {"left alone": left_alone, "each round": made}
+
+
+def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers to look at."""
+    kills = [kill for one in rounds for kill in one["kills"]]
+    lost = [kill["calls lost"] for kill in kills]
+    return {
+        "kills": len(kills),
+        "rounds": len(rounds),
+        "rounds identical to the one left alone": sum(all(o["identical"].values()) for o in rounds),
+        "recorded calls repeated": sum(kill["recorded calls repeated"] for kill in kills),
+        "calls recorded twice": sum(one["calls recorded twice"] for one in rounds),
+        "calls lost": sum(lost),
+        "calls lost by one kill, at most": max(lost),
+        "calls made again": sum(one["calls made again"] for one in rounds),
+        "last on disk": dict(Counter(kill["last of them"] for kill in kills)),
+    }
+
+
+def main() -> None:
+    """Kill, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    quiet_libraries()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with tempfile.TemporaryDirectory() as name, FakeServer(TEACHER) as server:
+        model = save_random_model("tiny", Path(name) / "model", "cpu")
+        result = run(Rounds(server, model, context), Path(name), options.kills, options.seed)
+    told = summary(result["each round"])
+    facts = {"pairs": PAIRS, "in flight": IN_FLIGHT, "seed": options.seed}
+    save("kills", setting("torch", "openai", "httpx2") | facts | told | result, options.out)
+    print(told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Packed and plain batches of the same pairs: log-probs, gradients, and the distance of both."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.training.equality import TOLERANCE, apart
+from benchmarks.training.protocol import device
+from benchmarks.training.workloads import Pair
+from losses import ORPOLoss
+from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.thinking import NoMasking
+from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.policy import Policy
+
+UNLIMITED = 10**9  # tokens
+RANK = 16  # of the adapters, on both sides
+
+Found = dict[str, Any]
+
+
+def tokenized(pairs: Sequence[Pair]) -> list[TokenizedPair]:
+    """Drawn pairs as the collator takes them."""
+    return [
+        TokenizedPair(str(place), pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])
+        for place, pair in enumerate(pairs)
+    ]
+
+
+def collator_of(model: LanguageModel) -> PairCollator:
+    """Packs pairs; every response token is a target."""
+    ids = model.tokenizer, model.markers, model.end_id
+    return PairCollator(*ids, NoMasking(), None, UNLIMITED, UNLIMITED, 0, "packed")
+
+
+class Learned(NamedTuple):
+    """What a batch teaches: log-probs of its targets, pair by pair, and every gradient."""
+
+    logps: Tensor
+    gradients: dict[str, Tensor]
+
+
+def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Found]:
+    """Packed and plain batches by dtype: how far apart they are, and how far from float32.
+
+    Args:
+        model: a folder.
+        pairs: of one micro-batch.
+        rank: of the adapters; 0 trains every weight.
+    """
+    made: dict[str, Found] = {}
+    truth: Learned | None = None
+    for dtype in TOLERANCE:
+        policy = _policy(model, dtype, rank)
+        collator = collator_of(policy)
+        ours = learned(policy, collator, pairs)
+        plain = learned(policy, collator.relaid("plain"), pairs)
+        truth = truth or plain
+        found: Found = {"dtype": dtype, "apart": distance(ours, plain)}
+        found["apart"]["gradient norm"] = apart(norm(ours.gradients), norm(plain.gradients))
+        if truth is not plain:
+            found["from float32"] = {
+                "packed": distance(ours, truth),
+                "plain": distance(plain, truth),
+            }
+        made[f"{'adapters' if rank else 'every weight'} {dtype}"] = found
+        del policy, ours, plain
+    return made
+
+
+def learned(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> Learned:
+    """Of one micro-batch with ORPO's loss."""
+    batch = collator(pairs, (0, 0)).to(policy.device)
+    logps = policy.token_logps(batch)
+    ORPOLoss()(batch.sums(logps)).loss.backward()
+    parts = [side for pair in batch.by_response(logps.detach()) for side in pair]
+    gradients = {
+        name: weight.grad for name, weight in policy.named_parameters() if weight.grad is not None
+    }
+    policy.zero_grad(set_to_none=True)
+    return Learned(torch.cat(parts).float(), gradients)
+
+
+def distance(one: Learned, other: Learned) -> Found:
+    """Norms of the differences over the norms of the other's."""
+    between = {name: one.gradients[name].float() - g for name, g in other.gradients.items()}
+    return {
+        "logps": norm({"": one.logps - other.logps}) / norm({"": other.logps}),
+        "gradient": norm(between) / norm(other.gradients),
+    }
+
+
+def norm(tensors: Mapping[str, Tensor]) -> float:
+    """Of all of them together."""
+    each = [torch.linalg.vector_norm(t, dtype=torch.float32) for t in tensors.values()]
+    return math.hypot(*torch.stack(each).tolist())
+
+
+def _policy(model: str, dtype: str, rank: int) -> Policy:
+    lora = LoRASettings(rank, 2 * rank) if rank else None
+    held: Any = dtype if rank else "float32"
+    policy = Policy(PolicySettings(model, held, lora=lora)).to(device())
+    if not rank:  # in a run they stay float32: this is for the comparison alone
+        for weight in policy.parameters():  # and not the buffers: angles of far positions need them
+            weight.data = weight.data.to(getattr(torch, dtype))
+        return policy
+    generator = torch.Generator(device()).manual_seed(0)
+    for name, weight in policy.named_parameters():
+        if ".lora_B." in name:  # from 0 an adapter's other half gets no gradient
+            weight.data.normal_(0, 0.02, generator=generator)
+    return policy

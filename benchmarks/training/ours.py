@@ -1,0 +1,213 @@
+"""Our side of the training benchmark: ``PreferenceModule`` in Lightning's trainer, on ids.
+
+Started by ``benchmarks/training/runner.py``. ``how``, all of it given by the caller:
+
+- batching: packed, padded or plain, as ``data.batching``.
+- budget: tokens in a micro-batch, as ``data.tokens_per_micro_batch``.
+- attention: as ``model.policy.attn_implementation``; packed rows have one of their own.
+- head: ``own``, that of the batching, or ``full``: logits of every position, in plain batches only,
+  for the ablation.
+- reference: ``cached``, or ``live``: computed in every step, for the ablation.
+- masked: share of each response, from its start, that is no target.
+- rows: whether marker rows train with the adapters, as they do in a run. The peer has none.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from benchmarks.training.layouts import tokenized
+from benchmarks.training.protocol import (
+    BETA,
+    EXO_SMOOTHING,
+    LR,
+    MAX_GRAD_NORM,
+    Task,
+    Watch,
+    same_adapters,
+)
+from benchmarks.training.workloads import read
+from losses import DPOLoss, EXOLoss, ORPOLoss, PairLogps
+from losses.logps import pair_logps
+from preflexor_pl.batches.collate import PairCollator
+from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.steps import micro_batches
+from preflexor_pl.batches.thinking import ThinkingMask
+from preflexor_pl.batches.tokenized import TokenizedPair
+from preflexor_pl.cli.entry import quiet_libraries
+from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.module import PreferenceModule
+from preflexor_pl.policy.policy import Policy
+from preflexor_pl.rounds.reference import with_reference
+
+DRAW = (0, 0)  # of masks, which draw nothing here
+LOSSES = {
+    "dpo": DPOLoss(beta=BETA),
+    "exo": EXOLoss(beta=BETA, label_smoothing=EXO_SMOOTHING),
+    "orpo": ORPOLoss(beta=BETA),
+}
+
+
+@dataclass(frozen=True)
+class Beginning(ThinkingMask):
+    """No target in the first ``share`` of a response, as where thinking comes before the answer."""
+
+    share: float
+
+    def __call__(self, response_ids: Any, markers: Any, rng: Any) -> list[bool]:
+        """See ``ThinkingMask``."""
+        hidden = min(round(self.share * len(response_ids)), len(response_ids) - 1)
+        return [place >= hidden for place in range(len(response_ids))]
+
+
+class _NoRows(Policy):
+    """Adapters alone train, as they do with the peer."""
+
+    def _untrained(self, ids: list[int]) -> list[int]:
+        return []
+
+
+class _FullLogits(_NoRows):
+    """Logits of every position of prompt, response and padding."""
+
+    def logps(self, batch: Any) -> PairLogps:
+        output = self.model(batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+        return pair_logps(output.logits, batch.labels)
+
+
+class _LiveReference(PreferenceModule):
+    """The reference runs in every step, as where nothing is kept."""
+
+    def _backward(self, batch: Any, pairs_in_step: int) -> Any:
+        assert self.policy is not None
+        known = replace(batch, reference=self.policy.reference_logps(batch))
+        return super()._backward(known, pairs_in_step)
+
+
+class _Steps:
+    """A loader of the steps in their order."""
+
+    def __init__(
+        self, steps: list[list[TokenizedPair]], collate: PairCollator, budget: int, watch: Watch
+    ) -> None:
+        self.steps, self.collate, self.budget, self.watch = steps, collate, budget, watch
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for step in self.steps:
+            split = micro_batches(step, self.budget, self.collate.packed)
+            batches = [self.collate(pairs, DRAW) for pairs in split]
+            for batch in batches:
+                rows = batch.rows if isinstance(batch, FlatBatch) else batch
+                mask = rows.attention_mask
+                self.watch.saw(torch.ones_like(rows.input_ids) if mask is None else mask)
+            yield batches
+
+
+class _Stamp(Callback):
+    """Stamps the ends of steps and keeps what the module logged of the first."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.first: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.watch.step_ended()
+        if not self.first:
+            self.first = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def prepare(task: Task) -> tuple[PreferenceModule, PairCollator]:
+    """The module with its policy, and the collator."""
+    how = task.how
+    settings = PolicySettings(
+        task.model,
+        task.dtype,  # type: ignore[arg-type]
+        how["attention"],
+        lora=LoRASettings(task.rank, 2 * task.rank) if task.rank else None,
+    )
+    loss = LOSSES[task.loss]
+    kind = PreferenceModule if how["reference"] == "cached" else _LiveReference
+    module = kind(settings, loss, lr=LR, max_grad_norm=MAX_GRAD_NORM)
+    plain = _FullLogits if how["head"] == "full" else _NoRows
+    policy = (Policy if how["rows"] else plain)(settings, reference=loss.needs_reference)
+    same_adapters(policy.model)
+    module.policy = policy
+    longest = policy.max_positions
+    masking = Beginning(how["masked"])
+    collator = PairCollator(
+        policy.tokenizer,
+        policy.markers,
+        policy.end_id,
+        masking,
+        None,
+        longest,
+        longest,
+        0,
+        how["batching"],
+    )
+    return module, collator
+
+
+def steps_of(task: Task) -> list[list[TokenizedPair]]:
+    """The pairs of each step."""
+    pairs = tokenized(read(task.pairs))
+    size = task.pairs_per_step
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+
+def known(
+    module: PreferenceModule, collator: PairCollator, step: list[TokenizedPair], budget: int
+) -> list[TokenizedPair]:
+    """The pairs of a step with the reference's log-probs.
+
+    Each step by itself, in the micro-batches that it will have, as the peer does too: sums of other
+    micro-batches round otherwise, by more than the gate allows where a text has 2000 nats.
+    """
+    policy: Any = module.policy
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reference.safetensors"
+        return with_reference(policy, collator, step, budget, path, "a step")
+
+
+def one_epoch(watching: Callback) -> Trainer:
+    """Lightning's trainer with nothing beside the steps but ``watching``."""
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watching],
+    )
+
+
+def main() -> None:
+    """Make the steps of the task on the command line."""
+    task = Task.given()
+    quiet_libraries()
+    watch = Watch(task)
+    stamp = _Stamp(watch)
+    module, collator = prepare(task)
+    steps, budget = steps_of(task), task.how["budget"]
+    trainer = one_epoch(stamp)
+    module.to(trainer.strategy.root_device)  # before memory counts, as the peer does
+    if module.loss.needs_reference and task.how["reference"] == "cached":
+        steps = [known(module, collator, step, budget) for step in steps]
+    watch.begin(module)
+    trainer.fit(module, _Steps(steps, collator, budget, watch))
+    packages = ("torch", "transformers", "peft", "lightning")
+    watch.report(stamp.first["train/loss"], stamp.first["train/grad_norm"], packages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""How a training step's time and memory grow with the length of a text and the pairs in a step.
+
+``python -m benchmarks.training.scaling``. Pairs are all of one length: half of it prompt, half
+response, on both sides. Each point is a process of its own. Growth is the slope of a straight line
+through the logarithms: 1 is linear, 2 quadratic. On a slow machine end ``--lengths`` sooner.
+
+Writes ``benchmarks/results/scaling-<loss>-<dtype>-<what trains>.json``.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import PEER_PYTHON
+from benchmarks.report.record import RESULTS, exponent, save, setting
+from benchmarks.training.runner import BATCHINGS, OURS, Bench, How, Row, opened
+from benchmarks.training.workloads import Workload
+from preflexor_pl.cli.entry import quiet_libraries
+
+
+def curve(
+    bench: Bench, side: str, points: Sequence[tuple[int, Row]], how: How, steps: int
+) -> dict[str, Any]:
+    """Time and memory of one side at each point, and how both grow.
+
+    Args:
+        bench: where the sides are.
+        side: ours or trl.
+        points: (size, what is stepped over).
+        how: of the side.
+        steps: that are timed, after one that is not.
+    """
+    made = []
+    for size, row in points:
+        result = bench.run(side, row, how, steps, warm_up=1)
+        made.append({"size": size} | result)
+        print(f"{side} {row.name}, {row.pairs_per_step} pairs: {result['seconds']} s", flush=True)
+    sizes = [one["size"] for one in made]
+    grows = {}
+    if len(set(sizes)) > 1:
+        grows = {
+            "seconds a step": exponent(sizes, [sum(one["seconds"]) for one in made]),
+            "peak MB": exponent(sizes, [one["peak MB"] for one in made]),
+        }
+    return {"exponents": grows, "points": made}
+
+
+def main() -> None:
+    """Measure both curves of both sides, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lengths", nargs="+", type=int, default=[256, 512, 1024, 2048, 4096])
+    parser.add_argument("--pairs", nargs="+", type=int, default=[1, 2, 4, 8], help="in a step")
+    parser.add_argument("--length", type=int, default=256, help="of the curve over pairs")
+    parser.add_argument("--loss", default="dpo", choices=["dpo", "exo", "orpo"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rank", type=int, default=16, help="of adapters; 0: all weights train")
+    parser.add_argument("--sides", nargs="+", default=["ours", "trl"], choices=["ours", "trl"])
+    parser.add_argument("--ours", default="packed", choices=BATCHINGS)
+    parser.add_argument("--budget", type=int, default=4096, help="tokens in our micro-batch")
+    parser.add_argument("--micro", type=int, default=1, help="pairs in TRL's micro-batch")
+    parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
+    parser.add_argument("--steps", type=int, default=2, help="timed, after one that is not")
+    parser.add_argument("--model", help="a folder or hub id; the packaged one by default")
+    parser.add_argument("--peer_python", type=Path, default=PEER_PYTHON)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    quiet_libraries()
+
+    def row(length: int, pairs: int) -> Row:
+        half = length // 2
+        workload = Workload.named(f"{half}+{half}+{half}")
+        return Row(workload, options.loss, options.dtype, options.rank, pairs)
+
+    hows = {
+        "ours": OURS | {"batching": options.ours, "budget": options.budget},
+        "trl": {"micro": options.micro, "autocast": False},
+    }
+    over_lengths = [(length, row(length, 1)) for length in options.lengths]
+    over_pairs = [(pairs, row(options.length, pairs)) for pairs in options.pairs]
+    curves: dict[str, Any] = {}
+    with opened(options.model, options.peer_python) as bench:
+        for side in options.sides:
+            how = hows[side] | {"attention": options.attention}
+            curves[side] = {
+                "how": how,
+                "length": curve(bench, side, over_lengths, how, options.steps),
+                "pairs in a step": curve(bench, side, over_pairs, how, options.steps),
+            }
+            print(
+                side,
+                {over: curves[side][over]["exponents"] for over in ("length", "pairs in a step")},
+            )
+    trained = "lora" if options.rank else "full"
+    result = setting("torch", "transformers", "peft", "lightning") | {"curves": curves}
+    save(f"scaling-{options.loss}-{options.dtype}-{trained}", result, options.out)
+
+
+if __name__ == "__main__":
+    main()
