@@ -506,7 +506,7 @@ class PreferenceDataModule(LightningDataModule):
         copies = sum(name != first for name, first in library.near_copies.items())
         if copies:
             told = "each group is held out or trained on as a whole"
-            say(f"  near-copies of other documents: {copies}; {told}")
+            log_line(f"  near-copies of other documents: {copies}; {told}")
         reasons = Counter(skipped.reason for skipped in library.skipped)
         if reasons:
             log_line(

@@ -15,7 +15,7 @@ from preflexor_pl.batches.layout import FlatBatch, flat_batch, packed, padded
 from preflexor_pl.batches.thinking import Markers, NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import chat_ids, encode
-from preflexor_pl.core.device import on_device
+from preflexor_pl.core.device import to_device
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import check_value
 from preflexor_pl.pairs.pair import PreferencePair
@@ -54,7 +54,7 @@ class PairBatch:
     def to(self, device: Any) -> "PairBatch":
         """The same batch on ``device``; from the host to a card without a wait."""
         moved: dict[str, Any] = {
-            name: on_device(getattr(self, name), device)
+            name: to_device(getattr(self, name), device)
             for name in ("input_ids", "attention_mask", "labels", "reference")
             if getattr(self, name) is not None
         }

@@ -20,7 +20,7 @@ from torch import Tensor
 from losses import PairLogps
 from losses.base import at_least_float32
 from preflexor_pl.batches.tokenized import TokenizedPair
-from preflexor_pl.core.device import on_device
+from preflexor_pl.core.device import to_device
 
 Moved = TypeVar("Moved")
 
@@ -211,7 +211,7 @@ def _moved(what: Moved, device: Any) -> Moved:
     """A dataclass with all in it that can be on a device on ``device``."""
     values = {field.name: getattr(what, field.name) for field in fields(what)}  # type: ignore[arg-type]
     there = {
-        name: on_device(value, device) if isinstance(value, Tensor) else value.to(device)
+        name: to_device(value, device) if isinstance(value, Tensor) else value.to(device)
         for name, value in values.items()
         if hasattr(value, "to")
     }

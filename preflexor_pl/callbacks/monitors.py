@@ -50,7 +50,7 @@ def how_it_ended(trainer: Trainer) -> dict[str, Any]:
     seconds = max((timer.time_elapsed() for timer in _timers(trainer)), default=0.0)
     done = {"epochs": whole_epochs(trainer), "steps": trainer.global_step, "seconds": seconds}
     limits = limits_of(trainer)
-    return done | {"by": limits.met_by(done) or EARLY, "limits": asdict(limits)}
+    return done | {"by": limits.first_reached(done) or EARLY, "limits": asdict(limits)}
 
 
 def begun_epochs(trainer: Trainer) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from preflexor_pl.core.errors import ConfigError, PreflexorError, ResourceError, Stopped
 from preflexor_pl.core.signals import stopping
-from preflexor_pl.core.streams import nobody_reads, show_what_can_be_shown
+from preflexor_pl.core.streams import discard_if_closed, replace_unencodable_letters
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
 
@@ -80,7 +80,7 @@ def guarded(main: Callable[[Sequence[str]], int]) -> int:
     """Run ``main`` on the arguments; an error is one line on stderr and its exit code."""
     args = sys.argv[1:]
     debug = any(argument in ("--debug", "--debug=true") for argument in args)
-    show_what_can_be_shown()
+    replace_unencodable_letters()
     try:
         with stopping():
             code = main(args)
@@ -93,14 +93,14 @@ def guarded(main: Callable[[Sequence[str]], int]) -> int:
         sys.stderr.write(f"stopped by {stopped}: the same command goes on from here\n")
         return stopped.exit_code
     except BrokenPipeError as error:
-        if nobody_reads(sys.stdout):
+        if discard_if_closed(sys.stdout):
             return CLOSED_PIPE
         return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
     except OSError as error:
         return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
     finally:
         for stream in (sys.stdout, sys.stderr):
-            nobody_reads(stream)  # such as --help's; the interpreter would print a traceback
+            discard_if_closed(stream)  # such as --help's; the interpreter would print a traceback
 
 
 def _told(error: BaseException, line: str, code: int, debug: bool) -> int:

@@ -1,7 +1,7 @@
-"""The one place that renders chat: training, sampling, evaluation and reasoning all call it.
+"""Renders chat, for training, sampling, evaluation and reasoning alike.
 
-Prompt and response are tokenised apart and their ids joined, so masks are exact. Text that comes
-from outside is made inert on entry (``core.inert``), so whatever special id arises here is ours.
+Prompt and response are tokenised separately and their ids joined, so masks are exact. Untrusted
+text is escaped on entry (``core.special_tokens``), so every special id that arises here is ours.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Between host and device without waiting for what the device still has to do.
+"""Copies between host and device that do not block the host.
 
-A plain copy waits for all that was queued on the device before it. From and to pinned memory it
-takes its turn there, and the host goes on.
+A plain copy waits for all work queued on the device. A copy from or to pinned memory is queued with
+it, and the host continues.
 """
 
 from typing import Any
@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 
 
-def on_device(x: Tensor, device: Any) -> Tensor:
-    """``x`` on ``device``; from the host to a card without a wait."""
+def to_device(x: Tensor, device: Any) -> Tensor:
+    """``x`` on ``device``; a copy from host to GPU does not block."""
     if x.device.type == "cpu" and torch.device(device).type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 
 
 class AsyncHostCopy:
-    """A device's value for the host: waits at most for what made it, not for what came after.
+    """A host copy of a device tensor: waits for the work that made it, not for later work.
 
     Args:
         value: of any shape.
     """
 
     def __init__(self, value: Tensor) -> None:
-        # To pinned memory on a card. Other devices give no event to know a copy's end by.
+        # Pinned memory on a GPU. Other devices have no event that marks the end of a copy.
         self._value = value.detach().to("cpu", non_blocking=value.is_cuda)
         self._copied: Any = None
         if value.is_cuda:

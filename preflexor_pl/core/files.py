@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside their place, then moved into it."""
+"""Atomic writes: a file or folder is written under a temporary name, then moved into place."""
 
 import contextlib
 import errno

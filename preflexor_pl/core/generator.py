@@ -1,7 +1,7 @@
-"""What makes text: the protocol that the local model and a server's client implement.
+"""The Generator protocol: the local model and the client of a server implement it.
 
-A batch is the unit of journal and restart, so how requests fall into batches must be a pure
-function of the requests; and each request carries its own seed, so no global state takes part.
+A batch is the unit of the journal and of a restart, so the split into batches is a pure function of
+the requests. Each request carries its own seed: no global random state is used.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ class Request:
         examples: earlier turns, prompt and reply, that show what is wanted.
         stop: strings that end the text, which is returned up to the first of them.
         prefill: how the response begins; the text made goes on from there. Markers in it are
-            markers, so anything untrusted must have been made inert.
+            markers, so untrusted text in it must be escaped first.
     """
 
     prompt: str

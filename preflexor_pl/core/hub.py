@@ -1,4 +1,4 @@
-"""Is a model there? Asked before anything heavy loads, so that a wrong name costs seconds.
+"""Checks that a model or a data set exists, before anything heavy loads: a typo costs seconds.
 
 A model is one string: a folder, ``package:...`` or a hub id. Left to transformers, a hub id on a
 machine without network takes half a minute and a page of traceback.

@@ -1,7 +1,7 @@
-"""What ends a run, and whether a run that ended has what is asked for: epochs, steps or time.
+"""The limits of a run (epochs, steps, time), and whether a finished run has reached them.
 
-``finished.json`` says how far a run came and what ended it. The same command, or one that asks for
-less, finds it finished; any limit that is raised beyond what was done has it go on.
+``finished.json`` records how far a run came and which limit ended it. With the same or lower limits
+the run is finished; with a higher one it continues.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ class Limits:
     steps: int | None = None
     seconds: float | None = None
 
-    def met_by(self, done: Mapping[str, Any]) -> str:
-        """The first limit that epochs, steps and seconds so far have reached; "" where none is."""
+    def first_reached(self, done: Mapping[str, Any]) -> str:
+        """The first limit that ``done`` has reached; "" where none is."""
         for name, limit in asdict(self).items():
             if limit is not None and done.get(name, 0) >= limit:
                 return name
         return ""
 
-    def allow_more_than(self, others: Mapping[str, Any]) -> bool:
+    def raise_a_limit_of(self, others: Mapping[str, Any]) -> bool:
         """Whether a limit is higher than it was."""
         return any(
             others.get(name) is not None and (limit is None or limit > others[name])
@@ -35,12 +35,12 @@ class Limits:
 
 
 def is_finished(record: Mapping[str, Any], limits: Limits) -> bool:
-    """Whether a run that ended so has all that is asked for now.
+    """Whether a run that ended has reached the limits of this command.
 
     Args:
         record: what ``finished.json`` says.
         limits: of this command.
     """
     if record.get("by") == EARLY:
-        return not limits.allow_more_than(record.get("limits", {}))
-    return bool(limits.met_by(record))
+        return not limits.raise_a_limit_of(record.get("limits", {}))
+    return bool(limits.first_reached(record))

@@ -1,7 +1,7 @@
-"""Settings shared by rooms: the policy, how a text is drawn, and what a graph is made of.
+"""Settings that several rooms share: the policy and the sampling of a text.
 
-Whoever speaks to the policy has its settings in ``core/teacher_settings``. Each is a
-frozen dataclass that refuses what cannot work when it is built, before anything heavy loads.
+The settings of teacher and judge are in ``core/teacher_settings``. Each is a frozen dataclass that
+refuses an invalid value at construction, before anything heavy loads.
 """
 
 from dataclasses import dataclass, field
@@ -106,7 +106,7 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one kind of text is drawn.
+    """How a text is sampled.
 
     Attributes:
         max_new_tokens: longest response; one that does not end by itself within it is cut.

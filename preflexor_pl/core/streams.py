@@ -1,4 +1,4 @@
-"""Standard output and error: what they cannot show, and who does not read them any longer."""
+"""Standard output and error: letters that their encoding lacks, and pipes whose reader is gone."""
 
 import os
 import select
@@ -8,8 +8,8 @@ from typing import Any
 SPELLED = str.maketrans({"·": "-", "…": "...", "→": "->"})
 
 
-def show_what_can_be_shown() -> None:
-    """Have letters that a stream's encoding lacks replaced, where they would raise."""
+def replace_unencodable_letters() -> None:
+    """Replace letters that a stream's encoding lacks, where they would raise."""
     import codecs
 
     codecs.register_error("spelled", _spelled)
@@ -32,8 +32,8 @@ def _escape(letter: str) -> str:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
-def nobody_reads(stream: Any) -> bool:
-    """Whether the other end of a stream's pipe is closed; then what is left is thrown away."""
+def discard_if_closed(stream: Any) -> bool:
+    """Whether the reader of a stream's pipe is gone; if so, further output is discarded."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):  # it has none, or is closed

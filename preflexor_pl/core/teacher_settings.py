@@ -1,4 +1,4 @@
-"""Settings of who speaks to the policy: the teacher, its thinking sections, the judge, servers.
+"""Settings of the teacher, its thinking sections, the judge, and their servers.
 
 Each is a frozen dataclass, as in ``core/settings``.
 """
@@ -117,13 +117,13 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Who asks, answers and criticises.
+    """The teacher: it asks questions, writes thinking sections and answers, and criticises.
 
     Attributes:
         system_prompt: the teacher's role.
-        question: how questions are drawn.
-        answer: how answers are drawn.
-        critique: how the criticism in a reflect section is drawn.
+        question: sampling of questions.
+        answer: sampling of answers.
+        critique: sampling of the criticism in a reflect section.
         candidates: answers that are drawn for each question; the one that stands best in its chunks
             is taken.
         model_name: a model of its own, named as the policy's is; null is the policy's own base, one
@@ -172,7 +172,7 @@ class JudgeServerSettings(ServerSettings):
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """Who decides whether an answer is right, given the facts and the teacher's answer.
+    """The judge: decides whether an answer is right, given the facts and the teacher's answer.
 
     Attributes:
         system_prompt: the judge's role.

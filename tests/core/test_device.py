@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from preflexor_pl.core.device import AsyncHostCopy, on_device
+from preflexor_pl.core.device import AsyncHostCopy, to_device
 
 
 def test_on_the_host_nothing_is_copied():
     x = torch.arange(3)
-    assert on_device(x, "cpu") is x
+    assert to_device(x, "cpu") is x
     assert AsyncHostCopy(x).get().tolist() == [0, 1, 2]
 
 
@@ -19,7 +19,7 @@ def test_a_later_value_has_no_graph():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_card_keeps_the_order_of_what_is_queued():
-    x = on_device(torch.zeros(1 << 20), "cuda")
+    x = to_device(torch.zeros(1 << 20), "cuda")
     seen = []
     for n in range(50):
         x.fill_(n)
