@@ -9,9 +9,9 @@ import pytest
 SAY = """
 import sys
 from preflexor_pl.cli.entry import guarded
-from preflexor_pl.core.progress import say
+from preflexor_pl.core.progress import log_line
 def main(args):
-    say(args[0] * int(args[1]))
+    log_line(args[0] * int(args[1]))
     return 0
 sys.exit(guarded(main))
 """
