@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from preflexor_pl.corpus.library import Library
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.lineage import Lineage
 from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.datamodule import PreferenceDataModule
@@ -29,7 +29,7 @@ def chunks(**texts):
 
 def library(**texts):
     """Of one chunk a document; nothing is searched in it."""
-    return Library(chunks(**texts), None, None, [])
+    return CorpusIndex(chunks(**texts), None, None, [])
 
 
 def groups(**texts):
