@@ -16,7 +16,7 @@ from pathlib import Path
 
 from preflexor_pl.checkup.machine import check_devices, check_disk
 from preflexor_pl.checkup.report import Finding, Report
-from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.cli.entry import Parser, command_line, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 
@@ -45,9 +45,8 @@ def _parsed(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
         "doctor",
         "Check what a run needs, and say what to do.",
-        usage="python -m preflexor_pl.doctor [--config FILE ...] [--run RUN] [--KEY VALUE ...] "
-        "[options below]",
-        epilog="All other keys: python -m preflexor_pl.fit --help",
+        usage="[--config FILE ...] [--run RUN] [--KEY VALUE ...] [options below]",
+        epilog=f"All other keys: {command_line('fit')} --help",
     )
     add = parser.add_argument
     add("--run", help="folder of a run; without --config, with the config that it keeps")

@@ -18,13 +18,22 @@ from preflexor_pl.core.signals import stopping
 from preflexor_pl.core.streams import discard_if_closed, replace_unencodable_letters
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
+CALLED = "preflexor ", "python -m preflexor_pl "  # before a command's name in sys.argv[0]
+
+
+def command_line(name: str) -> str:
+    """How to call a command, in the way that this one was called."""
+    called = next((begin for begin in CALLED if sys.argv[0].startswith(begin)), None)
+    return f"{called}{name}" if called else f"python -m preflexor_pl.{name}"
 
 
 class Parser(argparse.ArgumentParser):
     """A command's parser: what it refuses is a ConfigError, and every command has ``--debug``."""
 
     def __init__(self, verb: str, description: str, **options: Any) -> None:
-        name = f"python -m preflexor_pl.{verb}"
+        name = command_line(verb)
+        if "usage" in options:
+            options["usage"] = f"{name} {options['usage']}"
         super().__init__(name, description=description, allow_abbrev=False, **options)
 
     def parse_args(self, *args: Any, **options: Any) -> Any:

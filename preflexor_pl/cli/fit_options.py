@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preflexor_pl.cli.entry import Parser, quiet_libraries
+from preflexor_pl.cli.entry import Parser, command_line, quiet_libraries
 from preflexor_pl.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ class OwnFlags(Parser):
         super().__init__(
             verb,
             told,
-            usage=f"python -m preflexor_pl.{verb} (RUN | --config FILE) [--KEY VALUE ...] "
-            "[flags below]",
-            epilog="All other keys: python -m preflexor_pl.fit --help",
+            usage="(RUN | --config FILE) [--KEY VALUE ...] [flags below]",
+            epilog=f"All other keys: {command_line('fit')} --help",
         )
 
     def split(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

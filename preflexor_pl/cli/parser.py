@@ -4,11 +4,10 @@
 would silently take the checkpoint's settings over the user's.
 """
 
-import difflib
 import re
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,20 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
 from preflexor_pl.cli.checkpoint_files import CheckpointFiles
+from preflexor_pl.cli.config_keys import ConfigKeys
+from preflexor_pl.cli.entry import command_line
+from preflexor_pl.cli.short_help import short_help
 from preflexor_pl.core.config_files import TypedLoader, dump_yaml, load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
 ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
+SHOWS = "help", "help_all", "print_config"  # they show something and set no key
 CONFIG_FLAGS = "--config", "-c"
 JOINED_CONFIG = re.compile(r"(?:--config=|-c=?)(.*)")
-TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
-_UNKNOWN = re.compile(r"(?:[Uu]nrecognized arguments: --|Option ')([\w.]+)")
-_IN_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
 _REFUSED = re.compile(r".*Errors: - (.*?) - Expected a <class 'NoneType'>")  # the innermost
-_GIVEN = re.compile(r"Given value: (\S+)")
+_GIVEN = re.compile(r"Given value: (?!NestedArg)(\S+)")
 _CLASS = re.compile(r"class_path='([\w.]+)'")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 
@@ -114,20 +114,25 @@ class PreferenceCLI(LightningCLI):
         parser.link_arguments("data.reflection", "model.reflection")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; on an error name the nearest key."""
-        if "--help_all" not in args:
-            _hide(parser)
-        files = config_files(args)
+        """Parse; a key that does not exist is refused with the nearest one."""
+        parser.usage = f"{command_line('fit')} --config FILE [--KEY VALUE ...]"
+        if {"--help", "-h"} & set(args):
+            sys.stdout.write(short_help(parser))
+            parser.exit()
+        rest, files = _without_configs(args)[0], config_files(args)
+        keys = ConfigKeys(parser)
         for path in files:
-            read_config(path)  # refused before anything is built from it
-        args = [*(f"--config={path}" for path in files), *_without_configs(args)[0]]
+            keys.check(read_config(path), f"{path}: ")  # before anything is built from it
+        for tree in _as_trees(rest):
+            keys.check(tree, dashes="--")
+        args = [*(f"--config={path}" for path in files), *rest]
         args = ["--help" if a == "--help_all" else a for a in args]
         args = [f"{a}=true" if a in ("--fresh", "--debug") else a for a in args]
         sys.argv = sys.argv[:1]  # Lightning warns where it sees arguments in both places
         try:
             super().parse_arguments(parser, args)
         except (ArgumentError, ValueError) as error:
-            raise ConfigError(_one_line(str(error), parser)) from error
+            raise ConfigError(_one_line(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with what every run has."""
@@ -151,7 +156,7 @@ class PreferenceCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, MisconfigurationException) as error:
-            raise ConfigError(_one_line(str(error), self.parser)) from error
+            raise ConfigError(_one_line(str(error))) from error
         self.datamodule.policy_settings = self.model.settings
 
     def _set_seed(self) -> None:
@@ -161,21 +166,7 @@ class PreferenceCLI(LightningCLI):
             raise ConfigError(f"seed_everything: {error}") from error
 
 
-def _hide(parser: LightningArgumentParser) -> None:
-    """Leave the Trainer's rarer keys out of the help; they are parsed all the same."""
-    parser.usage = (
-        "python -m preflexor_pl.fit --config FILE [--KEY VALUE ...]   (--help_all: all keys)"
-    )
-    for group in parser._action_groups:
-        group._group_actions = [action for action in group._group_actions if _is_shown(action.dest)]
-
-
-def _is_shown(key: str) -> bool:
-    parts = key.split(".")
-    return parts[0] != "trainer" or (len(parts) == 2 and parts[1] in TRAINER_KEYS)
-
-
-def _one_line(message: str, parser: LightningArgumentParser) -> str:
+def _one_line(message: str) -> str:
     line = " ".join(message.split())
     refused = _REFUSED.search(line)
     if refused:  # what the first of several types said; the others are not what the user meant
@@ -185,21 +176,22 @@ def _one_line(message: str, parser: LightningArgumentParser) -> str:
         if said.startswith("Expected") and given:
             said += f", got {given.group(1)}"
         line = f"{owner}: {said}" if owner else said
-    line = line[:400]
-    unknown, in_group = _UNKNOWN.search(line), _IN_GROUP.search(line)
-    if not unknown and not in_group:
-        return line
-    key = ".".join(in_group.groups()) if in_group else unknown.group(1)  # type: ignore[union-attr]
-    near = _nearest(key, [a.dest for a in parser._actions if not a.dest.endswith(".help")])
-    return f"{line} (did you mean --{near}?)" if near else f"{line} (--help lists the keys)"
+    return line[:400]
 
 
-def _nearest(key: str, keys: Sequence[str]) -> str:
-    """The key most like ``key``: by its whole path, else by its last part, wherever that stands."""
-    last = {name.rsplit(".", 1)[-1]: name for name in keys}
-    whole = difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
-    ends = difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1)
-    return whole[0] if whole else last[ends[0]] if ends else ""
+def _as_trees(args: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Each key of the command line with its value."""
+    for place, arg in enumerate(args):
+        key, equals, text = arg.partition("=")
+        key = key.removeprefix("--").rstrip("+")
+        if not arg.startswith("--") or key in SHOWS or key.endswith(".help"):
+            continue
+        if not equals:
+            text = args[place + 1] if place + 1 < len(args) else ""
+        try:
+            yield {key: _load_value(text)}
+        except yaml.YAMLError:  # words
+            yield {key: text}
 
 
 def _load_value(text: str) -> Any:

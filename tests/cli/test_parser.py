@@ -153,19 +153,6 @@ def test_another_class_is_not_built(train, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
-def test_help_shows_our_keys_and_help_all_every_key(train, capfd):
-    shown = {}
-    for flag in ("--help", "--help_all"):
-        with pytest.raises(SystemExit) as ended:
-            train(flag)
-        assert ended.value.code == 0
-        shown[flag] = capfd.readouterr().out
-    assert "--data.pairs_per_round" in shown["--help"]
-    assert "--trainer.max_epochs" in shown["--help"]
-    assert "--trainer.sync_batchnorm" not in shown["--help"]
-    assert "--trainer.sync_batchnorm" in shown["--help_all"]
-
-
 @pytest.fixture
 def parsed(train, tmp_path):
     """``parsed(*args)``: the whole config that fit would take of these arguments."""
