@@ -59,6 +59,14 @@ def test_every_key_mentioned_is_a_key(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_every_flag_mentioned_is_a_flag(name):
+    others = {"--config", "--print_config", "--help", "--help_all", "--hook"}  # of libraries
+    keys = {f"--{key}" for key in re.findall(r"^\| `([\w.]+)` \|", EVERYTHING, re.MULTILINE)}
+    flags = set(re.findall(r"`(--[a-z_][\w.]+)", prose(PAGES[name])))
+    assert sorted(flags - keys - others - {*STRINGS}) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_every_link_leads_somewhere(name):
     for link in re.findall(r"\]\(([^)\s]+)\)", PAGES[name]):
         if "://" in link:
