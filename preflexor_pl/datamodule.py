@@ -39,7 +39,7 @@ from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.lineage import Lineage, names_of
-from preflexor_pl.evaluation.held_out import Answered, answer_questions
+from preflexor_pl.evaluation.held_out import AnsweredPrompt, answer_questions
 from preflexor_pl.pairs.correctness import CorrectnessJudge
 from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet, stand_alone
 from preflexor_pl.pairs.pair import PreferencePair
@@ -447,7 +447,7 @@ class PreferenceDataModule(LightningDataModule):
             longest += teacher.critique.max_new_tokens + CATEGORY_TOKENS
         return min(longest, self.max_length - self.max_prompt_length)
 
-    def answer(self, prompts: Sequence[str]) -> list[Answered]:
+    def answer(self, prompts: Sequence[str]) -> list[AnsweredPrompt]:
         """The policy's greedy responses to ``prompts``, asked as in training."""
         return answer_questions(
             self.policy,

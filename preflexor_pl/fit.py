@@ -13,9 +13,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from preflexor_pl.callbacks import EvaluateRounds, FinishRun
 from preflexor_pl.callbacks.monitors import limits_of
-from preflexor_pl.callbacks.push_to_hub import PushToHub
+from preflexor_pl.callbacks.protocols import Finisher
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.parser import PreferenceCLI, default_run
 from preflexor_pl.cli.preflight import preflight
@@ -80,8 +79,8 @@ def _finish(trainer: Trainer) -> None:
     module = trainer.lightning_module
     module.to(trainer.strategy.root_device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EvaluateRounds | FinishRun | PushToHub):
-            callback.on_train_end(trainer, module)
+        if isinstance(callback, Finisher):
+            callback.finish(trainer, module)
 
 
 if __name__ == "__main__":

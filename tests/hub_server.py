@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+SECRET = "hf_AVeryFakeSecret"
 OWNER = "someone"  # whose token it is
 
 
@@ -158,3 +159,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def prepare(monkeypatch):
+    """Have the client send ``SECRET``, to the address that it is given and through no proxy."""
+    from huggingface_hub import close_session
+
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    close_session()  # it may know another proxy

@@ -10,20 +10,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.access import data_of
-from preflexor_pl.callbacks.monitors import (
-    begun_epochs,
-    how_it_ended,
-)
+from preflexor_pl.callbacks.monitors import begun_epochs, how_it_ended
+from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.plots import plot_run
-from preflexor_pl.evaluation.report import (
-    read_rows,
-    run_changes,
-    summary_lines,
-    write_summary,
-)
+from preflexor_pl.evaluation.report import read_rows, run_changes, summary_lines, write_summary
 from preflexor_pl.pairs.journal import is_complete, read_manifest
 from preflexor_pl.pairs.round_facts import run_facts
 from preflexor_pl.policy.policy import Policy
@@ -37,8 +29,16 @@ class FinishRun(Callback):
     def __init__(self) -> None:
         self._started = time.monotonic()
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse other data than ours."""
+        check_data(trainer, self)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what is left of the run."""
+        """Write what the run leaves."""
+        self.finish(trainer, pl_module)
+
+    def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the run leaves, but for a trial of a few steps."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         data = data_of(trainer)

@@ -1,4 +1,4 @@
-"""What a Trainer's callbacks watch: held-out metrics, and how far the run may go."""
+"""What callbacks ask of a Trainer: who monitors a metric, and how far the run is and may go."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
+from preflexor_pl.callbacks.protocols import data_of
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.limits import EARLY, Limits
 
@@ -63,6 +64,23 @@ def whole_epochs(trainer: Trainer) -> int:
     progress = trainer.fit_loop.epoch_loop.batch_progress
     is_cut = progress.current.ready > 0 and not progress.is_last_batch
     return begun_epochs(trainer) - is_cut
+
+
+def round_after(trainer: Trainer, epochs: int) -> int:
+    """How many rounds the policy was trained on after so many epochs, a begun one included."""
+    return -(-epochs // data_of(trainer).epochs_per_round)
+
+
+def starts_a_round(trainer: Trainer) -> bool:
+    """Whether training begins, or goes on, with the first step of a round."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    in_an_epoch = progress.current.ready and not progress.is_last_batch
+    return trainer.current_epoch % data_of(trainer).epochs_per_round == 0 and not in_an_epoch
+
+
+def ends_a_round(trainer: Trainer) -> bool:
+    """Whether the current epoch is the last one of its round."""
+    return (trainer.current_epoch + 1) % data_of(trainer).epochs_per_round == 0
 
 
 def _counted(trainer: Trainer) -> tuple[int | None, int]:

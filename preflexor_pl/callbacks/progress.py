@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.access import data_of
+from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.progress import Stage, stage
 
 
@@ -23,6 +23,10 @@ class TrainingProgress(Callback):
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse other data than ours."""
+        check_data(trainer, self)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -10,11 +10,13 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
-from typing import Any, Literal
+from typing import Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from preflexor_pl.callbacks.monitors import ends_a_round
+from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.errors import PreflexorError
 from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.hub_upload import PublishError, publish
@@ -79,21 +81,30 @@ class PushToHub(Checkpoint):
         self.every_n_rounds = every_n_rounds
         self.endpoint = endpoint
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse other data than ours."""
+        check_data(trainer, self)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Push where the epoch was a round's last."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        ended = (trainer.current_epoch + 1) % data.epochs_per_round == 0
-        if ended and (data.round + 1) % self.every_n_rounds == 0:
-            self._push(data, data.round)
+        """Push after a round."""
+        data = data_of(trainer)
+        if ends_a_round(trainer) and (data.round + 1) % self.every_n_rounds == 0:
+            self._push(trainer, data.round)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Push what the end of training added; where that is nothing, no commit is made."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.current_epoch:
-            self._push(data, (trainer.current_epoch - 1) // data.epochs_per_round)
+        """Push what the end of training added."""
+        self.finish(trainer, pl_module)
 
-    def _push(self, data: Any, index: int) -> None:
-        message = f"round_{index}"
+    def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Push what is new since the last push; where that is nothing, no commit is made."""
+        data = data_of(trainer)
+        if trainer.current_epoch:
+            self._push(trainer, (trainer.current_epoch - 1) // data.epochs_per_round)
+
+    def _push(self, trainer: Trainer, index: int) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a trial leaves nothing behind
+            return
+        data, message = data_of(trainer), f"round_{index}"
         try:
             with TemporaryDirectory() as folder:
                 pairs, model = Path(folder, "pairs"), Path(folder, "model")

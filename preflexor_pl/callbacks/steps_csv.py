@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.access import data_of
+from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.device import AsyncHostCopy
 from preflexor_pl.core.files import writing
-from preflexor_pl.evaluation.report import (
-    read_rows,
-)
+from preflexor_pl.evaluation.report import read_rows
 
 
 class StepsCSV(Callback):
@@ -21,6 +19,10 @@ class StepsCSV(Callback):
 
     def __init__(self) -> None:
         self._waiting: tuple[dict[str, Any], list[str], AsyncHostCopy] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse other data than ours."""
+        check_data(trainer, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows after the checkpoint that training goes on from: they are made again."""

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.errors import Stopped
 from preflexor_pl.core.progress import log_line
 
@@ -21,7 +22,8 @@ class StopOnSignal(Callback):
         self._signal: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the signals."""
+        """Take the signals; refuse other data than ours."""
+        check_data(trainer, self)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
@@ -49,6 +51,10 @@ class SaveAtLimit(Checkpoint):
     A ``Checkpoint`` only so that Lightning runs it after Timer, which watches the time.
     """
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse other data than ours."""
+        check_data(trainer, self)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save if this is the run's last step, and not the epoch's."""
         loop = trainer.fit_loop
@@ -59,6 +65,5 @@ class SaveAtLimit(Checkpoint):
 
 
 def _save(trainer: Trainer) -> None:
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
     name = f"epoch={trainer.current_epoch}-step={trainer.global_step}-stopped.ckpt"
-    trainer.save_checkpoint(data.run / "checkpoints" / name)
+    trainer.save_checkpoint(data_of(trainer).run / "checkpoints" / name)

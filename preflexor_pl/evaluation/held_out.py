@@ -36,8 +36,8 @@ DRAW = (-1, 0)  # (round, epoch) of the masks: the same at every evaluation
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One held-out question and what the policy answered."""
+class AnsweredPrompt:
+    """A prompt with the policy's answer to it."""
 
     question: str
     completion: Completion
@@ -50,18 +50,18 @@ def answer_questions(
     system_prompt: str | None,
     limit: int,
     batch_size: int,
-) -> list[Answered]:
+) -> list[AnsweredPrompt]:
     """Greedy responses to ``prompts``, of at most ``limit`` tokens each."""
     generator = LocalGenerator(policy, role="policy", batch_size=batch_size)
     sampling = Sampling(max_new_tokens=limit, temperature=0)
     requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
     made: dict[int, Completion] = {}
-    with stage("answering held-out questions", len(requests)) as progress:
+    with stage("answering questions", len(requests)) as progress:
         for done in by_batch(generator, requests):
             made |= done
             progress.advance(len(done))
     return [
-        Answered(prompt, made[i], parse_response(made[i].text, policy.strings))
+        AnsweredPrompt(prompt, made[i], parse_response(made[i].text, policy.strings))
         for i, prompt in enumerate(prompts)
     ]
 
@@ -88,7 +88,7 @@ def thinks_unasked(
 
 def forms(
     policy: Policy,
-    answered: Sequence[Answered],
+    answered: Sequence[AnsweredPrompt],
     questions: Sequence[str],
     embed: Callable[[Sequence[str]], np.ndarray],
     reflection: bool = False,

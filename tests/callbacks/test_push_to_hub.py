@@ -1,26 +1,24 @@
 """The real hub client against a stand-in of the hub's endpoint; nothing leaves this machine."""
 
 import json
-import time
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from io import StringIO
 from itertools import count
 from logging import getLogger
 from tempfile import gettempdir
-from traceback import format_exception
 from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from preflexor_pl.callbacks import push_to_hub as module
-from preflexor_pl.callbacks.push_to_hub import LOG_HISTORY, PublishError, PushToHub, publish
-from tests.hub_server import OWNER, HubServer
+from preflexor_pl.callbacks.push_to_hub import LOG_HISTORY, PushToHub
+from preflexor_pl.core import hub_upload
+from preflexor_pl.core.hub_upload import publish
+from tests.hub_server import OWNER, SECRET, HubServer, prepare
 from tests.tiny import PAIR, refused
 
-SECRET = "hf_AVeryFakeSecret"
 GONE = "http://127.0.0.1:9"  # the discard service: nobody runs it
 
 
@@ -29,15 +27,6 @@ def hub(monkeypatch):
     with HubServer() as server:
         prepare(monkeypatch)
         yield server
-
-
-def prepare(monkeypatch):
-    from huggingface_hub import close_session
-
-    monkeypatch.setenv("HF_TOKEN", SECRET)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    close_session()  # it may know another proxy
 
 
 @pytest.fixture
@@ -67,7 +56,7 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
         epochs_per_round=epochs_per_round,
         policy=SimpleNamespace(save=save),
     )
-    trainer = SimpleNamespace(datamodule=data)
+    trainer = SimpleNamespace(datamodule=data, fast_dev_run=False)
 
     def epoch(number, weights=b"any"):
         trainer.current_epoch, data.round = number, number // epochs_per_round
@@ -79,106 +68,6 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
 
 def messages(repository):
     return [message for message, _ in repository.commits]
-
-
-# publish
-
-
-def test_a_folder_arrives_byte_by_byte_in_one_commit_of_a_private_repository(hub, tmp_path):
-    files = {"a.txt": b"caf\xc3\xa9\r\n", "deep/er/b.bin": bytes(range(256)) * 64, "empty": b""}
-    files |= {f"many/{number}": b"%d" % number for number in range(300)}
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    url = publish(tmp_path, "owner/name", "first", endpoint=hub.url)
-    assert url == f"{hub.url}/owner/name"
-    assert list(hub.repositories) == [("model", "owner/name")]
-    assert hub.model("owner/name").private
-    assert hub.model("owner/name").commits == [("first", files)]
-    assert set(hub.authorizations) == {f"Bearer {SECRET}"}
-
-
-def test_public_datasets_and_names_without_an_owner(hub, run):
-    url = publish(run, "pairs", "all", private=False, kind="dataset", endpoint=hub.url)
-    assert url == f"{hub.url}/datasets/{OWNER}/pairs"
-    assert not hub.dataset(f"{OWNER}/pairs").private
-
-
-def test_what_shall_be_private_is_not_pushed_to_a_public_repository(hub, run):
-    publish(run, "owner/name", "open", private=False, endpoint=hub.url)
-    (run / "new").write_text("private")
-    with pytest.raises(PublishError, match="is public there"):
-        publish(run, "owner/name", "closed", endpoint=hub.url)
-    assert messages(hub.model("owner/name")) == ["open"]
-
-
-def test_a_folder_without_files_makes_no_repository(hub, tmp_path):
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(PublishError, match=r"^cannot push the model .*: .* holds no files$"):
-            publish(folder, "owner/name", "first", endpoint=hub.url)
-    assert not hub.requests
-
-
-@pytest.mark.parametrize("token", [None, "", "hf_two\x00parts", "hf_tw\u00f6"])
-def test_a_token_that_cannot_be_sent(hub, run, monkeypatch, tmp_path, token):
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
-    if token:
-        (tmp_path / "token").write_text(token)
-    with pytest.raises(PublishError, match=r"no token that can be sent: .*hf auth login.*HF_TOKEN"):
-        publish(run, "owner/name", "first", endpoint=hub.url)
-    assert not hub.requests
-
-
-@pytest.mark.parametrize(
-    ("failing", "repo_id", "said"),
-    [
-        ({"": 401}, "owner/name", "HTTP 401, the token may not write there: log in with `hf auth"),
-        ({"": 403}, "owner/name", "HTTP 403"),
-        ({"": 500}, "owner/name", r"HTTP 500: told to fail: was sent Bearer \*\*\*: try again"),
-        ({"/commit": 409}, "owner/name", "HTTP 409"),
-        ({"/preupload": 429}, "owner/name", "HTTP 429"),
-        ({"": "drop"}, "owner/name", "RemoteProtocolError .*: check the network and the endpoint"),
-        ({}, "own er/name", "Repo id must use"),
-    ],
-)
-def test_a_failure_is_one_line_without_the_token(hub, run, failing, repo_id, said):
-    hub.failing = failing
-    with pytest.raises(PublishError, match=said) as error:
-        publish(run, repo_id, "first", endpoint=hub.url)
-    assert error.value.exit_code == 6
-    line = str(error.value)
-    assert line.startswith(f"cannot push the model {repo_id} to {hub.url}: ")
-    assert "\n" not in line
-    assert SECRET not in "".join(format_exception(error.value))
-    assert len(set(hub.requests)) == len(hub.requests)  # nothing was asked for again
-    assert not any(repository.commits for repository in hub.repositories.values())
-
-
-@pytest.mark.parametrize("failure", ["drop", "hang"])
-def test_a_hub_that_stops_to_answer_costs_seconds(hub, run, monkeypatch, failure):
-    monkeypatch.setattr(module, "SILENCE", 0.3)
-    monkeypatch.setattr(module, "TRIES", 1)
-    hub.failing = {"/preupload": failure}
-    start = time.perf_counter()
-    with pytest.raises(PublishError, match="no answer to 1 requests"):
-        publish(run, "owner/name", "first", endpoint=hub.url)
-    assert time.perf_counter() - start < 5
-    assert sum("/preupload" in path for path in hub.requests) == 1
-
-
-def test_the_client_is_left_as_it_was(hub, run):
-    from huggingface_hub import get_session
-
-    session = get_session()
-    before = session.timeout, {name: list(hooks) for name, hooks in session.event_hooks.items()}
-    publish(run, "owner/name", "first", endpoint=hub.url)
-    assert get_session() is session
-    assert (session.timeout, session.event_hooks) == before
-
-
-# PushToHub
 
 
 def test_rounds_go_to_the_same_two_private_repositories(hub, run, capsys):
@@ -289,7 +178,7 @@ def test_the_card_says_how_to_load_the_model_from_the_hub(hub, run, monkeypatch)
 def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(
     hub, run, capfd, caplog, monkeypatch, failing, said
 ):
-    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(hub_upload, "TRIES", 1)
     monkeypatch.setattr(getLogger("huggingface_hub"), "propagate", True)  # its lines to caplog
     push = PushToHub("owner/name", endpoint=hub.url if failing else GONE)
     epoch, hub.failing = stand_in(run), failing or {}
@@ -361,9 +250,10 @@ class Watch(Callback):
 class Recorded(PushToHub):
     """Also counts the checkpoints that each push finds."""
 
-    def _push(self, data, index):
-        self.found = [*getattr(self, "found", []), len(list(data.run.glob("*.ckpt")))]
-        super()._push(data, index)
+    def _push(self, trainer, index):
+        checkpoints = list(trainer.datamodule.run.glob("*.ckpt"))
+        self.found = [*getattr(self, "found", []), len(checkpoints)]
+        super()._push(trainer, index)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.evaluation import held_out
-from preflexor_pl.evaluation.held_out import Answered, forms, preferences, thinks_unasked
+from preflexor_pl.evaluation.held_out import AnsweredPrompt, forms, preferences, thinks_unasked
 from preflexor_pl.evaluation.text_metrics import partners_of
 from preflexor_pl.policy.scoring import mean_logps
 from tests.policy.test_adapters import disturb
@@ -100,7 +100,7 @@ def test_each_answer_has_its_values(policy):
     texts = [f"{text}silk", f"{text}nacre nacre nacre nacre nacre", "silk"]
     questions = ["silk", "nacre", "bone"]
     answered = [
-        Answered(q, Completion(text, "stop", 1), parse_response(text))
+        AnsweredPrompt(q, Completion(text, "stop", 1), parse_response(text))
         for q, text in zip(questions, texts, strict=True)
     ]
 
