@@ -16,6 +16,7 @@ from preflexor_pl.callbacks.monitors import (
     starts_a_round,
 )
 from preflexor_pl.callbacks.protocols import ExtraPrompts, check_data, data_of
+from preflexor_pl.core.csv_rows import read_rows, write_row
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.datamodule import PreferenceDataModule
@@ -31,7 +32,6 @@ from preflexor_pl.evaluation.question_values import (
     values_path,
     write_values,
 )
-from preflexor_pl.evaluation.report import read_rows, write_row
 from preflexor_pl.evaluation.text_metrics import distinct
 from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.round_facts import metrics_of

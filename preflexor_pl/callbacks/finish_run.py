@@ -12,10 +12,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from preflexor_pl.callbacks.monitors import begun_epochs, how_it_ended
 from preflexor_pl.callbacks.protocols import check_data, data_of
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.plots import plot_run
-from preflexor_pl.evaluation.report import read_rows, run_changes, summary_lines, write_summary
+from preflexor_pl.evaluation.summary import run_changes, summary_lines, write_summary
 from preflexor_pl.pairs.journal import is_complete, read_manifest
 from preflexor_pl.pairs.round_facts import run_facts
 from preflexor_pl.policy.policy import Policy
@@ -59,6 +60,7 @@ class FinishRun(Callback):
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         data = data_of(trainer)
         module: Any = trainer.lightning_module
+        config = data.run / "config.yaml"  # of a run from the command line
         rounds = sorted((data.run / "rounds").glob("round-*"))
         manifests = [read_manifest(folder) for folder in rounds if is_complete(folder)]
         drops: Counter[str] = Counter()
@@ -71,7 +73,7 @@ class FinishRun(Callback):
             "teacher": data.rounds.teacher.name,
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
-            "config": str(data.run / "config.yaml"),
+            "config": str(config) if config.is_file() else None,
             "parameters": policy.inner.num_parameters(),  # it unpacks 4-bit weights
             "artifact": policy.artifact,
             "rounds": len(manifests),

@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from preflexor_pl.callbacks.protocols import check_data, data_of
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.device import AsyncHostCopy
 from preflexor_pl.core.files import writing
-from preflexor_pl.evaluation.report import read_rows
 
 
 class StepsCSV(Callback):

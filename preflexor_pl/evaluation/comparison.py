@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
 from preflexor_pl.evaluation.facts import STRATA
 from preflexor_pl.evaluation.intervals import Estimate
 from preflexor_pl.evaluation.paired_tests import paired_difference
-from preflexor_pl.evaluation.worse import CEILING, Change, what_got_worse
 
 INTEGRATED = "integrated"
 ENDS = ("0", INTEGRATED)  # stages that are set against the base

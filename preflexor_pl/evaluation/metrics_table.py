@@ -1,13 +1,19 @@
-"""The held-out metrics of a run as a table, before and after: what got worse stands first."""
+"""The held-out metrics of a run as a table, before and after, those that got worse first."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from preflexor_pl.evaluation.changes import (
+    CEILING,
+    Change,
+    format_difference,
+    format_p,
+    format_value,
+)
 from preflexor_pl.evaluation.question_values import QuestionValues
 from preflexor_pl.evaluation.text_metrics import wilson_interval
-from preflexor_pl.evaluation.worse import CEILING, Change, number, shown, shown_p
 
 Row = Mapping[str, str]
 
@@ -19,9 +25,10 @@ class Metric:
     Attributes:
         column: in ``metrics.csv``.
         label: in tables.
-        kind: a rate is hits of n questions, so it has Wilson's interval.
+        kind: ``rate`` is hits over n questions and has Wilson's interval; ``share`` is another
+            value of 0 to 1; ``number`` is any other.
         better: 1 where more is better, -1 where less is.
-        across: whether it means the same in every phase.
+        across: whether its values can be compared across phases.
     """
 
     column: str
@@ -32,15 +39,15 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """Of its values for each question."""
+        """The key of its values in `QuestionValues`."""
         return self.column.removeprefix("val/")
 
-    def shown(self, row: Row, n: int | None) -> str:
-        """A value with its unit and, for a rate, its interval over n questions; "" without one."""
+    def cell(self, row: Row, n: int | None) -> str:
+        """A value with its unit and, for a rate, its interval over n questions; "" for no value."""
         value = self.value(row)
         if not math.isfinite(value):
             return ""
-        text = number(value, self.kind != "number")
+        text = format_value(value, self.kind != "number")
         if self.kind == "rate" and n:
             low, high = wilson_interval(n * min(1.0, max(0.0, value)), n)
             text += f" [{100 * low:.0f}, {100 * high:.0f}]"
@@ -54,7 +61,7 @@ class Metric:
             return math.nan
 
     def at_ceiling(self, first: Row) -> bool:
-        """Whether it could not get better than it was before training."""
+        """Whether it had its best possible value before training."""
         best = 1.0 if self.better > 0 else 0.0
         return self.kind != "number" and self.value(first) == best
 
@@ -85,40 +92,40 @@ def changes(
     Args:
         before: the earlier values.
         after: the later ones.
-        across: leave out what means something else in another phase.
+        across: leave out metrics that cannot be compared across phases.
         label: put before the metric's.
     """
-    found = {}
+    changed = {}
     for metric in METRICS:
         difference = before.change_to(after, metric.name) if metric.across or not across else None
         if difference and difference.n:
             name, is_share = f"{label}{metric.label}", metric.kind != "number"
-            found[metric.column] = Change(name, difference, metric.better, is_share)
-    return found
+            changed[metric.column] = Change(name, difference, metric.better, is_share)
+    return changed
 
 
 def results_table(first: Row, last: Row, n: int | None, changed: Mapping[str, Change]) -> str:
-    """Before and after, what got worse first, what was at its ceiling last; "" without a value.
+    """Before and after, metrics that got worse first, those at their ceiling last; "" for no value.
 
     Args:
         first: the row of round 0.
-        last: that of the last round.
+        last: the row of the last round.
         n: held-out questions.
         changed: the paired changes, by column.
     """
     lines: list[tuple[int, str]] = []
     for metric in METRICS:
-        before, after = metric.shown(first, n), metric.shown(last, n)
+        before, after = metric.cell(first, n), metric.cell(last, n)
         if not (before or after):
             continue
-        change, place = changed.get(metric.column), 1
-        told = _told(change)
+        change, rank = changed.get(metric.column), 1
+        last_cell = _change_cell(change)
         if change and change.got_worse:
-            place = 0
+            rank = 0
         elif metric.at_ceiling(first):
-            place, told = 2, CEILING
-        cells = metric.label, f"`{metric.column}`", before or "-", after or "-", told
-        lines.append((place, f"| {' | '.join(cells)} |"))
+            rank, last_cell = 2, CEILING
+        cells = metric.label, f"`{metric.column}`", before or "-", after or "-", last_cell
+        lines.append((rank, f"| {' | '.join(cells)} |"))
     if not lines:
         return ""
     head = f"| held out | metric | before (round 0) | after (round {last.get('round', '?')}) "
@@ -126,7 +133,8 @@ def results_table(first: Row, last: Row, n: int | None, changed: Mapping[str, Ch
     return "\n".join([f"{head}| change, p |", "|---|---|---|---|---|", *ordered])
 
 
-def _told(change: Change | None) -> str:
+def _change_cell(change: Change | None) -> str:
     if change is None:
         return "-"
-    return f"{shown(change.difference, change.is_share)}, p {shown_p(change.difference.p)}"
+    difference = format_difference(change.difference, change.is_share)
+    return f"{difference}, p {format_p(change.difference.p)}"

@@ -93,7 +93,8 @@ def model_card(tokenizer: Any, lineage: "list[PreviousPhase]", dtype: str, name:
 
 def _facts(lineage: "list[PreviousPhase]") -> Iterator[str]:
     """Lines of the card: phases, held-out metrics and licences, as far as the runs' files say."""
-    from preflexor_pl.evaluation.report import read_rows, summary_lines
+    from preflexor_pl.core.csv_rows import read_rows
+    from preflexor_pl.evaluation.summary import summary_lines
 
     start, run = lineage[-1], lineage[-1].folder.parent
     count = max(len(start.adapters), len(lineage))

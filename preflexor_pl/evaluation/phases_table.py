@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from preflexor_pl.core.csv_rows import Row, read_rows
+from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
 from preflexor_pl.evaluation.metrics_table import METRICS, changes
 from preflexor_pl.evaluation.question_values import read_values, values_path
-from preflexor_pl.evaluation.report import Row, before_and_after, read_rows
-from preflexor_pl.evaluation.worse import CEILING, Change, what_got_worse
+from preflexor_pl.evaluation.summary import before_and_after
 
 SHOWN = METRICS[:8]
 
@@ -47,5 +48,5 @@ def _heading(begun: Row) -> list[str]:
 
 
 def _line(name: str, row: Row, n: int, minutes: str) -> str:
-    cells = [metric.shown(row, n) or "-" for metric in SHOWN]
+    cells = [metric.cell(row, n) or "-" for metric in SHOWN]
     return f"| {name} | " + " | ".join(cells) + f" | {minutes} |"

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preflexor_pl.evaluation.report import Row, read_rows
+from preflexor_pl.core.csv_rows import Row, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,10 +18,10 @@ from preflexor_pl.callbacks import (
     TrainingProgress,
 )
 from preflexor_pl.callbacks.protocols import Finisher
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.fit import _finish
 from preflexor_pl.module import PreferenceModule
 from tests.hub_server import HubServer, prepare
@@ -132,7 +132,9 @@ def test_finish_run(fit, tmp_path, capsys):
     fit(FinishRun())
     run = tmp_path / "run"
     assert (run / "adapter/adapter_model.safetensors").is_file()
-    assert "has not been evaluated yet" in (run / "summary.md").read_text()
+    summary = (run / "summary.md").read_text()
+    assert "has not been evaluated yet" in summary
+    assert "preflexor_pl.fit" not in summary  # there is no config to give it
     assert f"See {run / 'summary.md'}" in capsys.readouterr().out
 
 

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from preflexor_pl import fit
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.errors import Stopped
-from preflexor_pl.evaluation.report import read_rows
 from tests.tiny import refused
 from tests.verbs import done
 

@@ -2,9 +2,9 @@
 
 import json
 
+from preflexor_pl.core.csv_rows import write_row
 from preflexor_pl.evaluation.phases_table import phases_table
 from preflexor_pl.evaluation.question_values import values_path
-from preflexor_pl.evaluation.report import write_row
 
 
 def evaluated(run, index, values, row):

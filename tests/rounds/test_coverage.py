@@ -4,11 +4,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.notes import Note
-from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.rounds import coverage as module
 from preflexor_pl.rounds.coverage import Growth
 

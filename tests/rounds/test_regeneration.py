@@ -12,11 +12,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from losses import ORPOLoss
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.evaluation.report import read_rows
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.pair import read_pairs

@@ -9,7 +9,7 @@ import yaml
 
 from preflexor_pl import dataset, doctor, estimate, inspect, preview
 from preflexor_pl.cli import entry
-from preflexor_pl.evaluation.report import read_rows
+from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import read_pairs
 from tests.tiny import refused

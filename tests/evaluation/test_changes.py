@@ -1,7 +1,7 @@
 """What stands in the first block, in which order, and what it says."""
 
+from preflexor_pl.evaluation.changes import Change, few_documents_note, what_got_worse
 from preflexor_pl.evaluation.paired_tests import paired_difference
-from preflexor_pl.evaluation.worse import Change, few_documents, what_got_worse
 
 TWELVE = [f"{i}.md" for i in range(12)]
 
@@ -40,10 +40,10 @@ def test_nothing_worse_and_nothing_known_are_told_apart():
     assert "no values of the same questions are on record" in what_got_worse([], "After exo")
 
 
-def test_few_documents_are_said_to_be_few():
+def test_few_documents_note_are_said_to_be_few():
     block = what_got_worse([change("m", [1] * 4, [0] * 4, documents=list("abcd"))], "After")
     assert "about 4 documents: chance alone moves all 4 to one side once in 8 cases" in block
     alone = what_got_worse([change("m", [1] * 4, [0] * 4, documents=["a"] * 4)], "After")
     assert "about one document: without a second one no interval is known" in alone
-    assert few_documents([12, 24]) == ""
-    assert few_documents([]) == ""
+    assert few_documents_note([12, 24]) == ""
+    assert few_documents_note([]) == ""

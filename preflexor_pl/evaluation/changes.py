@@ -1,4 +1,4 @@
-"""What got worse, first: the measures whose paired difference is beyond chance, and bad."""
+"""Changes of measures between two evaluations of the same questions; those for the worse first."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from preflexor_pl.evaluation.paired_tests import Difference
 
 CEILING = "at ceiling before training"
-FEW = 10  # documents; an interval over fewer is too narrow to be left without a word
+FEW = 10  # documents; below it intervals are too narrow, and a note says so
 
 
 @dataclass(frozen=True)
 class Change:
-    """A measure before and after.
+    """How a measure changed from one evaluation to another, and which way is better.
 
     Attributes:
-        label: of the measure, and of the model where there are several.
-        difference: after less before, over the same questions.
+        label: of the measure, after that of the model where there are several.
+        difference: after minus before, paired over the same questions.
         better: 1 where more is better, -1 where less is.
-        is_share: whether it is shown in per cent.
+        is_share: whether it is a share of 0 to 1, printed in per cent.
     """
 
     label: str
@@ -30,34 +30,38 @@ class Change:
         """Whether it is worse than before, beyond chance."""
         return self.difference.is_beyond_chance and self.difference.value * self.better < 0
 
-    def told(self) -> str:
-        """The change with its interval, n, documents and p."""
-        found = self.difference
-        over = f"n = {found.n} on {found.documents} documents, p {shown_p(found.p)}"
-        before, after = (number(v, self.is_share) for v in (found.first, found.second))
-        return f"{self.label}: {before} -> {after} ({shown(found, self.is_share)}, {over})"
+    def describe(self) -> str:
+        """One line: both values, the difference with its interval, n, documents and p."""
+        difference = self.difference
+        before, after = (
+            format_value(v, self.is_share) for v in (difference.first, difference.second)
+        )
+        by = format_difference(difference, self.is_share)
+        n, p = difference.n, format_p(difference.p)
+        over = f"n = {n} on {difference.documents} documents, p {p}"
+        return f"{self.label}: {before} -> {after} ({by}, {over})"
 
 
 def what_got_worse(changes: Sequence[Change], compared: str) -> str:
-    """A Markdown block: what got worse, the surest first.
+    """A Markdown section: the changes for the worse, the smallest p-value first.
 
     Args:
         changes: of every measure that has a better side.
-        compared: what is set against what, for the sentence where nothing got worse.
+        compared: the two times or models, as the sentence begins that says nothing got worse.
     """
     worse = sorted((c for c in changes if c.got_worse), key=lambda change: change.difference.p)
-    lines = [f"- {change.told()}" for change in worse]
+    lines = [f"- {change.describe()}" for change in worse]
     if not changes:
         lines = [f"{compared}: no values of the same questions are on record, so nothing is said."]
     elif not worse:
         lines = [f"{compared}: nothing of {len(changes)} measures, beyond chance."]
-    if caveat := few_documents(c.difference.documents for c in changes):
+    if caveat := few_documents_note(c.difference.documents for c in changes):
         lines.append(f"\n{caveat}")
     return "\n".join(["## What got worse", "", *lines])
 
 
-def few_documents(counts: Iterable[int]) -> str:
-    """What intervals over few documents are worth; "" where there are enough."""
+def few_documents_note(counts: Iterable[int]) -> str:
+    """How little intervals over few documents can show; "" where there are enough."""
     least = min((count for count in counts if count), default=FEW)
     if least >= FEW:
         return ""
@@ -72,8 +76,8 @@ def few_documents(counts: Iterable[int]) -> str:
     )
 
 
-def shown(difference: Difference, is_share: bool) -> str:
-    """``+0.14 [0.05, 0.23]``, of shares in points of a per cent."""
+def format_difference(difference: Difference, is_share: bool) -> str:
+    """``+0.140 [+0.050, +0.230]``; of shares in percentage points, with one digit."""
     if not difference.n:
         return "-"
     scale, digits = (100, 1) if is_share else (1, 3)
@@ -83,11 +87,11 @@ def shown(difference: Difference, is_share: bool) -> str:
     return value if "nan" in low else f"{value} [{low}, {high}]"
 
 
-def shown_p(p: float) -> str:
+def format_p(p: float) -> str:
     """``= 0.021``, or ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
-def number(value: float, is_share: bool) -> str:
-    """A value as tables show it."""
+def format_value(value: float, is_share: bool) -> str:
+    """A value as tables print it: a share in per cent, with one digit; a number with three."""
     return f"{100 * value:.1f} %" if is_share else f"{value:.3f}"
