@@ -1,1 +1,1 @@
-"""What a run will cost, before it is paid for."""
+"""What a run's pairs will cost, before they are paid for."""
