@@ -2,6 +2,11 @@
 
 import runpy
 import sys
+from pathlib import Path
+
+from preflexor_pl.cli.entry import CALLED, print_error, wants_traceback
+from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.signals import end_at_once
 
 COMMANDS = {
     "fit": "train",
@@ -19,28 +24,44 @@ COMMANDS = {
 }
 
 
-def usage() -> str:
-    """The commands, one a line."""
+def usage(called: str) -> str:
+    """The commands, one a line.
+
+    Args:
+        called: how this program was called.
+    """
     lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
-    return "\n".join(["usage: preflexor <command> [options]", "", *lines, "", "Each has --help."])
+    return "\n".join([f"usage: {called}<command> [options]", "", *lines, "", "Each has --help."])
 
 
 def main() -> None:
     """Run the command that the first argument names, in this process."""
+    called = CALLED[Path(sys.argv[0]).name == "__main__.py"]
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in COMMANDS:
-        sys.argv = [f"preflexor {name}", *sys.argv[2:]]
-        runpy.run_module(f"preflexor_pl.{name}", run_name="__main__", alter_sys=False)
-        return
     if name in ("-h", "--help"):
-        sys.stdout.write(usage() + "\n")
+        sys.stdout.write(usage(called) + "\n")
         return
-    from difflib import get_close_matches
+    try:
+        _run(name, called)
+    except Exception as error:  # while the command's module loads; later it prints its own
+        sys.exit(print_error(error, wants_traceback()))
 
-    nearest = get_close_matches(name, COMMANDS, 1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"it is one of {', '.join(COMMANDS)}"
-    sys.stderr.write(f"error: there is no command {name!r}: {hint}\n")
-    sys.exit(2)
+
+def _run(name: str, called: str) -> None:
+    """Run a command's module as ``python -m`` would.
+
+    Raises:
+        ConfigError: there is no such command.
+    """
+    if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"it is one of {', '.join(COMMANDS)}"
+        raise ConfigError(f"there is no command {name!r}: {hint}")
+    sys.argv = [f"{called}{name}", *sys.argv[2:]]
+    end_at_once()
+    runpy.run_module(f"preflexor_pl.{name}", run_name="__main__", alter_sys=False)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from preflexor_pl.core.errors import ConfigError, PreflexorError, ResourceError
+from preflexor_pl.cli.entry import as_one_line
+from preflexor_pl.core.errors import PreflexorError
 
 LONGEST = 500  # letters of a fact
-UNKNOWN = 1  # exit code of what no error of ours stands for
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,10 @@ class Report:
         self._group = group
         try:
             yield
-        except PreflexorError as error:
-            self.bad(error)
-        except ModuleNotFoundError as error:
-            self.bad(ConfigError(f"the package {error.name} is missing: pip install it"))
-        except OSError as error:
-            what = f"{error.strerror or error}: {error.filename or group}"
-            self.bad(ResourceError(f"{what}: check the path, its rights and the disk"))
         except Exception as error:  # whatever it is, the other checks go on
-            if self._debug:
+            if self._debug and not isinstance(error, PreflexorError):
                 traceback.print_exc()
-            what = _line(f"this broke off with {type(error).__name__}: {error}")
-            self._add(Finding(group, "BAD", what, "--debug shows where", UNKNOWN))
+            self.bad(as_one_line(error))
 
     @property
     def exit_code(self) -> int:

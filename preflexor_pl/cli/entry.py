@@ -6,6 +6,7 @@ Imports nothing heavy, so that ``--help`` is quick where a command needs no Ligh
 import argparse
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from preflexor_pl.core.signals import stopping
 from preflexor_pl.core.streams import discard_if_closed, replace_unencodable_letters
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell has it
+LONGEST = 400  # letters of a message that is not ours
+NETWORK = ConnectionError, TimeoutError, socket.gaierror
 CALLED = "preflexor ", "python -m preflexor_pl "  # before a command's name in sys.argv[0]
 
 
@@ -87,42 +90,64 @@ def quiet_libraries() -> None:
 
 def guarded(main: Callable[[Sequence[str]], int]) -> int:
     """Run ``main`` on the arguments; an error is one line on stderr and its exit code."""
-    args = sys.argv[1:]
-    debug = any(argument in ("--debug", "--debug=true") for argument in args)
+    args, debug = sys.argv[1:], wants_traceback()  # before fit's parser empties sys.argv
     replace_unencodable_letters()
     try:
         with stopping():
             code = main(args)
             sys.stdout.flush()
             return code
-    except PreflexorError as error:
-        return _told(error, str(error), error.exit_code, debug)
     except (Stopped, KeyboardInterrupt) as error:
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         sys.stderr.write(f"stopped by {stopped}: the same command goes on from here\n")
         return stopped.exit_code
     except BrokenPipeError as error:
-        if discard_if_closed(sys.stdout):
-            return CLOSED_PIPE
-        return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
-    except OSError as error:
-        return _told(error, _of_the_system(error), ResourceError.exit_code, debug)
+        return CLOSED_PIPE if discard_if_closed(sys.stdout) else print_error(error, debug)
+    except Exception as error:
+        return print_error(error, debug)
     finally:
         for stream in (sys.stdout, sys.stderr):
             discard_if_closed(stream)  # such as --help's; the interpreter would print a traceback
 
 
-def _told(error: BaseException, line: str, code: int, debug: bool) -> int:
+def wants_traceback() -> bool:
+    """Whether ``--debug`` is among the arguments."""
+    return not {"--debug", "--debug=true"}.isdisjoint(sys.argv)
+
+
+def print_error(error: Exception, debug: bool) -> int:
+    """Print an error as one line, with ``debug`` after its traceback, and give its exit code."""
+    ours = as_one_line(error)
     if debug:
         traceback.print_exception(error)
     with suppress(BrokenPipeError):
-        sys.stderr.write(f"error: {' '.join(line.split())}\n")
-    return code
+        sys.stderr.write(f"error: {' '.join(str(ours).split())}\n")
+    return ours.exit_code
+
+
+def as_one_line(error: Exception) -> PreflexorError:
+    """Any error as one of ours, which says what to do; exit code 1 where it is not foreseen."""
+    if isinstance(error, PreflexorError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return ConfigError(f"the package {error.name} is missing: pip install it")
+    if isinstance(error, MemoryError):
+        return ResourceError("there is not enough memory: take a smaller model or batch")
+    if isinstance(error, OSError):
+        return ResourceError(_of_the_system(error))
+    told = f"unexpected {type(error).__name__}: {str(error)[:LONGEST]}"
+    return PreflexorError(f"{told}: run again with --debug and report it")
 
 
 def _of_the_system(error: OSError) -> str:
     """What an OSError says; a library may have raised it with a message of its own."""
-    if error.strerror is None:
-        return str(error) or type(error).__name__
-    where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{error.strerror}: {where}check the path, its rights and the disk"
+    number = error.errno or next((one for one in error.args if isinstance(one, int)), None)
+    reason = error.strerror or (os.strerror(number) if number else "")
+    if not reason:
+        told = " ".join(str(one) for one in error.args if one is not None)
+        return told[:LONGEST] or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    if not names and isinstance(error, NETWORK):
+        return f"{reason}: check the network"
+    where = f"{' -> '.join(names)}: " if names else ""
+    return f"{reason}: {where}check the path, its rights and the disk"
