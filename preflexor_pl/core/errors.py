@@ -1,7 +1,7 @@
 """Errors a user can act on: one line that says what, where and what to do, and an exit code.
 
-Exit codes: 0 done, 2 config or usage, 3 corpus or data, 4 teacher, 5 numerical, 6 resources,
-130 and 143 signals.
+Exit codes: 0 done, 1 not foreseen, 2 config or usage, 3 corpus or data, 4 teacher, 5 numerical,
+6 resources, 130 and 143 signals.
 """
 
 import signal
