@@ -17,12 +17,13 @@ from docstring_parser import parse
 
 from losses import PreferenceLoss
 from preflexor_pl.batches.thinking import ThinkingMask
-from preflexor_pl.cli.parser import TRAINER_KEYS, PreferenceCLI
+from preflexor_pl.cli.parser import PreferenceCLI
 
 PAGE = Path(__file__).parents[1] / "docs/configuration.md"
 TABLES = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
 HEAD = "| key | type | default | help |\n|---|---|---|---|\n"
 TITLES = {"": "The run", "model": "`model`", "data": "`data`", "trainer": "`trainer`"}
+TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 HIDDEN = "==SUPPRESS=="  # of keys that follow from others
 SELECTED = {"model.loss": PreferenceLoss, "data.masking": ThinkingMask}
 
