@@ -1,4 +1,4 @@
-"""Every kind of result that has a table: see ``table.py``."""
+"""Every kind of result that has a table; ``tables.py`` writes them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from benchmarks.report.rows import Result, Rows
 
 @dataclass(frozen=True)
 class Kind:
-    """Results of one benchmark.
+    """The table of one benchmark's results.
 
     Attributes:
-        files: pattern of their names.
-        title: of the section.
-        command: that makes them.
-        head: of the table.
-        rows: of the table, from one file.
-        note: under the table, from one file; "" for none.
+        files: pattern of the names of the result files, without ``.json``.
+        title: title of the section.
+        command: command that measures them.
+        head: column titles.
+        rows: yields the rows of one result file.
+        note: text under the table for one result file; "" for none.
     """
 
     files: str
@@ -32,7 +32,7 @@ NO_ROWS = {"training-tuned"}
 KINDS = (
     Kind(
         "training-*",
-        "A training step, against TRL",
+        "A training step compared with TRL's",
         "make bench-train",
         [
             "what",
@@ -46,51 +46,51 @@ KINDS = (
     ),
     Kind(
         "ablation-*",
-        "What each part of it gains",
+        "Gain of each part of a step",
         "python -m benchmarks.training.ablation",
-        ["what", "rung", "gain over the one before", "over the first", "peak MB", "padding"],
+        ["what", "step", "speed / the step before", "speed / the first", "peak MB", "padding"],
         rows.ablation,
         rows.reference_share,
     ),
     Kind(
         "rounding",
-        "How far bfloat16 is from float32",
+        "Error of bfloat16 against float32",
         "python -m benchmarks.training.rounding",
-        ["layout", "pairs", "of a pair's gradient", "of its log-probs"],
+        ["layout", "pairs", "error of a pair's gradient", "error of its log-probs"],
         rows.rounding,
     ),
     Kind(
         "shipped-*",
-        "The training part of a run: the plain way's time / that of now",
+        "Training of a finished run: time the plain way / time now",
         "python -m benchmarks.training.finished_run runs/orpo",
         ["config", "ratio"],
         rows.shipped,
     ),
     Kind(
         "allocator",
-        "A step under `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`, as in `make fit` / without",
+        "A step with `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`, as in `make fit` / without",
         "python -m benchmarks.training.allocator",
         ["what", "time", "memory", "peak MB with", "without"],
         rows.allocator,
     ),
     Kind(
         "scaling-*",
-        "How a step grows",
+        "Growth of a training step",
         "python -m benchmarks.training.scaling",
-        ["side", "over", "of it", "pairs/s", "peak MB"],
+        ["side", "variable", "value", "pairs/s", "peak MB"],
         rows.growth,
         rows.growth_exponents,
     ),
     Kind(
         "making_rounds",
-        "Making a round: the other's time / that of a round in batches",
+        "Making a round: time of another way / time of a round in batches",
         "make bench-rounds",
-        ["other", "ratio"],
+        ["other way", "ratio"],
         rows.rounds,
     ),
     Kind(
         "rounds-scaling",
-        "How making a round grows",
+        "Growth of making a round",
         "python -m benchmarks.rounds.scaling",
         ["pairs", "texts", "tokens", "seconds"],
         rows.rounds_growth,
@@ -98,35 +98,41 @@ KINDS = (
     ),
     Kind(
         "server_teacher",
-        "A teacher behind HTTP: wall time / the least that its calls can take",
+        "A teacher behind HTTP: wall time / lower bound from its calls",
         "make bench-rounds",
         ["teacher", "ratio"],
         rows.server,
     ),
     Kind(
         "overlap",
-        "Asking while training",
+        "Prefetching the next round during training",
         "python -m benchmarks.rounds.prefetch",
-        ["`data.overlap`", "seconds that training waited for", "seconds hidden behind it"],
+        ["`data.overlap`", "seconds training waited", "seconds of calls during training"],
         rows.overlap,
     ),
     Kind(
         "kills",
         "Kills at random moments of a round",
         "python -m benchmarks.rounds.kill_recovery",
-        ["kills", "rounds as if left alone", "calls repeated", "calls lost", "by one, at most"],
+        [
+            "kills",
+            "rounds with unchanged files",
+            "recorded calls repeated",
+            "calls lost",
+            "most calls lost by one kill",
+        ],
         rows.kills,
     ),
     Kind(
         "retrieval",
-        "Retrieval: queries a second, and CorpusGraph's as a multiple of them",
+        "Retrieval: queries/s, and CorpusGraph's queries/s / them",
         "make bench-retrieval",
-        ["side", "ef", "recall@10", "all at once", "one at a time", "build seconds", "MB"],
+        ["side", "ef", "recall@10", "queries at once", "one at a time", "build seconds", "MB"],
         rows.retrieval,
     ),
     Kind(
         "retrieval-scaling",
-        "How the graph grows",
+        "Growth of the graph",
         "python -m benchmarks.retrieval.scaling",
         ["vectors", "recall@10", "build seconds", "queries/s at once", "one at a time", "MB"],
         rows.retrieval_growth,
@@ -134,16 +140,16 @@ KINDS = (
     ),
     Kind(
         "startup",
-        "Start-up, against the bare import of LightningCLI",
+        "Start-up time / time of importing LightningCLI alone",
         "make bench-retrieval",
-        ["command", "seconds", "ratio", "imports of policy and embedder"],
+        ["command", "seconds", "ratio", "imported modules of policy or embedder"],
         rows.startup,
     ),
     Kind(
         "gpu",
-        "On a GPU, a model of 1B: what was aimed at",
+        "On a GPU, a model of 1B parameters: targets",
         "make bench-gpu",
-        ["what", "measured", "target", ""],
+        ["what", "measured", "target", "met"],
         rows.gpu,
         lambda result: f"Card: {result['card']}.",
     ),

@@ -1,4 +1,4 @@
-"""What a table shows of each kind of result: its rows from one file, and what stands under them."""
+"""Rows and notes of each kind of table, made from one result file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Rows = Iterator[Sequence[str]]
 
 
 def _number(value: float) -> str:
-    """Three digits that count, or all before the point."""
+    """Three significant digits, or all digits before the point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return (
@@ -28,7 +28,7 @@ def _spread(value: Mapping[str, float]) -> str:
 
 
 def training(result: Result) -> Rows:
-    """One row of the training benchmark: ratios, then both sides."""
+    """One row: ratios, then both sides."""
     ours, trl = result["ours"], result["trl"]
     yield (
         result["row"],
@@ -41,7 +41,7 @@ def training(result: Result) -> Rows:
 
 
 def ablation(result: Result) -> Rows:
-    """A row a rung."""
+    """One row for each step of the ablation."""
     for rung in result["rungs"]:
         gains = (_spread(rung[name]) for name in ("gain", "gain over the first"))
         sizes = (_number(rung["peak MB"]["median"]), f"{rung['padding']['median']:.0%}")
@@ -49,32 +49,32 @@ def ablation(result: Result) -> Rows:
 
 
 def reference_share(result: Result) -> str:
-    """What an ablation says of the reference."""
+    """The share of training time that the reference takes."""
     [name] = [name for name in result if name.startswith("reference's share")]
     return f"The {name}: {_spread(result[name])} of training time."
 
 
 def rounding(result: Result) -> Rows:
-    """How far each layout is from float32."""
+    """One row for each layout."""
     for layout, far in result["layouts"].items():
         pairs = str(len(result["pairs"][layout]["gradient"]))
         yield (layout, pairs, *(_spread(far[what]) for what in ("gradient", "logps")))
 
 
 def shipped(result: Result) -> Rows:
-    """The config of the run."""
+    """One row: the config of the run."""
     yield (f"`configs/{result['run']}.yaml`", _spread(result["speed"]))
 
 
 def allocator(result: Result) -> Rows:
-    """A row for each kind of step."""
+    """One row for each workload and loss."""
     for name, found in result["rows"].items():
         peaks = (_number(found[f"peak MB {way}"]["median"]) for way in ("with", "without"))
         yield (name, _spread(found["time"]), _spread(found["memory"]), *peaks)
 
 
 def growth(result: Result) -> Rows:
-    """A row for each side and size."""
+    """One row for each side and size."""
     for side, over, curve in _curves(result):
         for point in curve["points"]:
             speeds = (_number(point[name]) for name in ("pairs/s", "peak MB"))
@@ -82,7 +82,7 @@ def growth(result: Result) -> Rows:
 
 
 def growth_exponents(result: Result) -> str:
-    """Of each side, where there are sizes enough."""
+    """Exponents of each side, if two or more sizes were measured."""
     return " ".join(
         f"Exponents of {side} over {over}: {_grown(curve['exponents'])}."
         for side, over, curve in _curves(result)
@@ -101,32 +101,32 @@ def _grown(exponents: Mapping[str, float]) -> str:
 
 
 def rounds(result: Result) -> Rows:
-    """What a round in batches is compared with."""
+    """One row for each way that a round in batches is compared with."""
     other = result["batches of one"]
     yield ("`generate`, one call at a time", _spread(result["generate / rounds"]))
     yield ("our own generator, batches of one", f"**{_number(other['ratio'])}**")
 
 
 def rounds_growth(result: Result) -> Rows:
-    """A row for each number of pairs."""
+    """One row for each number of pairs."""
     for size in result["sizes"]:
         counts = (f"{size[name]:,}" for name in ("pairs", "texts", "tokens"))
         yield (*counts, _number(size["seconds"]))
 
 
 def exponents(result: Result) -> str:
-    """Of a single curve."""
+    """Exponents of a single curve."""
     return f"Exponents: {_grown(result['exponents'])}." if result["exponents"] else ""
 
 
 def server(result: Result) -> Rows:
-    """A row a teacher."""
+    """One row for each teacher."""
     for teacher, ratio in result["wall / bound"].items():
         yield (teacher, _spread(ratio))
 
 
 def overlap(result: Result) -> Rows:
-    """A row for each way."""
+    """One row with prefetching and one without."""
     for run in result["runs"]:
         waited, hidden = (
             run[f"seconds of asking {what}, round 1"]
@@ -136,7 +136,7 @@ def overlap(result: Result) -> Rows:
 
 
 def kills(result: Result) -> Rows:
-    """All kills in one row."""
+    """One row for all kills."""
     same, rounds = result["rounds identical to the one left alone"], result["rounds"]
     lost, most = result["calls lost"], result["calls lost by one kill, at most"]
     again = result["recorded calls repeated"]
@@ -144,7 +144,7 @@ def kills(result: Result) -> Rows:
 
 
 def retrieval(result: Result) -> Rows:
-    """A row for each side and ef; ratios stand where ef is that of CorpusGraph."""
+    """One row for each side and ef; a ratio where ef equals that of CorpusGraph."""
     ours = next(iter(result["sides"]))
     for side, made in result["sides"].items():
         for search in made["searches"]:
@@ -164,7 +164,7 @@ def retrieval(result: Result) -> Rows:
 
 
 def retrieval_growth(result: Result) -> Rows:
-    """A row for each number of vectors."""
+    """One row for each number of vectors."""
     names = "build seconds", "queries/s together", "queries/s one at a time", "MB"
     for size in result["sizes"]:
         recall = f"{size['recall@10']:.4f}"
@@ -172,13 +172,13 @@ def retrieval_growth(result: Result) -> Rows:
 
 
 def retrieval_exponents(result: Result) -> str:
-    """Over the sizes that are not searched exhaustively."""
-    told = _grown(result["exponents"])
-    return f"Exponents over the sizes above 5,000: {told}." if told else ""
+    """Exponents over the sizes that are not searched exhaustively."""
+    listed = _grown(result["exponents"])
+    return f"Exponents over the sizes above 5,000: {listed}." if listed else ""
 
 
 def startup(result: Result) -> Rows:
-    """A row a command."""
+    """One row for each command."""
     [ratios] = [value for name, value in result.items() if name.startswith("seconds /")]
     for name, seconds in result["seconds"].items():
         heavy = result["modules of the policy and the embedder"][name]
@@ -187,6 +187,6 @@ def startup(result: Result) -> Rows:
 
 
 def gpu(result: Result) -> Rows:
-    """A row a target."""
+    """One row for each target."""
     for name, one in result["targets"].items():
-        yield (name, _number(one["measured"]), one["target"], "met" if one["met"] else "missed")
+        yield (name, _number(one["measured"]), one["target"], "yes" if one["met"] else "no")

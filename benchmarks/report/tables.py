@@ -1,8 +1,8 @@
 """The tables of ``benchmarks/README.md``, made from the JSON files in ``benchmarks/results``.
 
-``python -m benchmarks.report.tables`` writes what stands between the two markers there and
-leaves the rest alone. Nothing is measured or judged here. A kind of result has a function in
-``kinds.py``; one whose files are not there has no section.
+``python -m benchmarks.report.tables`` replaces the text between the two markers there and leaves
+the rest unchanged. It measures nothing. Each kind of result has an entry in ``kinds.py``; a kind
+without result files has no section.
 """
 
 import argparse
@@ -14,23 +14,23 @@ from benchmarks.report.kinds import KINDS, NO_ROWS, Kind, Result
 from benchmarks.report.record import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- made by benchmarks.report.tables -->", "<!-- end of what it made -->"
+BEGIN, END = "<!-- made by benchmarks.report.tables -->", "<!-- end of the tables -->"
 
 
 def section(kind: Kind, results: Mapping[str, Result]) -> Iterator[str]:
-    """Lines of a kind's section: its table over all files, and where they come from."""
+    """Lines of a kind's section: its table over all files, notes, and origin of the results."""
     yield f"## {kind.title}\n"
     yield f"`{kind.command}` -> {', '.join(f'`results/{name}.json`' for name in results)}\n"
     yield _line(kind.head)
     yield _line(["---"] * len(kind.head))
     yield from (_line(row) for result in results.values() for row in kind.rows(result))
     yield ""
-    told = (part for r in results.values() for part in (kind.note(r), _origin(r)) if part)
-    yield from (f"{line}\n" for line in dict.fromkeys(told))
+    notes = (part for r in results.values() for part in (kind.note(r), _origin(r)) if part)
+    yield from (f"{line}\n" for line in dict.fromkeys(notes))
 
 
 def tables(folder: Path) -> str:
-    """Every section for which there are results."""
+    """Every section that has results."""
     lines: list[str] = []
     for kind in KINDS:
         paths = sorted(
@@ -46,7 +46,7 @@ def filled(text: str, made: str) -> str:
     """``text`` with ``made`` between the markers.
 
     Raises:
-        ValueError: it does not have both, once and in order.
+        ValueError: the markers are not there once each and in order.
     """
     before, begin, rest = text.partition(BEGIN)
     old, end, after = rest.partition(END)
@@ -60,15 +60,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _origin(result: Result) -> str:
-    """Machine, versions and arguments, as ``record.setting`` has them."""
+    """Machine, versions and arguments of ``record.setting``."""
     machine = dict(result["machine"])
     named = machine.pop("processor", "") or machine.pop("architecture", "")
     machine.pop("architecture", None)
-    told = [named, *(f"{name}: {value}" for name, value in machine.items())]
+    facts = [named, *(f"{name}: {value}" for name, value in machine.items())]
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     given = " ".join(result.get("arguments", []))
     arguments = f" Arguments: `{given}`." if given else ""
-    return f"Machine: {', '.join(told)}. Versions: {versions}.{arguments}"
+    return f"Machine: {', '.join(facts)}. Versions: {versions}.{arguments}"
 
 
 def main() -> None:
