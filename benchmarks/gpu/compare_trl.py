@@ -20,7 +20,7 @@ from benchmarks.gpu.job import Job
 from benchmarks.random_model import config_of
 from benchmarks.report.record import spread
 from benchmarks.training.compare_trl import compare, summary
-from benchmarks.training.equality import gate
+from benchmarks.training.equality import check_equality
 from benchmarks.training.layouts import RANK
 from benchmarks.training.runner import OURS, Bench, How, Result, Row
 from benchmarks.training.tuning import fastest
@@ -53,10 +53,10 @@ def measure(job: Job) -> None:
                 try:
                     if row.name not in ways:
                         ways[row.name] = tuned(bench, row, job, next(iter(ways.values()), None))
-                        ways[row.name]["gate"] = gate(bench, row, ways[row.name]["how"])
+                        ways[row.name]["gate"] = check_equality(bench, row, ways[row.name]["how"])
                     how = ways[row.name]["how"]
                     made[row.name] += compare(bench, row, how, job.sizes.steps, AT_ONCE)
-                except SystemExit as error:  # the gate, or a side that failed
+                except SystemExit as error:  # the sides differ, or one that failed
                     before = made[row.name]
                     known = told(row, ways[row.name], before, job) if before else {}
                     job.keep("peer", row.name, known | {"failed": str(error)})

@@ -19,7 +19,7 @@ import preflexor_pl.policy.kernels.head
 from benchmarks.gpu.flops import Shape, useful_flops, utilisation
 from benchmarks.gpu.job import Job, card, seconds
 from benchmarks.report.record import spread
-from benchmarks.training.equality import TOLERANCE, apart
+from benchmarks.training.equality import TOLERANCE, relative_difference
 from benchmarks.training.layouts import RANK, collator_of, norm, tokenized
 from benchmarks.training.protocol import BETA, LR, MAX_GRAD_NORM, device
 from benchmarks.training.workloads import Workload
@@ -122,7 +122,7 @@ def _measure_compiled(section: str, side: Side, job: Job) -> None:
     started = time.perf_counter()
     ours = taught(side, batch)
     job.keep(section, "seconds of the first pass", round(time.perf_counter() - started, 1))
-    differ = {name: apart(ours[name], plain[name]) for name in plain}
+    differ = {name: relative_difference(ours[name], plain[name]) for name in plain}
     job.keep(section, "apart from eager", differ)
     if not max(differ.values()) <= TOLERANCE["bfloat16"]:
         raise SystemExit("error: compiled layers compute something else")

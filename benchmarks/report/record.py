@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from preflexor_pl.core.files import replaced
 
 RESULTS = Path(__file__).parents[1] / "results"
+
+Way = TypeVar("Way")
 
 
 def setting(*packages: str) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     return round(statistics.linear_regression(*logs).slope, 3)
 
 
-def in_turn(ways: Sequence[str], repeat: int) -> Sequence[str]:
+def in_turn(ways: Sequence[Way], repeat: int) -> Sequence[Way]:
     """``ways`` forwards in even repeats and backwards in odd ones: A B B A.
 
     A machine that becomes slower during the measurement then favours none of them.

@@ -1,43 +1,42 @@
-"""What each idea gains in our own training step: one is added after the other.
+"""The gain of each part of our own training step: parts are added one after the other.
 
-``python -m benchmarks.training.ablation``, float32 at first and, where the processor has it and
-adapters train, bfloat16 at last; one fresh process a measurement.
-A sweep runs all rungs, the next one backwards, so a machine that gets slower favours none; a gain
-is over the rung before in the same sweep. Loss and gradient norm of the first step must be those of
-the plainest rung in the same dtype, or nothing counts.
+``python -m benchmarks.training.ablation``. It starts in float32; where the processor computes in
+bfloat16 and adapters train, bfloat16 is the last part. Each measurement runs in its own process.
+A sweep measures all rungs, and the next sweep runs backwards, so a machine that becomes slower
+favours none; a gain compares with the rung before in the same sweep. No time counts unless loss and
+gradient norm of the first step equal those of the plainest rung in the same dtype.
 
-Writes ``benchmarks/results/ablation-<row>.json``.
+Writes ``results/ablation-<row>.json``.
 """
 
 import argparse
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from benchmarks.report.record import RESULTS, save, setting, spread
-from benchmarks.training.equality import SEEN, disagreements
-from benchmarks.training.runner import OURS, Bench, Result, Row, dtypes_here, opened
+from benchmarks.report.record import in_turn, save, setting, spread
+from benchmarks.training.equality import COMPARED, disagreements
+from benchmarks.training.runner import OURS, Bench, Result, Row, add_options, dtypes_here, opened
 from benchmarks.training.workloads import Workload
 from preflexor_pl.cli.entry import quiet_libraries
 
 BUDGET = 4096  # tokens in a micro-batch
-EPOCHS = 3  # of each round, over which a cached reference is spread
+EPOCHS = 3  # of a round: a cached reference is computed once for them
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One more idea, with all those before it."""
+    """One more part, with all those before it."""
 
     name: str
     batching: str = "plain"
     head: str = "full"
-    budget: int = 1  # a pair by itself: on a CPU padding costs more than a batch gains
+    budget: int = 1  # one pair: on a CPU padding costs more than a batch gains
     reference: str = "live"
     dtype: str = "float32"
 
 
 def ladder(bfloat16: bool) -> list[Rung]:
-    """The rungs, from the plainest step up; ``bfloat16`` is the last one."""
+    """The rungs, from the plainest step up; with ``bfloat16`` as the last if that is set."""
     rungs = [Rung("padded, logits of every position")]
     for name, change in (
         ("head on supervised tokens", {"batching": "padded", "head": "own"}),
@@ -53,7 +52,7 @@ def ladder(bfloat16: bool) -> list[Rung]:
 def measure(
     bench: Bench, row: Row, rung: Rung, attention: str, steps: int, warm_up: int = 3
 ) -> Result:
-    """Steps on one rung."""
+    """Result of the steps on one rung."""
     how = OURS | {
         "attention": attention,
         "batching": rung.batching,
@@ -67,16 +66,15 @@ def measure(
 def sweeps(
     bench: Bench, row: Row, rungs: list[Rung], attention: str, steps: int, repeats: int
 ) -> list[dict[str, Result]]:
-    """Results by rung of each sweep; the second goes backwards, the third forwards again, ..."""
-    plain = {  # over as many steps: the pairs hang on how many there are
+    """Results by rung of each sweep, in alternating order."""
+    plain = {  # the same number of steps: the pairs depend on it
         dtype: measure(bench, row, replace(rungs[0], dtype=dtype), attention, steps, 0)
         for dtype in dict.fromkeys(rung.dtype for rung in rungs)
     }
     made: list[dict[str, Result]] = []
     for repeat in range(repeats):
-        order = rungs if repeat % 2 == 0 else rungs[::-1]
         found: dict[str, Result] = {}
-        for rung in order:
+        for rung in in_turn(rungs, repeat):
             one = found[rung.name] = measure(bench, row, rung, attention, steps)
             require_same(row, rung, plain[rung.dtype], one)
             print(f"{repeat + 1}/{repeats} {rung.name}: {one['seconds']} s", flush=True)
@@ -85,19 +83,19 @@ def sweeps(
 
 
 def require_same(row: Row, rung: Rung, plain: Result, found: Result) -> None:
-    """Refuse a rung whose first step differs from the plainest one's in the same dtype.
+    """Stop if the first step of a rung differs from the plainest one's in the same dtype.
 
     Raises:
         SystemExit: names the rung.
     """
-    two = {name: {"plain": plain[name], rung.name: found[name]} for name in SEEN}
+    two = {name: {"plain": plain[name], rung.name: found[name]} for name in COMPARED}
     wrong = disagreements(row.loss, two, rung.dtype)
     if wrong:
         raise SystemExit(f"error: no time counts, {' and '.join(wrong)}: {two}")
 
 
 def table(made: list[dict[str, Result]]) -> list[dict[str, Any]]:
-    """What each rung gains, over the one before and over the first."""
+    """The gain of each rung over the one before and over the first."""
     names = list(made[0])
     lines: list[dict[str, Any]] = []
     for before, name in zip([names[0], *names], names, strict=False):
@@ -115,7 +113,7 @@ def table(made: list[dict[str, Result]]) -> list[dict[str, Any]]:
 
 
 def reference_share(made: list[dict[str, Result]]) -> dict[str, float]:
-    """The share of training time that a cached reference takes: computed once in ``EPOCHS``."""
+    """Share of training time for a reference that is computed once in ``EPOCHS``."""
     shares = []
     for sweep in made:
         cached, live = (
@@ -126,17 +124,14 @@ def reference_share(made: list[dict[str, Result]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Climb the ladder, print and write."""
+    """Measure every rung, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workload", default="W2/2")
     parser.add_argument("--loss", default="dpo", choices=["dpo", "exo"])
-    parser.add_argument("--rank", type=int, default=16, help="of adapters; 0: all weights train")
     parser.add_argument("--pairs_per_step", type=int, default=4)
     parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
-    parser.add_argument("--steps", type=int, default=2, help="timed, after three that are not")
     parser.add_argument("--repeats", type=int, default=3, help="sweeps")
-    parser.add_argument("--model", help="a folder or hub id; the packaged one by default")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_options(parser, "rank", "steps", "model", "out")
     options = parser.parse_args()
     quiet_libraries()
     workload = Workload.named(options.workload)

@@ -1,4 +1,4 @@
-"""Whether two ways of making a step compute the same: before that no time counts."""
+"""Whether two ways of computing a step give the same result: no time counts otherwise."""
 
 import math
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 """Largest relative difference, by the dtype of the weights."""
 
 ROUNDED = 0.1
-"""The same of a gradient's norm in bfloat16, where each way is that far from float32 by rounding
-alone (``rounding.py``)."""
+"""The same for a gradient norm in bfloat16: rounding alone moves it that far from float32
+(``rounding.py``)."""
 
-SEEN = "loss", "gradient norm"  # of the first step; the norm is that before clipping
+COMPARED = "loss", "gradient norm"  # of the first step; the norm before clipping
 
 
-def gate(bench: Bench, row: Row, hows: Mapping[str, How]) -> dict[str, Any]:
-    """The first step's loss and gradient norm on both sides, by dtype.
+def check_equality(bench: Bench, row: Row, hows: Mapping[str, How]) -> dict[str, Any]:
+    """Loss and gradient norm of the first step on both sides, by dtype.
 
-    In bfloat16 rounding hides much, so both sides must agree in float32 first.
+    Rounding in bfloat16 hides differences, so both sides must agree in float32 first.
 
     ORPO's NLL is the mean over the chosen response of each pair here, and over all tokens of prompt
-    and response of the batch in TRL. Where a prompt is one token, which nothing predicts, and a
-    micro-batch one pair, the two are equal: there ORPO is compared.
+    and response of the batch in TRL. The two are equal if a micro-batch has one pair and each
+    prompt one token, which is never a target: ORPO is compared on such pairs.
 
     Raises:
         SystemExit: they differ.
@@ -40,7 +40,7 @@ def gate(bench: Bench, row: Row, hows: Mapping[str, How]) -> dict[str, Any]:
             "ours": bench.run("ours", same, hows["ours"] | {"masked": 0.0}, 1, 0, bare),
             "trl": bench.run("trl", same, theirs, 1, 0, bare),
         }
-        found = {name: {side: first[side][name] for side in first} for name in SEEN}
+        found = {name: {side: first[side][name] for side in first} for name in COMPARED}
         wrong = disagreements(row.loss, found, dtype)
         if wrong:
             raise SystemExit(f"error: {same.name}: no time counts, {' and '.join(wrong)}: {found}")
@@ -49,26 +49,28 @@ def gate(bench: Bench, row: Row, hows: Mapping[str, How]) -> dict[str, Any]:
 
 
 def disagreements(loss: str, found: Mapping[str, Mapping[str, float]], dtype: str) -> list[str]:
-    """What differs, in words.
+    """The differences, in words.
 
     Args:
         loss: dpo, exo or orpo.
-        found: of each of ``SEEN``, the value of every way that is compared.
+        found: for each of ``COMPARED``, the value of every way.
         dtype: of the weights.
     """
     wrong = []
     tolerance = TOLERANCE[dtype]
     norms = tolerance if dtype == "float32" else ROUNDED
-    for name, most in zip(SEEN, (tolerance, norms), strict=True):
+    for name, most in zip(COMPARED, (tolerance, norms), strict=True):
         first, *others = found[name].values()
-        if any(apart(first, other) > most for other in others):
+        if any(relative_difference(first, other) > most for other in others):
             wrong.append(f"the {name} differs")
-    if loss == "dpo" and any(apart(one, math.log(2)) > tolerance for one in found["loss"].values()):
+    if loss == "dpo" and any(
+        relative_difference(one, math.log(2)) > tolerance for one in found["loss"].values()
+    ):
         wrong.append("DPO does not start at ln 2")
     return wrong
 
 
-def apart(one: float, other: float) -> float:
-    """Relative difference; NaN differs from everything."""
+def relative_difference(one: float, other: float) -> float:
+    """Relative difference; infinite if one is NaN."""
     difference = abs(one - other) / max(abs(one), abs(other))
     return math.inf if math.isnan(difference) else difference

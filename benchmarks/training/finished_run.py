@@ -1,15 +1,15 @@
-"""The training part of a finished run, as it is now and in the plain way.
+"""The training part of a finished run, as it is now and the plain way.
 
 ``python -m benchmarks.training.finished_run runs/orpo``, about a minute a repeat on two CPU cores.
 
-The pairs of the run's first round, under its own config, for as many epochs as a round has. Now:
-pairs laid out as ``data.batching`` says, the head on supervised tokens alone, adapters computed in
-the base's dtype, freed memory kept. Plain: every response with its prompt and its padding, all
-logits from the first target on, peft's own layers, the C library as it comes. Each measurement is a
-process of its own, in the order now, plain, plain, now; the first step of each is left out. Losses
-of the first step must agree to 1e-3.
+It trains on the pairs of the run's first round, under the run's config, for the epochs of a round.
+Now: the layout of ``data.batching``, the head on supervised tokens only, adapters computed in the
+base's dtype, freed memory kept. Plain: every response with its prompt and its padding, all logits
+from the first target on, peft's own layers, the C library's defaults. Each measurement runs in its
+own process, in the order now, plain, plain, now; the first step of each is not timed. The losses of
+the first step must agree to 1e-3.
 
-Writes ``benchmarks/results/shipped-<name of the run>.json``.
+Writes ``results/shipped-<name of the run>.json``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from benchmarks.processes import print_result, run_module
-from benchmarks.report.record import RESULTS, save, setting, spread
+from benchmarks.report.record import RESULTS, in_turn, save, setting, spread
 from benchmarks.training.ours import one_epoch
 from preflexor_pl.batches.steps import StepLoader
 from preflexor_pl.cli.entry import quiet_libraries
@@ -33,7 +33,7 @@ from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.rounds.reference import with_reference
 
 WAYS = "now", "plain"
-AGREE = 1e-3  # relative; bfloat16 rounds otherwise in other layouts
+TOLERANCE = 1e-3  # relative; bfloat16 rounds differently in other layouts
 
 
 class _Times(Callback):
@@ -47,7 +47,7 @@ class _Times(Callback):
 
 
 def train(run: Path, way: str) -> None:
-    """Train over the pairs of the first round and print what was seen."""
+    """Train on the pairs of the first round and print losses and times."""
     quiet_libraries()
     if way == "plain":
         from peft.tuners.lora.layer import Linear
@@ -84,24 +84,26 @@ def train(run: Path, way: str) -> None:
         )
     ]
     times = _Times()
-    one_epoch(times).fit(module, DataLoader(steps, batch_size=None))  # a list would be many loaders
+    one_epoch(times).fit(
+        module, DataLoader(steps, batch_size=None)
+    )  # Lightning takes a list for several loaders
     seconds = [b - a for a, b in zip(times.ends[1:-1], times.ends[2:], strict=True)]
     print_result({"way": way, "losses": times.losses, "seconds": seconds})
 
 
 def measure(run: Path, way: str) -> dict[str, Any]:
-    """``train`` in a fresh process."""
+    """The result of ``train`` in a fresh process."""
     result: dict[str, Any] = run_module("training.finished_run", str(run), "--way", way)
     print(f"{way}: {sum(result['seconds']):.1f} s", flush=True)
     return result
 
 
 def main() -> None:
-    """Compare both ways, or be one of them."""
+    """Compare both ways, or train one way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--way", choices=WAYS, help="one way alone, in this process")
+    parser.add_argument("--way", choices=WAYS, help="train one way in this process")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     run = given.run.resolve()
@@ -110,9 +112,9 @@ def main() -> None:
         return
     made = []
     for repeat in range(given.repeats):
-        both = {way: measure(run, way) for way in WAYS[:: 1 - 2 * (repeat % 2)]}
+        both = {way: measure(run, way) for way in in_turn(WAYS, repeat)}
         first, other = (both[way]["losses"][0] for way in WAYS)
-        if abs(first - other) > AGREE * abs(other):
+        if abs(first - other) > TOLERANCE * abs(other):
             raise SystemExit(f"error: the first step's losses differ: {first} and {other}")
         made.append(both)
     ratios = [sum(both["plain"]["seconds"]) / sum(both["now"]["seconds"]) for both in made]

@@ -1,4 +1,4 @@
-"""Packed and plain batches of the same pairs: log-probs, gradients, and the distance of both."""
+"""Packed and plain batches of the same pairs: their log-probs and gradients, compared."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.training.equality import TOLERANCE, apart
+from benchmarks.training.equality import TOLERANCE, relative_difference
 from benchmarks.training.protocol import device
 from benchmarks.training.workloads import Pair
 from losses import ORPOLoss
@@ -25,7 +25,7 @@ Found = dict[str, Any]
 
 
 def tokenized(pairs: Sequence[Pair]) -> list[TokenizedPair]:
-    """Drawn pairs as the collator takes them."""
+    """Pairs of ids as the collator takes them."""
     return [
         TokenizedPair(str(place), pair["prompt_ids"], pair["chosen_ids"], pair["rejected_ids"])
         for place, pair in enumerate(pairs)
@@ -33,25 +33,25 @@ def tokenized(pairs: Sequence[Pair]) -> list[TokenizedPair]:
 
 
 def collator_of(model: LanguageModel) -> PairCollator:
-    """Packs pairs; every response token is a target."""
+    """A collator that packs pairs; every response token is a target."""
     ids = model.tokenizer, model.markers, model.end_id
     return PairCollator(*ids, NoMasking(), None, UNLIMITED, UNLIMITED, 0, "packed")
 
 
 class Learned(NamedTuple):
-    """What a batch teaches: log-probs of its targets, pair by pair, and every gradient."""
+    """Log-probs of a batch's targets, pair by pair, and every gradient."""
 
     logps: Tensor
     gradients: dict[str, Tensor]
 
 
 def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Found]:
-    """Packed and plain batches by dtype: how far apart they are, and how far from float32.
+    """Difference of packed and plain batches, and of both to float32, by dtype.
 
     Args:
-        model: a folder.
-        pairs: of one micro-batch.
-        rank: of the adapters; 0 trains every weight.
+        model: folder of the model.
+        pairs: pairs of one micro-batch.
+        rank: rank of the adapters; 0 trains every weight.
     """
     made: dict[str, Found] = {}
     truth: Learned | None = None
@@ -62,7 +62,9 @@ def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Fo
         plain = learned(policy, collator.relaid("plain"), pairs)
         truth = truth or plain
         found: Found = {"dtype": dtype, "apart": distance(ours, plain)}
-        found["apart"]["gradient norm"] = apart(norm(ours.gradients), norm(plain.gradients))
+        found["apart"]["gradient norm"] = relative_difference(
+            norm(ours.gradients), norm(plain.gradients)
+        )
         if truth is not plain:
             found["from float32"] = {
                 "packed": distance(ours, truth),
@@ -74,7 +76,7 @@ def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Fo
 
 
 def learned(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> Learned:
-    """Of one micro-batch with ORPO's loss."""
+    """Log-probs and gradients of one micro-batch with ORPO's loss."""
     batch = collator(pairs, (0, 0)).to(policy.device)
     logps = policy.token_logps(batch)
     ORPOLoss()(batch.sums(logps)).loss.backward()
@@ -87,7 +89,7 @@ def learned(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) 
 
 
 def distance(one: Learned, other: Learned) -> Found:
-    """Norms of the differences over the norms of the other's."""
+    """Norm of the difference over the norm of ``other``, for log-probs and gradients."""
     between = {name: one.gradients[name].float() - g for name, g in other.gradients.items()}
     return {
         "logps": norm({"": one.logps - other.logps}) / norm({"": other.logps}),
@@ -96,7 +98,7 @@ def distance(one: Learned, other: Learned) -> Found:
 
 
 def norm(tensors: Mapping[str, Tensor]) -> float:
-    """Of all of them together."""
+    """Norm of all tensors together."""
     each = [torch.linalg.vector_norm(t, dtype=torch.float32) for t in tensors.values()]
     return math.hypot(*torch.stack(each).tolist())
 
@@ -105,12 +107,14 @@ def _policy(model: str, dtype: str, rank: int) -> Policy:
     lora = LoRASettings(rank, 2 * rank) if rank else None
     held: Any = dtype if rank else "float32"
     policy = Policy(PolicySettings(model, held, lora=lora)).to(device())
-    if not rank:  # in a run they stay float32: this is for the comparison alone
-        for weight in policy.parameters():  # and not the buffers: angles of far positions need them
+    if not rank:  # a run keeps them in float32; here bfloat16 is to be compared
+        for (
+            weight
+        ) in policy.parameters():  # not the buffers: rotary angles of late positions need float32
             weight.data = weight.data.to(getattr(torch, dtype))
         return policy
     generator = torch.Generator(device()).manual_seed(0)
     for name, weight in policy.named_parameters():
-        if ".lora_B." in name:  # from 0 an adapter's other half gets no gradient
+        if ".lora_B." in name:  # at 0, lora_A would get no gradient
             weight.data.normal_(0, 0.02, generator=generator)
     return policy

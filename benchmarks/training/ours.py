@@ -1,15 +1,15 @@
 """Our side of the training benchmark: ``PreferenceModule`` in Lightning's trainer, on ids.
 
-Started by ``benchmarks/training/runner.py``. ``how``, all of it given by the caller:
+Started by ``runner.py``. The caller gives all of ``how``:
 
 - batching: packed, padded or plain, as ``data.batching``.
 - budget: tokens in a micro-batch, as ``data.tokens_per_micro_batch``.
-- attention: as ``model.policy.attn_implementation``; packed rows have one of their own.
-- head: ``own``, that of the batching, or ``full``: logits of every position, in plain batches only,
-  for the ablation.
+- attention: as ``model.policy.attn_implementation``; packed rows use their own kernel.
+- head: ``own`` is the batching's head; ``full`` computes logits of every position, in plain batches
+  only, for the ablation.
 - reference: ``cached``, or ``live``: computed in every step, for the ablation.
 - masked: share of each response, from its start, that is no target.
-- rows: whether marker rows train with the adapters, as they do in a run. The peer has none.
+- rows: whether marker rows train with the adapters, as in a run. The peer has none.
 """
 
 import tempfile
@@ -27,8 +27,8 @@ from benchmarks.training.protocol import (
     EXO_SMOOTHING,
     LR,
     MAX_GRAD_NORM,
+    Measurement,
     Task,
-    Watch,
     same_adapters,
 )
 from benchmarks.training.workloads import read
@@ -45,7 +45,7 @@ from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds.reference import with_reference
 
-DRAW = (0, 0)  # of masks, which draw nothing here
+DRAW = (0, 0)  # seed of the masks, which are not random here
 LOSSES = {
     "dpo": DPOLoss(beta=BETA),
     "exo": EXOLoss(beta=BETA, label_smoothing=EXO_SMOOTHING),
@@ -54,19 +54,19 @@ LOSSES = {
 
 
 @dataclass(frozen=True)
-class Beginning(ThinkingMask):
-    """No target in the first ``share`` of a response, as where thinking comes before the answer."""
+class LeadingShare(ThinkingMask):
+    """No target in the first ``share`` of a response, as if thinking preceded the answer."""
 
     share: float
 
     def __call__(self, response_ids: Any, markers: Any, rng: Any) -> list[bool]:
         """See ``ThinkingMask``."""
         hidden = min(round(self.share * len(response_ids)), len(response_ids) - 1)
-        return [place >= hidden for place in range(len(response_ids))]
+        return [position >= hidden for position in range(len(response_ids))]
 
 
 class _NoRows(Policy):
-    """Adapters alone train, as they do with the peer."""
+    """Only the adapters train, as on the peer's side."""
 
     def _untrained(self, ids: list[int]) -> list[int]:
         return []
@@ -81,21 +81,30 @@ class _FullLogits(_NoRows):
 
 
 class _LiveReference(PreferenceModule):
-    """The reference runs in every step, as where nothing is kept."""
+    """The reference runs in every step, as without a cache."""
 
     def _backward(self, batch: Any, pairs_in_step: int) -> Any:
         assert self.policy is not None
-        known = replace(batch, reference=self.policy.reference_logps(batch))
-        return super()._backward(known, pairs_in_step)
+        with_logps = replace(batch, reference=self.policy.reference_logps(batch))
+        return super()._backward(with_logps, pairs_in_step)
 
 
 class _Steps:
-    """A loader of the steps in their order."""
+    """A loader that gives the steps in order."""
 
     def __init__(
-        self, steps: list[list[TokenizedPair]], collate: PairCollator, budget: int, watch: Watch
+        self,
+        steps: list[list[TokenizedPair]],
+        collate: PairCollator,
+        budget: int,
+        measurement: Measurement,
     ) -> None:
-        self.steps, self.collate, self.budget, self.watch = steps, collate, budget, watch
+        self.steps, self.collate, self.budget, self.measurement = (
+            steps,
+            collate,
+            budget,
+            measurement,
+        )
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -107,19 +116,19 @@ class _Steps:
             for batch in batches:
                 rows = batch.rows if isinstance(batch, FlatBatch) else batch
                 mask = rows.attention_mask
-                self.watch.saw(torch.ones_like(rows.input_ids) if mask is None else mask)
+                self.measurement.count(torch.ones_like(rows.input_ids) if mask is None else mask)
             yield batches
 
 
 class _Stamp(Callback):
-    """Stamps the ends of steps and keeps what the module logged of the first."""
+    """Records the end of each step, and what the module logged in the first."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
         self.first: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self.watch.step_ended()
+        self.measurement.step_ended()
         if not self.first:
             self.first = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -141,7 +150,7 @@ def prepare(task: Task) -> tuple[PreferenceModule, PairCollator]:
     same_adapters(policy.model)
     module.policy = policy
     longest = policy.max_positions
-    masking = Beginning(how["masked"])
+    masking = LeadingShare(how["masked"])
     collator = PairCollator(
         policy.tokenizer,
         policy.markers,
@@ -163,13 +172,13 @@ def steps_of(task: Task) -> list[list[TokenizedPair]]:
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
-def known(
+def add_reference(
     module: PreferenceModule, collator: PairCollator, step: list[TokenizedPair], budget: int
 ) -> list[TokenizedPair]:
     """The pairs of a step with the reference's log-probs.
 
-    Each step by itself, in the micro-batches that it will have, as the peer does too: sums of other
-    micro-batches round otherwise, by more than the gate allows where a text has 2000 nats.
+    They are computed in the micro-batches of the step, as on the peer's side: other micro-batches
+    round differently, by more than the tolerance for a response of 2000 nats.
     """
     policy: Any = module.policy
     with tempfile.TemporaryDirectory() as folder:
@@ -177,8 +186,8 @@ def known(
         return with_reference(policy, collator, step, budget, path, "a step")
 
 
-def one_epoch(watching: Callback) -> Trainer:
-    """Lightning's trainer with nothing beside the steps but ``watching``."""
+def one_epoch(callback: Callback) -> Trainer:
+    """Lightning's trainer for one epoch, with no other callback or logger."""
     return Trainer(
         accelerator="auto",
         devices=1,
@@ -187,26 +196,26 @@ def one_epoch(watching: Callback) -> Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[watching],
+        callbacks=[callback],
     )
 
 
 def main() -> None:
     """Make the steps of the task on the command line."""
-    task = Task.given()
+    task = Task.from_command_line()
     quiet_libraries()
-    watch = Watch(task)
-    stamp = _Stamp(watch)
+    measurement = Measurement(task)
+    stamp = _Stamp(measurement)
     module, collator = prepare(task)
     steps, budget = steps_of(task), task.how["budget"]
     trainer = one_epoch(stamp)
-    module.to(trainer.strategy.root_device)  # before memory counts, as the peer does
+    module.to(trainer.strategy.root_device)  # before memory is measured, as on the peer's side
     if module.loss.needs_reference and task.how["reference"] == "cached":
-        steps = [known(module, collator, step, budget) for step in steps]
-    watch.begin(module)
-    trainer.fit(module, _Steps(steps, collator, budget, watch))
+        steps = [add_reference(module, collator, step, budget) for step in steps]
+    measurement.begin(module)
+    trainer.fit(module, _Steps(steps, collator, budget, measurement))
     packages = ("torch", "transformers", "peft", "lightning")
-    watch.report(stamp.first["train/loss"], stamp.first["train/grad_norm"], packages)
+    measurement.report(stamp.first["train/loss"], stamp.first["train/grad_norm"], packages)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the two sides of the training benchmark share: the task, the watch and the first adapters.
+"""What both sides of the training benchmark share: the task, the measurement, the first adapters.
 
-A side is a script that takes a task as JSON, steps, and prints one line of JSON. Imports torch and
-nothing of this project, which the peers' environment lacks.
+A side is a module that takes a task as JSON, makes its steps and prints one line of JSON. Imports
+torch and nothing of this project, which the peers' environment lacks.
 """
 
 import ctypes
@@ -29,19 +29,18 @@ LR, MAX_GRAD_NORM = 1e-6, 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """Steps to make.
+    """The steps to make.
 
     Attributes:
-        model: a folder.
-        pairs: a file of ``workloads.write``, in the order of the steps.
+        model: folder of the model.
+        pairs: file written by ``workloads.write``, in the order of the steps.
         loss: dpo, exo or orpo.
-        dtype: of the weights; of the frozen ones where adapters train.
-        rank: of the adapters, on every linear layer but the head, without dropout; 0 trains every
-            weight.
+        dtype: dtype of the weights; of the frozen ones if adapters train.
+        rank: rank of the adapters on every linear layer but the head; 0 trains every weight.
         pairs_per_step: pairs in one optimiser step.
-        warm_up: steps before the watch counts.
-        steps: steps that count.
-        how: what is free to differ between the sides: each takes its fastest, see ``--tune``.
+        warm_up: steps that are not timed.
+        steps: timed steps after them.
+        how: options in which the sides may differ; each takes its fastest, see ``--tune``.
     """
 
     model: str
@@ -55,14 +54,14 @@ class Task:
     how: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def given(cls) -> "Task":
-        """The one on the command line; takes all the cores that this process may use."""
+    def from_command_line(cls) -> "Task":
+        """The task on the command line; uses all cores that this process may use."""
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         return cls(**json.loads(sys.argv[1]))
 
 
-class Watch:
-    """Times of steps, and the most memory that they took over what the idle process holds."""
+class Measurement:
+    """Times of steps, and their peak memory above that of the idle process."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -70,33 +69,33 @@ class Watch:
         self.tokens = self.positions = self.idle = 0
 
     def begin(self, model: torch.nn.Module) -> None:
-        """``model`` is loaded and nothing trains yet."""
+        """Start measuring: ``model`` is loaded and nothing trains yet."""
         for weight in model.parameters():
-            weight.sum()  # files are mapped: what nobody read yet is not resident
+            weight.sum()  # files are mapped: a weight that was not read is not resident
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             self.idle = torch.cuda.memory_allocated()
         else:
-            ctypes.CDLL(None).malloc_trim(0)  # what loading left free is not in use
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            ctypes.CDLL(None).malloc_trim(0)  # memory freed after loading is not in use
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
             self.idle = _resident("VmRSS")
         self.step_ended()
 
     def step_ended(self) -> None:
-        """The optimiser has stepped. Times run from end to end: whatever is between counts."""
+        """The optimiser has stepped; a time runs from one such end to the next."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
 
-    def saw(self, attention_mask: torch.Tensor) -> None:
-        """A batch went through the model: ``attention_mask`` is 1 where a token is."""
+    def count(self, attention_mask: torch.Tensor) -> None:
+        """Count the padding of a batch: ``attention_mask`` is 1 at tokens."""
         self.tokens += int(attention_mask.sum())
         self.positions += attention_mask.numel()
 
     def report(self, loss: float, gradient_norm: float, packages: Sequence[str]) -> None:
-        """Print the result; loss and norm are of the first step, the norm before clipping."""
+        """Print the result; loss and norm are those of the first step, the norm before clipping."""
         cuda = torch.cuda.is_available()
         peak = torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM")
         counted = self.ends[self.task.warm_up :]
@@ -126,12 +125,12 @@ def _resident(name: str) -> int:
 
 @torch.no_grad()
 def same_adapters(model: torch.nn.Module) -> None:
-    """Give a peft model's A matrices values that depend on their names alone; B stays 0.
+    """Fill a peft model's A matrices with values that depend on their names alone; B stays 0.
 
-    The gradient of B, and so the norm that the gate compares, depends on A.
+    The gradient of B, and so the norm that is compared, depends on A.
     """
     for name, weight in model.named_parameters():
         if ".lora_A." in name:
             rng = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-            bound = weight.shape[1] ** -0.5  # peft's own
+            bound = weight.shape[1] ** -0.5  # as peft does
             weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=rng))

@@ -1,17 +1,16 @@
-"""How far the gradients of bfloat16 are from those of float32: packed batches beside plain ones.
+"""Error of bfloat16 gradients against float32, in packed and in plain batches.
 
-``python -m benchmarks.training.rounding``: pair by pair with ORPO's loss, adapters and marker
-rows, on the packaged model. Some pairs are far off in each layout, so it takes several to compare.
+``python -m benchmarks.training.rounding``: pair by pair with ORPO's loss, adapters and marker rows,
+on the packaged model. Some pairs have a large error in every layout, so several are compared.
 
-Writes ``benchmarks/results/rounding.json``.
+Writes ``results/rounding.json``.
 """
 
 import argparse
-from pathlib import Path
 
-from benchmarks.report.record import RESULTS, save, setting, spread
+from benchmarks.report.record import save, setting, spread
 from benchmarks.training.layouts import RANK, by_layout, tokenized
-from benchmarks.training.runner import opened
+from benchmarks.training.runner import add_options, opened
 from benchmarks.training.workloads import Workload
 from preflexor_pl.cli.entry import quiet_libraries
 
@@ -21,8 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workloads", nargs="+", default=["W2/2", "W1/4"])
     parser.add_argument("--pairs", type=int, default=8, help="of each workload")
-    parser.add_argument("--model", help="a folder or hub id; the packaged one by default")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_options(parser, "model", "out")
     options = parser.parse_args()
     quiet_libraries()
     distances: dict[str, dict[str, list[float]]] = {}

@@ -1,9 +1,10 @@
-"""Runs the two sides of the training benchmarks, each in a process of its own, on the same files.
+"""Runs the two sides of the training benchmarks, each in its own process, on the same files.
 
-A benchmark asks a ``Bench`` for steps of one side; what comes back is what the side printed, with
-pairs and useful tokens a second.
+A benchmark asks a ``Bench`` for the steps of one side and gets what the side printed, with pairs
+and useful tokens per second added.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
-from benchmarks.processes import run_module
+from benchmarks.processes import PEER_PYTHON, run_module
+from benchmarks.report.record import RESULTS
 from benchmarks.training.protocol import Task
 from benchmarks.training.workloads import Workload, useful_tokens, warmed, write
 from preflexor_pl.batches.collate import Batching
@@ -23,23 +25,36 @@ from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.load import resolve_dtype
 
 OURS = {"head": "own", "reference": "cached", "masked": 0.0, "rows": False}
-"""Of ``how`` on our side, what a comparison with the peer leaves alone."""
+"""Options of our side that a comparison with the peer does not vary."""
 
 BATCHINGS = get_args(Batching)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "rank": {"type": int, "default": 16, "help": "of the adapters; 0 trains all weights"},
+    "steps": {"type": int, "default": 2, "help": "timed steps, after three warm-up steps"},
+    "model": {"help": "folder or hub id; default: the packaged model"},
+    "peer_python": {"type": Path, "default": PEER_PYTHON, "help": "of an environment with TRL"},
+    "out": {"type": Path, "default": RESULTS, "help": "folder for the result"},
+}
 
 Result = dict[str, Any]
 How = dict[str, Any]
 
 
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add command-line options that several benchmarks have."""
+    for name in names:
+        parser.add_argument(f"--{name}", **OPTIONS[name])
+
+
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: what is stepped over, and what trains.
+    """One row of a table: the pairs, the loss, and which weights train.
 
     Attributes:
-        workload: of the pairs.
+        workload: lengths of the pairs.
         loss: dpo, exo or orpo.
         dtype: float32 or bfloat16.
-        rank: of the adapters; 0 trains every weight.
+        rank: rank of the adapters; 0 trains every weight.
         pairs_per_step: pairs in one optimiser step.
     """
 
@@ -51,31 +66,31 @@ class Row:
 
     @property
     def name(self) -> str:
-        """As it is printed."""
+        """Name in the tables."""
         trained = "lora" if self.rank else "full"
         return f"{self.workload.name} {self.loss} {self.dtype} {trained}"
 
     @property
     def slug(self) -> str:
-        """As a file is called."""
+        """Name in file names."""
         return re.sub(r"[^\w.-]+", "-", self.name)
 
 
 def dtypes_here(rank: int) -> list[str]:
-    """float32 and, where the processor has it and adapters of such a rank train, bfloat16."""
+    """float32, and bfloat16 if the processor computes in it and adapters train."""
     half = rank and str(resolve_dtype("auto")) == "torch.bfloat16"
     return ["float32", "bfloat16"] if half else ["float32"]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the sides find what they need.
+    """Runs the sides on one model.
 
     Attributes:
-        model: a folder that both load, markers registered.
-        vocabulary: ids below it are drawn.
+        model: folder that both load; its tokenizer has the markers.
+        vocabulary: the ids of the pairs are below it.
         folder: for files of pairs.
-        peer_python: of an environment with TRL; None where our side is measured alone.
+        peer_python: interpreter of an environment with TRL; None if only our side is measured.
     """
 
     model: Path
@@ -86,15 +101,15 @@ class Bench:
     def run(
         self, side: str, row: Row, how: How, steps: int, warm_up: int = 3, bare: bool = False
     ) -> Result:
-        """Steps of one side in a fresh process.
+        """Result of the steps of one side in a fresh process.
 
         Args:
             side: ours or trl.
-            row: what is stepped over.
-            how: of the side, as its script has it.
-            steps: that are timed.
+            row: pairs, loss and trained weights.
+            how: options of the side, see its module.
+            steps: timed steps.
             warm_up: steps before them, over the same pairs.
-            bare: prompts of one token.
+            bare: keep only the last token of each prompt.
 
         Raises:
             SystemExit: the process failed.
@@ -129,22 +144,22 @@ class Bench:
 
 @contextmanager
 def opened(model: str | None, peer_python: Path | None = None) -> Iterator[Bench]:
-    """A bench on a model by its name, the packaged one by default.
+    """A bench for a model.
 
     Args:
-        model: its name.
-        peer_python: of an environment with TRL; None where our side is measured alone.
+        model: folder or hub id; None is the packaged model.
+        peer_python: interpreter of an environment with TRL; None if only our side is measured.
 
     Raises:
-        SystemExit: there is no such Python.
+        SystemExit: that interpreter does not exist.
     """
     if peer_python and not peer_python.exists():
-        raise SystemExit(f"error: {peer_python} is not there: run `make venv-peers`, or name one")
+        raise SystemExit(f"error: no {peer_python}: run `make venv-peers` or give --peer_python")
     with TemporaryDirectory() as name:
         folder = Path(name)
         loaded = load_language_model(model or PolicySettings().model_name, "--model", "float32")
         loaded.model.save_pretrained(folder / "model")
         loaded.tokenizer.save_pretrained(folder / "model")
-        vocabulary = min(loaded.marker_ids)  # the markers come last
+        vocabulary = min(loaded.marker_ids)  # markers have the highest ids
         del loaded
         yield Bench(folder / "model", vocabulary, folder, peer_python)

@@ -1,20 +1,18 @@
-"""How a training step's time and memory grow with the length of a text and the pairs in a step.
+"""Growth of a training step's time and memory with the length of a text and the pairs in a step.
 
-``python -m benchmarks.training.scaling``. Pairs are all of one length: half of it prompt, half
-response, on both sides. Each point is a process of its own. Growth is the slope of a straight line
-through the logarithms: 1 is linear, 2 quadratic. On a slow machine end ``--lengths`` sooner.
+``python -m benchmarks.training.scaling``. All pairs have one length on both sides: half of it is
+prompt, half response. Each point runs in its own process. The exponent is the slope of a straight
+line through the logarithms: 1 is linear, 2 quadratic. On a slow machine give fewer ``--lengths``.
 
-Writes ``benchmarks/results/scaling-<loss>-<dtype>-<what trains>.json``.
+Writes ``results/scaling-<loss>-<dtype>-<lora or full>.json``.
 """
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import PEER_PYTHON
-from benchmarks.report.record import RESULTS, exponent, save, setting
-from benchmarks.training.runner import BATCHINGS, OURS, Bench, How, Row, opened
+from benchmarks.report.record import exponent, save, setting
+from benchmarks.training.runner import BATCHINGS, OURS, Bench, How, Row, add_options, opened
 from benchmarks.training.workloads import Workload
 from preflexor_pl.cli.entry import quiet_libraries
 
@@ -22,14 +20,14 @@ from preflexor_pl.cli.entry import quiet_libraries
 def curve(
     bench: Bench, side: str, points: Sequence[tuple[int, Row]], how: How, steps: int
 ) -> dict[str, Any]:
-    """Time and memory of one side at each point, and how both grow.
+    """Time and memory of one side at each point, and their exponents.
 
     Args:
-        bench: where the sides are.
+        bench: runs the sides.
         side: ours or trl.
-        points: (size, what is stepped over).
-        how: of the side.
-        steps: that are timed, after one that is not.
+        points: (size, row) of each point.
+        how: options of the side.
+        steps: timed steps, after one warm-up step.
     """
     made = []
     for size, row in points:
@@ -51,19 +49,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", nargs="+", type=int, default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--pairs", nargs="+", type=int, default=[1, 2, 4, 8], help="in a step")
-    parser.add_argument("--length", type=int, default=256, help="of the curve over pairs")
+    parser.add_argument("--length", type=int, default=256, help="of a text in the curve over pairs")
     parser.add_argument("--loss", default="dpo", choices=["dpo", "exo", "orpo"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--rank", type=int, default=16, help="of adapters; 0: all weights train")
     parser.add_argument("--sides", nargs="+", default=["ours", "trl"], choices=["ours", "trl"])
     parser.add_argument("--ours", default="packed", choices=BATCHINGS)
     parser.add_argument("--budget", type=int, default=4096, help="tokens in our micro-batch")
     parser.add_argument("--micro", type=int, default=1, help="pairs in TRL's micro-batch")
     parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
-    parser.add_argument("--steps", type=int, default=2, help="timed, after one that is not")
-    parser.add_argument("--model", help="a folder or hub id; the packaged one by default")
-    parser.add_argument("--peer_python", type=Path, default=PEER_PYTHON)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--steps", type=int, default=2, help="timed steps, after one warm-up step")
+    add_options(parser, "rank", "model", "peer_python", "out")
     options = parser.parse_args()
     quiet_libraries()
 

@@ -5,8 +5,8 @@ gradient checkpointing, reference log-probs precomputed, nothing logged, evaluat
 processes, and the micro-batch size, attention and autocast that were fastest (``how``: micro,
 attention, autocast). ``padding_free`` falls back to padding in this version.
 
-What is overridden hands ids in, where TRL would tokenise text, and looks on; nothing of what is
-computed is.
+The overridden methods pass ids in, where TRL would tokenise text, and observe; no computation is
+overridden.
 """
 
 import tempfile
@@ -26,26 +26,26 @@ from benchmarks.training.protocol import (
     EXO_SMOOTHING,
     LR,
     MAX_GRAD_NORM,
+    Measurement,
     Task,
-    Watch,
     same_adapters,
 )
 from benchmarks.training.workloads import read
 
 
-class _Watched:
-    """Looks on: the first step's loss, its gradient's norm before clipping, the padding."""
+class _Observed:
+    """Records the first step's loss, its gradient norm before clipping, and the padding."""
 
-    watch: Watch
+    measurement: Measurement
     first_loss = 0.0
     first_norm: float | None = None
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         names = ("attention_mask", "chosen_attention_mask", "rejected_attention_mask")
         masks = [inputs[name] for name in names if name in inputs]
-        width = max(mask.shape[1] for mask in masks)  # ORPO's two are put together after this
+        width = max(mask.shape[1] for mask in masks)  # ORPO concatenates both after this
         for mask in masks:
-            self.watch.saw(pad(mask, (0, width - mask.shape[1])))
+            self.measurement.count(pad(mask, (0, width - mask.shape[1])))
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         if self.first_norm is None:
             self.first_loss += float(loss)  # its share of the step's mean
@@ -58,12 +58,12 @@ class _Watched:
         return norm
 
 
-class _DPO(_Watched, DPOTrainer):
+class _DPO(_Observed, DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-        return dataset  # it has prompt_ids, chosen_ids and rejected_ids
+        return dataset  # it already has prompt_ids, chosen_ids and rejected_ids
 
 
-class _ORPO(_Watched, ORPOTrainer):
+class _ORPO(_Observed, ORPOTrainer):
     def tokenize_row(self, feature: Any, model: Any = None) -> dict[str, Any]:
         row: dict[str, Any] = {}
         prompt = feature["prompt_ids"]
@@ -76,18 +76,18 @@ class _ORPO(_Watched, ORPOTrainer):
 
 
 class _Stamp(TrainerCallback):
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.watch.step_ended()
+        self.measurement.step_ended()
 
 
-def trainer_of(task: Task, watch: Watch, folder: str) -> Any:
+def trainer_of(task: Task, measurement: Measurement, folder: str) -> Any:
     """TRL's trainer for the task."""
     micro = task.how["micro"]
     if task.pairs_per_step % micro:
-        raise SystemExit(f"error: {task.pairs_per_step} pairs do not part into batches of {micro}")
+        raise SystemExit(f"error: {task.pairs_per_step} pairs do not split into batches of {micro}")
     common: dict[str, Any] = {
         "output_dir": folder,
         "per_device_train_batch_size": micro,
@@ -138,25 +138,25 @@ def trainer_of(task: Task, watch: Watch, folder: str) -> Any:
         train_dataset=datasets.Dataset.from_list(read(task.pairs)),
         processing_class=AutoTokenizer.from_pretrained(task.model),
         peft_config=lora if task.rank else None,
-        callbacks=[_Stamp(watch)],
+        callbacks=[_Stamp(measurement)],
     )
-    made.watch = watch
+    made.measurement = measurement
     return made
 
 
 def main() -> None:
     """Make the steps of the task on the command line."""
-    task = Task.given()
+    task = Task.from_command_line()
     datasets.disable_progress_bars()
     logging.set_verbosity_error()
-    watch = Watch(task)
+    measurement = Measurement(task)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(task, watch, folder)
+        trainer = trainer_of(task, measurement, folder)
         same_adapters(trainer.model)
-        watch.begin(trainer.model)
+        measurement.begin(trainer.model)
         trainer.train()
     packages = ("torch", "transformers", "peft", "trl")
-    watch.report(trainer.first_loss, trainer.first_norm, packages)
+    measurement.report(trainer.first_loss, trainer.first_norm, packages)
 
 
 if __name__ == "__main__":

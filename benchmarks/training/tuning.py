@@ -1,7 +1,7 @@
-"""What each side of the training benchmark is fastest with: found once by ``training.py --tune``.
+"""The fastest options of each side of the training benchmark: ``compare_trl --tune`` finds them.
 
-Kept in ``benchmarks/results/training-tuned.json``, every trial beside it. One choice after the
-other is varied, the best so far held until another is clearly faster: for TRL in bfloat16 first
+They are in ``results/training-tuned.json``, with every trial. One option after the other is varied;
+the best value so far stays until another is clearly faster. For TRL in bfloat16 the first is
 autocast, which takes the adapters' products in bfloat16 too; then the attention kernel, then the
 size of a micro-batch.
 """
@@ -14,13 +14,13 @@ from benchmarks.report.record import read, save, setting
 from benchmarks.training.runner import OURS, Bench, How, Row
 
 NAME = "training-tuned"
-BUDGETS = (2048, 1, 4096)  # tokens; the default, each pair alone, and more
-CLEARLY = 0.95  # of the best's time: what is no faster than that may be so by chance
+BUDGETS = (2048, 1, 4096)  # tokens: the default, one pair, and more
+CLEARLY_FASTER = 0.95  # of the best time; a smaller gain may be noise
 ATTENTIONS = ("sdpa", "eager")
 
 
 def choices(side: str, row: Row, batching: str) -> dict[str, list[Any]]:
-    """What a side may vary, the likeliest value first."""
+    """Values of each option of a side, the likeliest first."""
     if side == "ours":
         kernels = ["sdpa"] if batching == "packed" else [*ATTENTIONS]
         return {"attention": kernels, "budget": [*BUDGETS], "batching": [batching]}
@@ -32,11 +32,11 @@ def choices(side: str, row: Row, batching: str) -> dict[str, list[Any]]:
 def fastest(
     seconds: Callable[[How], float], free: dict[str, list[Any]]
 ) -> tuple[How, list[dict[str, Any]]]:
-    """The best of each choice, one after the other, and every trial.
+    """The best value of each option, one option after the other, and every trial.
 
     Args:
-        seconds: of one way.
-        free: what may be varied; the first values are where the search begins.
+        seconds: time with some options.
+        free: values of each option; the search starts with the first ones.
     """
     best: How = {name: values[0] for name, values in free.items()}
     tried = [best | {"seconds": seconds(best)}]
@@ -46,13 +46,13 @@ def fastest(
             way = best | {name: value}
             took = seconds(way)
             tried.append(way | {"seconds": took})
-            if took < CLEARLY * least:
+            if took < CLEARLY_FASTER * least:
                 best, least = way, took
     return best, tried
 
 
 def tune(bench: Bench, row: Row, batching: str, folder: Path) -> None:
-    """Find the ways of both sides for a row and keep them."""
+    """Find the fastest options of both sides for a row and save them."""
     found = read(folder / f"{NAME}.json")
     here = found.setdefault(row.slug, {})
     for side, key in (("ours", f"ours {batching}"), ("trl", "trl")):
@@ -70,14 +70,16 @@ def tune(bench: Bench, row: Row, batching: str, folder: Path) -> None:
 
 
 def tuned(row: Row, batching: str, folder: Path) -> dict[str, How]:
-    """The way of each side for a row.
+    """The saved options of each side for a row.
 
     Raises:
-        SystemExit: they were never sought, or for steps of another size.
+        SystemExit: there are none, or they were found for steps of another size.
     """
     here = read(folder / f"{NAME}.json").get(row.slug, {})
     found = {"ours": here.get(f"ours {batching}"), "trl": here.get("trl")}
     if any(way is None or way["pairs a step"] != row.pairs_per_step for way in found.values()):
-        raise SystemExit(f"error: {row.name}: nothing tuned for such steps: run with --tune first")
+        raise SystemExit(
+            f"error: {row.name}: not tuned for steps of this size: run with --tune first"
+        )
     ways = {side: way["best"] for side, way in found.items() if way}
     return ways | {"ours": OURS | ways["ours"]}

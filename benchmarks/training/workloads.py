@@ -1,8 +1,7 @@
-"""The pairs of ids that the training benchmarks step over: lengths from a seed, ids at random.
+"""The pairs of ids that the training benchmarks step over: seeded lengths, random ids.
 
-Lengths are lognormal around the workload's three numbers, which are medians: of a few pairs too,
-because they are taken evenly over the quantiles. Ids are uniform: what a step costs does not depend
-on them.
+Lengths are lognormal around the workload's three medians. They are taken at even quantiles, so that
+a few pairs have these medians too. Ids are uniform: the cost of a step does not depend on them.
 """
 
 import json
@@ -16,23 +15,23 @@ from statistics import NormalDist
 SIGMA = 0.5  # of the logarithm of a length
 
 BASES = {
-    "W1": (96, 700, 450),  # as the rounds here are: a question, thinking and an answer, an answer
+    "W1": (96, 700, 450),  # like rounds: question; thinking and answer; answer
     "W2": (768, 256, 192),  # with retrieved context in the prompt
     "W3": (128, 256, 256),  # like chat
 }
-AS_MEASURED = {"W2/2": (384, 128, 112)}  # the lengths that the project's target was set on
+EXACT = {"W2/2": (384, 128, 112)}  # the lengths that the project's target is set for
 
 Pair = dict[str, list[int]]  # prompt_ids, chosen_ids, rejected_ids: TRL's names of its columns
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What pairs are like.
+    """Lengths of pairs.
 
     Attributes:
-        name: ``NAME``, ``NAME/DIVISOR`` or ``PROMPT+CHOSEN+REJECTED``, the last of equal lengths.
+        name: ``NAME``, ``NAME/DIVISOR`` or ``PROMPT+CHOSEN+REJECTED``, the last with equal lengths.
         medians: tokens of the prompt, the chosen and the rejected response.
-        sigma: spread of the lengths' logarithms; 0 makes all pairs alike.
+        sigma: standard deviation of the logarithm of a length; 0 makes all pairs alike.
     """
 
     name: str
@@ -44,10 +43,10 @@ class Workload:
         """A workload by its name.
 
         Raises:
-            ValueError: there is none of this name.
+            ValueError: no workload has this name.
         """
-        if name in AS_MEASURED:
-            return cls(name, AS_MEASURED[name])
+        if name in EXACT:
+            return cls(name, EXACT[name])
         base, _, divisor = name.partition("/")
         if base in BASES and (not divisor or (divisor.isdecimal() and int(divisor) > 0)):
             prompt, chosen, rejected = (max(1, n // int(divisor or 1)) for n in BASES[base])
@@ -56,14 +55,14 @@ class Workload:
         if len(parts) == 3 and all(part.isdecimal() and int(part) > 0 for part in parts):
             prompt, chosen, rejected = map(int, parts)
             return cls(name, (prompt, chosen, rejected), sigma=0.0)
-        known = ", ".join(BASES)
-        raise ValueError(f"workload {name!r}: must be one of {known}, like W1/4, or 384+128+112")
+        names = ", ".join(BASES)
+        raise ValueError(f"workload {name!r}: must be one of {names}, like W1/4, or 384+128+112")
 
     def lengths(self, pairs: int) -> list[tuple[int, int, int]]:
-        """Tokens of prompt, chosen and rejected of each pair; the same in every call for as many.
+        """Tokens of prompt, chosen and rejected of each pair; fixed by the number of pairs.
 
-        Each of the three has one value in each of as many equally likely parts, in an order of its
-        own: fewer pairs are others, and not the first of these.
+        Each of the three columns has one value for each of ``pairs`` even quantiles, in a random
+        order. A smaller number of pairs has other lengths, not the first of these.
         """
         rng = random.Random(self.name)
         logs = [self.sigma * NormalDist().inv_cdf((i + 0.5) / pairs) for i in range(pairs)]
@@ -77,8 +76,8 @@ class Workload:
     def draw(self, steps: int, pairs_per_step: int, vocabulary: int) -> list[Pair]:
         """Pairs in the order of the steps, the longest of each step first.
 
-        That order is for a peer that makes its micro-batches of neighbours: it pads least so. The
-        pairs of a step, and so its gradient, stay the same.
+        A peer that makes micro-batches of neighbours pads least in this order. The pairs of a step,
+        and so its gradient, do not depend on it.
         """
         rng = random.Random(f"{self.name} ids")
         drawn: list[Pair] = []
@@ -96,7 +95,7 @@ class Workload:
 
 
 def warmed(pairs: list[Pair], before: int) -> list[Pair]:
-    """The pairs, and ``before`` of them once more in front of them: to warm up with."""
+    """The pairs with ``before`` of them repeated in front, for the warm-up."""
     return [*islice(cycle(pairs), before), *pairs]
 
 
@@ -107,15 +106,15 @@ def longest(lengths: tuple[int, int, int]) -> int:
 
 
 def useful_tokens(pairs: list[Pair]) -> int:
-    """Tokens that no layout can spare: each prompt once, and both responses."""
+    """Tokens that every layout needs: each prompt once, and both responses."""
     return sum(len(ids) for pair in pairs for ids in pair.values())
 
 
 def write(path: Path, pairs: list[Pair]) -> None:
-    """One pair a line."""
+    """Write one pair per line."""
     path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
 
 
 def read(path: str) -> list[Pair]:
-    """What ``write`` wrote."""
+    """Read the pairs that ``write`` wrote."""
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]

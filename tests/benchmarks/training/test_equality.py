@@ -1,6 +1,6 @@
 import math
 
-from benchmarks.training.equality import apart, disagreements
+from benchmarks.training.equality import disagreements, relative_difference
 
 
 def test_the_gate_sees_what_differs():
@@ -18,4 +18,4 @@ def test_the_gate_sees_what_differs():
     assert disagreements("exo", found(math.log(2), math.nan), exact) == [norm]
     assert disagreements("exo", found(0.7, 2.1), "bfloat16") == []  # 1 % and 5 % apart
     assert disagreements("exo", found(0.72, 2.3), "bfloat16") == ["the loss differs", norm]
-    assert apart(2, 4) == 0.5
+    assert relative_difference(2, 4) == 0.5
