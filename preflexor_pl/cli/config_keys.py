@@ -140,10 +140,10 @@ def actions_of(parser: ArgumentParser, outer: str = "") -> Iterator[tuple[str, A
 
 
 def _undotted(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values, ``a.b: c`` as ``a: {b: c}``."""
+    """Names and values, ``a.b: c`` as ``a: {b: c}``, and without the + that adds to a list."""
     for dotted, value in tree.items():
         name, _, rest = str(dotted).partition(".")
-        yield name, {rest: value} if rest else value
+        yield name.removesuffix("+"), {rest: value} if rest else value
 
 
 def _children(parser: ArgumentParser, group: str, outer: str) -> list[str]:

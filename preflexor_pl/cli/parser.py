@@ -183,7 +183,7 @@ def _as_trees(args: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Each key of the command line with its value."""
     for place, arg in enumerate(args):
         key, equals, text = arg.partition("=")
-        key = key.removeprefix("--").rstrip("+")
+        key = key.removeprefix("--")
         if not arg.startswith("--") or key in SHOWS or key.endswith(".help"):
             continue
         if not equals:

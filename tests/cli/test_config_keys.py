@@ -89,6 +89,7 @@ def test_the_class_that_was_named_last_says_which_keys_there_are(keys):
 def test_what_is_no_class_has_any_key(keys):
     keys.check({"free": {"a.b": 1, "c": 2}, "policy": None})
     keys.check({"policy": {"lora": {"rank": 1}}, "policy.lora.alpha": 2})
+    keys.check({"policy": {"lora": {"target_modules+": "q_proj"}}})  # + adds to a list
 
 
 def test_nothing_is_imported(keys, tmp_path, monkeypatch):
