@@ -1,15 +1,16 @@
-"""Norms and gated layers that keep less for backward: what is cheap to make is made again.
+"""RMSNorm and gated MLPs that save fewer activations for backward and recompute the rest.
 
-- A root-mean-square norm (Zhang and Sennrich, 2019, arXiv:1910.07467) keeps its input as it came
-  and one number a token, where autograd keeps a float32 copy of a half-precision input.
-- The product act(gate) * up of a gated layer (Shazeer, 2020, arXiv:2002.05202), and act(gate), are
-  made again from gate and up.
+- RMSNorm (Zhang and Sennrich, 2019, arXiv:1910.07467) saves its input and one number a token;
+  autograd saves a float32 copy of a half-precision input.
+- In a gated MLP (Shazeer, 2020, arXiv:2002.05202) the product act(gate) * up, and act(gate), are
+  recomputed from gate and up.
 
-Together that is a third of what a Llama's layer keeps. Values stay the same to the bit. A module
-whose forward is not Llama's, word for word, stays as it is. Left out: what peft's own layers around
-4-bit matrices keep, which is a float32 copy of the product.
+Together they are a third of the activations of a Llama layer. A module is replaced only where a
+trial run gives the same output to the bit. Left out: the float32 copy of the product that peft's
+layers around 4-bit matrices save.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -20,52 +21,76 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
 from losses.base import at_least_float32
+from preflexor_pl.policy.model_errors import FOREIGN
 
-Activation = Callable[[Tensor], Tensor]
+PROBE_SCALES = 1e-2, 1.0, 1e2, 1e4  # of a trial's tokens: a clamp acts on large numbers only
+PROBE_BOUND = 0.05  # relative difference of a trial's gradients: some roundings of bfloat16
 
 
 def save_fewer_activations(model: nn.Module) -> None:
-    """Have the norms and gated layers in ``model`` that are as Llama's keep less for backward.
+    """Replace RMSNorm and gated MLP modules of ``model`` by ones that save fewer activations.
 
     Args:
-        model: a transformers model, with adapters or without; not one that checkpoints its layers,
-            which keeps less still.
+        model: a transformers model, with adapters or without. Not one that checkpoints its layers,
+            which saves less still.
     """
-    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
-
+    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     for module in list(model.modules()):
-        layer: Any = module
-        kind: Any = type(layer)
-        if _computes_as(layer, LlamaRMSNorm):
-            layer.__class__ = _frugal(_Norm, kind)
-        elif _computes_as(layer, LlamaMLP) and not list(layer.act_fn.parameters()):
-            layer.__class__ = _frugal(_Gated, kind)
+        plain, mixin = type(module), _mixin_for(module)
+        if mixin is None:
+            continue
+        try:
+            output, gradient = _trial(module, dtype)
+            module.__class__ = _subclass(mixin, plain)
+            ours, our_gradient = _trial(module, dtype)
+            apart = (our_gradient - gradient).norm() / gradient.norm()
+            same = torch.equal(ours, output) and bool(apart < PROBE_BOUND)
+        except FOREIGN:  # the plain module takes other inputs
+            same = False
+        if not same:
+            module.__class__ = plain
 
 
-def _computes_as(module: nn.Module, known: type[nn.Module]) -> bool:
-    """Whether its forward is, but for names of variables, that of ``known``."""
-    if "forward" in vars(module):  # of its own, not of its class
-        return False
-    ours, theirs = (getattr(kind.forward, "__code__", None) for kind in (type(module), known))
-    parts = "co_code", "co_consts", "co_names", "co_argcount"
-    return all(getattr(ours, part, None) == getattr(theirs, part) for part in parts)
+def _mixin_for(module: nn.Module) -> type[nn.Module] | None:
+    """What may replace the forward of ``module``, by its parts; None for nothing."""
+    layer: Any = module
+    if "forward" in vars(module) or len(inspect.signature(module.forward).parameters) != 1:
+        return None
+    if isinstance(getattr(layer, "variance_epsilon", None), float) and layer.weight.ndim == 1:
+        return _RMSNorm
+    if all(hasattr(layer, part) for part in ("gate_proj", "up_proj", "down_proj", "act_fn")):
+        activation_trains = isinstance(layer.act_fn, nn.Module) and [*layer.act_fn.parameters()]
+        return None if activation_trains else _GatedMLP
+    return None
 
 
-@cache  # one class for all layers: a compiler would take each class for other code
-def _frugal(kind: Any, known: Any) -> Any:
-    return type(f"Frugal{known.__name__}", (kind, known), {})
+def _trial(module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Output of a module for random tokens of several scales, and a gradient by its input."""
+    width = module.gate_proj.in_features if hasattr(module, "gate_proj") else len(module.weight)
+    tokens = torch.randn(len(PROBE_SCALES), width, generator=torch.Generator().manual_seed(0))
+    tokens = (tokens * torch.tensor(PROBE_SCALES)[:, None])[None]  # [1, 4, H]
+    tokens = tokens.to(next(module.parameters()).device, dtype)
+    with torch.enable_grad():
+        output = module.forward(tokens.requires_grad_())
+        (gradient,) = torch.autograd.grad(output.sum(), tokens)
+    return output.detach(), gradient.float()
 
 
-class _Norm(nn.Module):
+@cache  # one class for all layers: a compiler recompiles for each class
+def _subclass(mixin: Any, plain: Any) -> Any:
+    return type(f"Recomputing{plain.__name__}", (mixin, plain), {})
+
+
+class _RMSNorm(nn.Module):
     """w * x / rms(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(x)  # type: ignore[misc, no-any-return]
-        return _Normed.apply(x, self.weight, self.variance_epsilon)  # type: ignore[no-any-return, no-untyped-call]
+        return _Normalize.apply(x, self.weight, self.variance_epsilon)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Gated(nn.Module):
+class _GatedMLP(nn.Module):
     """down(act(gate(x)) * up(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,92 +98,95 @@ class _Gated(nn.Module):
             return super().forward(x)  # type: ignore[misc, no-any-return]
         module: Any = self
         gate, up = module.gate_proj(x), module.up_proj(x)
-        again = _Product(module.act_fn)
-        product: Any = _Multiplied.apply(gate, up, again)  # type: ignore[no-untyped-call]
-        if not product.requires_grad:  # then gate and up are kept for nobody
+        recipe = _Recipe(module.act_fn)
+        product: Any = _Multiply.apply(gate, up, recipe)  # type: ignore[no-untyped-call]
+        if not product.requires_grad:  # then nothing saves gate and up
             return module.down_proj(product)  # type: ignore[no-any-return]
-        with again.kept_as_shape(product, gate, up):
+        with recipe.saved_as_shape(product, gate, up):
             return module.down_proj(product)  # type: ignore[no-any-return]
 
 
-class _Normed(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """w * x / rms(x); the mean of squares in at least float32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         wide = at_least_float32(x)
-        inverse = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)  # [..., 1]
-        ctx.save_for_backward(x, weight, inverse)
-        return weight * (wide * inverse).to(x.dtype)
+        inverse_rms = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)  # [..., 1]
+        ctx.save_for_backward(x, weight, inverse_rms)
+        return weight * (wide * inverse_rms).to(x.dtype)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, inverse = ctx.saved_tensors
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inverse_rms = ctx.saved_tensors
         wide = at_least_float32(x)
-        by_weight = None
+        grad_weight = None
         if ctx.needs_input_grad[1]:
-            by_weight = (gradient * (wide * inverse)).flatten(0, -2).sum(0).to(weight.dtype)
-        onto = at_least_float32(gradient * weight)  # the normed x
-        along = torch.linalg.vecdot(onto, wide).unsqueeze(-1) * inverse**3 / x.shape[-1]
-        by_x = torch.addcmul(onto.mul_(inverse), wide, along, value=-1).to(x.dtype)
-        return by_x, by_weight, None
+            products = grad_output * (wide * inverse_rms)
+            grad_weight = products.flatten(0, -2).sum(0).to(weight.dtype)
+        grad_normed = at_least_float32(grad_output * weight)
+        along = torch.linalg.vecdot(grad_normed, wide).unsqueeze(-1) * inverse_rms**3 / x.shape[-1]
+        grad_input = torch.addcmul(grad_normed.mul_(inverse_rms), wide, along, value=-1)
+        return grad_input.to(x.dtype), grad_weight, None
 
 
-class _Product:
-    """act(gate) * up, and how to make it again.
+class _Recipe:
+    """How to recompute act(gate) * up.
 
     Args:
-        act: of gate, value by value.
+        act: an activation, element by element.
     """
 
-    def __init__(self, act: Activation) -> None:
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
         self.act = act
         self._activated: tuple[Tensor, Tensor] | None = None
 
-    def kept_as_shape(self, product: Tensor, gate: Tensor, up: Tensor) -> saved_tensors_hooks:
-        """Within it what keeps ``product`` for backward keeps its shape alone."""
+    def saved_as_shape(self, product: Tensor, gate: Tensor, up: Tensor) -> saved_tensors_hooks:
+        """A context in which only the shape of ``product`` is saved for backward."""
         place, size, dtype = product.data_ptr(), product.numel(), product.dtype
         gate, up = gate.detach(), up.detach()
 
         def pack(x: Tensor) -> Tensor | torch.Size:
             like = x.numel() == size and x.dtype == dtype and x.is_contiguous()
-            # Detached, or a layer that keeps its own output would never be freed.
+            # Detached: a layer that saves its own output would never be freed.
             return x.shape if like and x.data_ptr() == place else x.detach()
 
-        def unpack(kept: Tensor | torch.Size) -> Tensor:
-            if isinstance(kept, Tensor):
-                return kept
+        def unpack(saved: Tensor | torch.Size) -> Tensor:
+            if isinstance(saved, Tensor):
+                return saved
             _, activated = self.activate(gate)
-            return (activated.detach() * up).view(kept)
+            return (activated.detach() * up).view(saved)
 
         return saved_tensors_hooks(pack, unpack)
 
     def activate(self, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """A leaf of gate, and act of it: made once in a backward."""
+        """A leaf with the values of gate, and act of it; computed once in a backward pass."""
         if self._activated is None:
             leaf = gate.detach().requires_grad_()
             with torch.enable_grad():
                 self._activated = leaf, self.act(leaf)
         return self._activated
 
-    def forget(self) -> None:
-        """What a backward made."""
+    def clear(self) -> None:
+        """Free what a backward pass computed."""
         self._activated = None
 
 
-class _Multiplied(torch.autograd.Function):
+class _Multiply(torch.autograd.Function):
+    """act(gate) * up."""
+
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, product: _Product) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, recipe: _Recipe) -> Tensor:
         ctx.save_for_backward(gate, up)
-        ctx.product = product
-        return product.act(gate) * up
+        ctx.recipe = recipe
+        return recipe.act(gate) * up
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gate, up = ctx.saved_tensors
-        leaf, activated = ctx.product.activate(gate)
-        ctx.product.forget()
-        (by_gate,) = torch.autograd.grad(activated, leaf, gradient * up)
-        return by_gate, gradient * activated.detach(), None
+        leaf, activated = ctx.recipe.activate(gate)
+        ctx.recipe.clear()
+        (grad_gate,) = torch.autograd.grad(activated, leaf, grad_output * up)
+        return grad_gate, grad_output * activated.detach(), None

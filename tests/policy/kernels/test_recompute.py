@@ -1,4 +1,4 @@
-"""Layers that keep less for backward against transformers' own, and what they keep."""
+"""Layers that save fewer activations against transformers' own, and what they save."""
 
 import copy
 
@@ -37,6 +37,26 @@ class Fourth(LlamaRMSNorm):
         return self.weight * hidden_states.to(input_dtype)
 
 
+class Detached(LlamaMLP):
+    """Llama's but for the gradient."""
+
+    def forward(self, x):
+        return self.down_proj(self.act_fn(self.gate_proj(x)).detach() * self.up_proj(x))
+
+
+class TrainedActivation(LlamaMLP):
+    def __init__(self, config):
+        super().__init__(config)
+        self.act_fn = nn.PReLU()
+
+
+class Indexed(LlamaRMSNorm):
+    """Takes token ids."""
+
+    def forward(self, ids):
+        return self.weight[ids]
+
+
 class WithAGate(LlamaRMSNorm):
     def forward(self, x, gate=None):
         return super().forward(x if gate is None else x * gate)
@@ -54,15 +74,15 @@ def gated(act="silu", kind=LlamaMLP):
     )
 
 
-def frugal(layer, dtype=torch.float32):
-    """The layer, and its twin that keeps less."""
+def recomputing_twin(layer, dtype=torch.float32):
+    """The layer, and its twin that saves fewer activations."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for weight in layer.parameters():
             weight.data = torch.randn_like(weight).to(dtype)
     twin = copy.deepcopy(layer)
     save_fewer_activations(nn.Sequential(twin))
-    assert type(twin).__name__ == f"Frugal{type(layer).__name__}"
+    assert type(twin).__name__ == f"Recomputing{type(layer).__name__}"
     return layer, twin
 
 
@@ -84,7 +104,7 @@ def apart(one, other):
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
 @pytest.mark.parametrize("layer", [LlamaRMSNorm(6), gated(), gated("gelu_pytorch_tanh")])
 def test_the_same_values_to_the_bit_and_the_same_gradients(layer, dtype, most):
-    plain, ours = frugal(copy.deepcopy(layer), dtype)
+    plain, ours = recomputing_twin(copy.deepcopy(layer), dtype)
     expected, found = learned(plain, inputs(dtype)), learned(ours, inputs(dtype))
     assert torch.equal(expected[0], found[0])
     for one, other in zip(found[1:], expected[1:], strict=True):
@@ -95,7 +115,7 @@ def test_the_same_values_to_the_bit_and_the_same_gradients(layer, dtype, most):
 
 
 def test_a_frozen_norm_gives_its_weight_no_gradient():
-    _, ours = frugal(LlamaRMSNorm(6))
+    _, ours = recomputing_twin(LlamaRMSNorm(6))
     ours.weight.requires_grad_(False)
     x = inputs().requires_grad_()
     ours(x).sum().backward()
@@ -104,7 +124,7 @@ def test_a_frozen_norm_gives_its_weight_no_gradient():
 
 
 def test_backward_can_be_run_again():
-    plain, ours = frugal(gated())
+    plain, ours = recomputing_twin(gated())
     x = inputs().requires_grad_()
     out = ours(x)
     expected = torch.autograd.grad(plain(x).sum(), x)[0]
@@ -115,7 +135,7 @@ def test_backward_can_be_run_again():
 
 
 def test_a_norm_keeps_no_float32_copy_of_its_input():
-    _, ours = frugal(LlamaRMSNorm(6), torch.bfloat16)
+    _, ours = recomputing_twin(LlamaRMSNorm(6), torch.bfloat16)
     x = inputs(torch.bfloat16).requires_grad_()
     kept = [(t.dtype, tuple(t.shape)) for t in ours(x).grad_fn.saved_tensors]
     assert (torch.float32, (2, 5, 6)) not in kept
@@ -139,7 +159,7 @@ def passed(layer):
 
 
 def test_the_product_is_not_kept_and_nothing_is_after_backward():
-    plain, ours = frugal(gated())
+    plain, ours = recomputing_twin(gated())
     for layer, kept in ((plain, True), (ours, False)):
         seen = passed(layer)
         loss = layer(inputs()).sum()
@@ -150,7 +170,7 @@ def test_the_product_is_not_kept_and_nothing_is_after_backward():
 
 
 def test_where_nothing_before_it_trains_the_product_alone_is_kept():
-    _, ours = frugal(gated())
+    _, ours = recomputing_twin(gated())
     for part in (ours.gate_proj, ours.up_proj):
         part.requires_grad_(False)
     seen = passed(ours)
@@ -164,6 +184,9 @@ def test_where_nothing_before_it_trains_the_product_alone_is_kept():
     "layer",
     [
         gated(kind=Clamped),
+        gated(kind=Detached),
+        gated(kind=TrainedActivation),
+        Indexed(6),
         Fourth(6),
         WithAGate(6),
         GemmaRMSNorm(6),
@@ -175,6 +198,13 @@ def test_what_computes_something_else_stays_as_it_is(layer):
     kind = type(layer)
     save_fewer_activations(nn.Sequential(layer))
     assert type(layer) is kind
+
+
+def test_the_trial_run_leaves_no_trace():
+    model, state = nn.Sequential(gated(), LlamaRMSNorm(6)), torch.random.get_rng_state()
+    save_fewer_activations(model)
+    assert all(weight.grad is None for weight in model.parameters())
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_a_layer_whose_forward_was_put_in_its_place_stays_as_it_is():
@@ -197,8 +227,8 @@ def policy_of(folder, monkeypatch, kept, **settings):
     return policy
 
 
-def frugal_ones(policy):
-    return [m for m in policy.inner.modules() if type(m).__name__.startswith("Frugal")]
+def recomputing(policy):
+    return [m for m in policy.inner.modules() if type(m).__name__.startswith("Recomputing")]
 
 
 @pytest.mark.parametrize(
@@ -214,8 +244,8 @@ def test_a_policy_learns_what_it_would_with_transformers_own_layers(
     for kept in (True, False):
         policy = policy_of(folder, monkeypatch, kept, lora=lora, dtype=dtype)
         # two norms and a gated layer in each of two, and the last norm; one class for each kind
-        assert len(frugal_ones(policy)) == (0 if kept else 3 * 2 + 1)
-        assert len(set(map(type, frugal_ones(policy)))) == (0 if kept else 2)
+        assert len(recomputing(policy)) == (0 if kept else 3 * 2 + 1)
+        assert len(set(map(type, recomputing(policy)))) == (0 if kept else 2)
         logits = policy.inner(input_ids=ids).logits
         logits.float().square().mean().backward()
         trained = {n: p.grad for n, p in policy.named_parameters() if p.grad is not None}
@@ -242,4 +272,4 @@ def test_adapted_layers_do_not_keep_the_product_either(tmp_path, monkeypatch, dt
 def test_checkpointed_layers_stay_as_they_are(tmp_path, monkeypatch):
     folder = save_tiny_model(tmp_path)
     policy = policy_of(folder, monkeypatch, kept=False, gradient_checkpointing=True)
-    assert not frugal_ones(policy)
+    assert not recomputing(policy)
