@@ -1,7 +1,7 @@
-"""LoRA adapters and trained marker rows: stack, choose, merge for generation, save and load.
+"""LoRA adapters and trained marker rows: stack them, switch them, merge, save and load them.
 
-Each phase has an adapter of its own, and those of earlier phases stay as they are. All off is the
-base model, to the bit; merging for generation is undone to the bit.
+Each phase adds an adapter; those of earlier phases stay frozen. With all adapters off the model is
+the base to the bit, and merging for generation is undone to the bit.
 """
 
 import warnings
@@ -18,20 +18,27 @@ from preflexor_pl.core.settings import LoRASettings
 from preflexor_pl.policy.model_errors import in_one_line
 from preflexor_pl.policy.previous_phase import WEIGHTS, lora_weights
 
-ADAPTER = "default"  # the one that trains; plain peft loads an adapter of this name unasked
+ADAPTER = "default"  # the adapter that trains; this is the name that peft loads by default
 
 
 def stack_earlier(model: Any, folders: Sequence[Path]) -> Any:
-    """``model`` with the frozen adapters of earlier phases, the oldest first, all of them on.
+    """Put the frozen adapters of earlier phases on ``model``, the oldest first, all of them on.
+
+    Args:
+        model: a transformers model.
+        folders: of the adapters.
+
+    Returns:
+        The peft model; ``model`` itself without folders.
 
     Raises:
-        ConfigError: one of them does not fit the model.
+        ConfigError: an adapter does not fit the model.
     """
     from peft import LoraConfig
 
     for number, folder in enumerate(folders, 1):
         config = LoraConfig.from_pretrained(str(folder))
-        config.trainable_token_indices = None  # they are rows of the base's table by now
+        config.trainable_token_indices = None  # the rows are in the base's table already
         model = _add(model, f"phase-{number}", config)
         _fill(model, f"phase-{number}", folder, lora_weights(folder))
     if folders:
@@ -46,20 +53,20 @@ def attach_lora(
     seed: int,
     excluded: Sequence[str] = (),
 ) -> Any:
-    """Add fresh adapters, and ``trained_rows`` of the embedding (and head), that train.
+    """Add a new adapter, and copies of ``trained_rows`` of embedding and head, that train.
 
     Args:
-        model: a transformers model, or one with the adapters of earlier phases; all frozen.
+        model: a transformers model, or a peft model with earlier adapters; all frozen.
         settings: rank, scale and target layers.
         trained_rows: ids of the marker rows that train with the adapter.
-        seed: of the first values of the adapters.
-        excluded: names of layers that ``all-linear`` passes over.
+        seed: of the adapter's first values.
+        excluded: names of layers that ``all-linear`` leaves out.
 
     Returns:
-        The peft model with all of its adapters on.
+        The peft model with all adapters on.
 
     Raises:
-        ConfigError: peft has no adapter for these layers, or none that can be folded.
+        ConfigError: peft has no adapter for these layers, or none that can be merged.
     """
     from peft import LoraConfig
 
@@ -77,7 +84,7 @@ def attach_lora(
     with in_one_line("model.policy.lora.target_modules"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         wrapped = _add(model, ADAPTER, config)
-        for layer in _lora_layers(wrapped):  # before anything is paid for
+        for layer in _lora_layers(wrapped):  # refused now, not when the run is exported
             _adapted_weight(layer)
     for name, parameter in wrapped.named_parameters():
         if f".{ADAPTER}" in name:
@@ -92,7 +99,7 @@ def _add(model: Any, name: str, config: Any) -> Any:
     from preflexor_pl.policy.kernels.lora_linear import use_lora_linear
 
     use_lora_linear(config)
-    with warnings.catch_warnings():  # peft warns of patterns that it has made for experts itself
+    with warnings.catch_warnings():  # peft warns of patterns that it makes for experts itself
         warnings.simplefilter("ignore")
         if not isinstance(model, PeftModel):
             return get_peft_model(model, config, adapter_name=name)
@@ -101,10 +108,10 @@ def _add(model: Any, name: str, config: Any) -> Any:
 
 
 def load_adapter(model: Any, folder: Path) -> None:
-    """Put what ``Policy.save`` left in ``folder`` into the adapter and the rows that train.
+    """Load the adapter and the rows that train from a folder that ``Policy.save`` wrote.
 
     Raises:
-        ConfigError: it is not there, is damaged, or does not fit the model.
+        ConfigError: the file is missing or damaged, or does not fit the model.
     """
     from peft import load_peft_weights
     from safetensors import SafetensorError
@@ -140,7 +147,7 @@ def _rows_by_table(model: Any, rows: list[int]) -> dict[str, list[int]] | None:
 
 
 def table_names(model: Any) -> tuple[str, str]:
-    """What the model calls its embedding and its head."""
+    """Module names of a model's embedding and of its head."""
     modules = {id(module): name for name, module in model.named_modules()}
     tables = model.get_input_embeddings(), model.get_output_embeddings()
     embedding, head = (modules[id(table)].split(".")[-1] for table in tables)
@@ -148,7 +155,7 @@ def table_names(model: Any) -> tuple[str, str]:
 
 
 def activate(model: Any, names: Sequence[str]) -> None:
-    """Switch on the adapters ``names`` and no other; only the newest, where it is on, trains."""
+    """Switch on the adapters ``names`` and no others; of these only the newest trains."""
     if names:
         model.base_model.enable_adapter_layers()
         model.base_model.set_adapter(list(names), inference_mode=True)
@@ -162,7 +169,7 @@ def activate(model: Any, names: Sequence[str]) -> None:
 
 @contextmanager
 def using(model: Any, names: Sequence[str]) -> Iterator[None]:
-    """Run with the adapters ``names`` alone; without any it is the base."""
+    """A context with the adapters ``names`` alone on; without names the model is the base."""
     activate(model, names)
     try:
         yield
@@ -172,10 +179,10 @@ def using(model: Any, names: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def merged(model: Any) -> Iterator[None]:
-    """Run with the adapters folded into the base weights; the weights come back to the bit.
+    """A context with all adapters merged into the base weights, which are restored to the bit.
 
-    Decoding is bound by the number of small operations, and an adapter on each layer doubles them.
-    The sum is rounded to the base's dtype, as in an exported model.
+    Decoding time is set by the number of small operations, which adapters double. The merged
+    weights are rounded to the base's dtype, as in an exported model.
     """
     kept: list[tuple[nn.Parameter, Tensor]] = []
     try:
@@ -192,7 +199,7 @@ def merged(model: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def fold(model: Any) -> Any:
-    """The transformers model with the adapters in its weights, for good; ``model`` is used up."""
+    """Merge the adapters for good: the transformers model; ``model`` must not be used again."""
     for weight, folded in _folded_weights(model):
         weight.data = folded
     activate(model, ())
@@ -206,11 +213,11 @@ def _lora_layers(model: Any) -> Iterator[Any]:
 
 
 def _adapted_weight(layer: Any) -> nn.Parameter:
-    """The base's weight that a LoRA layer adds to: a matrix, or experts in one tensor."""
+    """The frozen weight under a LoRA layer: a matrix, or a tensor of experts."""
     base, name = layer.get_base_layer(), getattr(layer, "parameter_name", "weight")
     weight = getattr(base, name, None)
     if not isinstance(weight, nn.Parameter):
-        raise TypeError(f"the adapter of a {type(base).__name__} cannot be folded into its weights")
+        raise TypeError(f"the adapter of a {type(base).__name__} cannot be merged into its weights")
     return weight
 
 
@@ -228,7 +235,7 @@ def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
                 yield weight, layer.get_merged_weights(layer.active_adapters).detach()
         elif isinstance(module, LoraLayer):
             on = [name for name in layer.active_adapters if name in layer.lora_A]
-            if not on:  # phases may target different layers
+            if not on:  # phases may have adapters on different layers
                 continue
             weight = _adapted_weight(layer)
             delta = torch.stack([layer.get_delta_weight(name) for name in on]).sum(0)
@@ -242,7 +249,7 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_trained_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put back what :func:`trained_state` gave; KeyError when the names differ."""
+    """Copy a :func:`trained_state` into the tensors that train; KeyError if names differ."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if parameters.keys() != state.keys():
         raise KeyError(", ".join(sorted(parameters.keys() ^ state.keys())[:4]))

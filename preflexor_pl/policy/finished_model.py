@@ -1,4 +1,4 @@
-"""What a run left, to draw text from: its adapters on the base, and the base without them."""
+"""The model of a finished run, to draw text from: its adapters on the base, and the base alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from preflexor_pl.policy.previous_phase import PreviousPhase
 
 
 class TrainedModel(LanguageModel):
-    """The model that a finished run left, all phases on; nothing in it trains.
+    """The model that a finished run left, with the adapters of all phases; it is frozen.
 
     Args:
         start: what the run left.
@@ -21,11 +21,11 @@ class TrainedModel(LanguageModel):
         attention: attention kernel of transformers.
 
     Attributes:
-        holds_base: whether the base itself is there too, as all adapters off. It is not where a
-            phase trained every weight.
+        holds_base: whether the model without adapters is the base. It is not where a phase trained
+            every weight.
 
     Raises:
-        ConfigError: the base cannot be had, or is another one than in training.
+        ConfigError: the base cannot be loaded, or is not the base of the training run.
     """
 
     def __init__(self, start: PreviousPhase, dtype: str = "auto", attention: str = "sdpa") -> None:

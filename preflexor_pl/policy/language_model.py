@@ -1,7 +1,6 @@
-"""A causal model with its tokenizer: what generation needs of a model, whoever trains it.
+"""A causal language model with its tokenizer and markers: all that generation needs of a model.
 
-Frozen. ``Policy`` is the one that trains; a teacher with weights of its own is one of these as it
-is.
+It is frozen, and serves as a teacher as it is. ``Policy`` is the subclass that trains.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -29,25 +28,25 @@ class LanguageModel(nn.Module):
     """Weights, tokenizer and markers of one model.
 
     Args:
-        source: where it came from.
-        model: a transformers model; its weights are frozen.
-        tokenizer: of the model; gets the markers that it lacks.
-        add_tokens: whether it may get them.
-        end_of_turn: the token that ends a turn; None finds it.
-        trains: whether it will be taught that token, so that it must be plain which one it is.
-        strings: of the markers; None takes those of an exported model, else the default ones.
+        source: where its files are.
+        model: a transformers model; its weights are frozen here.
+        tokenizer: of the model; markers that it lacks are added.
+        add_tokens: whether markers may be added.
+        end_of_turn: the token that ends a turn; None finds it in the chat template.
+        trains: whether the model is trained to emit that token, which must then be unambiguous.
+        strings: of the markers; None takes those of an exported model, else the defaults.
 
     Attributes:
         markers: ids of the four markers.
-        strings: theirs, and the trigger.
-        new_ids: ids among them that the tokenizer lacked.
+        strings: the strings of the markers, and the trigger.
+        new_ids: ids of the markers that the tokenizer lacked.
         end_id: the id that ends a turn.
-        stop_ids: ids that end a text: this one, and those that the model's generation config and
+        stop_ids: ids that end a text: ``end_id``, and those that the model's generation config and
             tokenizer name.
 
     Raises:
-        ConfigError: the tokenizer lacks a marker and may not get it, or what ends a turn is not
-            plain.
+        ConfigError: the tokenizer lacks a marker and ``add_tokens`` is False, or the token that
+            ends a turn is ambiguous.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class LanguageModel(nn.Module):
             raise ConfigError(f"{KEY}: {tokenizer.convert_ids_to_tokens(ends[0])} ends an answer")
         self.end_id = ends[0]
         self.stop_ids = frozenset({*ends, *stops, tokenizer.eos_token_id} - {None})
-        self.pad_id = self.end_id  # any id will do: masks come from lengths
+        self.pad_id = self.end_id  # any id serves: masks are made from lengths
 
     @property
     def inner(self) -> Any:
@@ -103,7 +102,7 @@ class LanguageModel(nn.Module):
 
     @property
     def special_strings(self) -> list[str]:
-        """Every string that this tokenizer would read as a control token."""
+        """Every string that this tokenizer encodes as a control token."""
         template = str(self.tokenizer.chat_template or "")
         added = self.tokenizer.added_tokens_decoder.values()
         return [str(t) for t in self.tokenizer.all_special_tokens] + [
@@ -114,10 +113,10 @@ class LanguageModel(nn.Module):
 
     @property
     def native_ids(self) -> list[int]:
-        """Markers that the model's own chat template has: it thinks between them by itself.
+        """Markers in the model's own chat template, between which it thinks by itself.
 
-        They stay as they are, as the base reads and writes them too. Thoughts are taken off what it
-        writes, as off the texts of any teacher.
+        Their rows do not train, as the base reads and writes them too. The thoughts in its texts
+        are removed, as in the texts of any teacher.
         """
         template = str(self.tokenizer.chat_template or "")
         name = self.tokenizer.convert_ids_to_tokens
@@ -125,12 +124,12 @@ class LanguageModel(nn.Module):
 
     @property
     def added_ids(self) -> list[int]:
-        """The other markers, which the base never writes."""
+        """The other markers, which the base never emits."""
         native = self.native_ids
         return [token for token in self.marker_ids if token not in native]
 
     def decode(self, ids: list[int]) -> str:
-        """Text of a response: markers as strings where they were emitted as ids, the rest inert."""
+        """Text of a response: markers that were emitted as ids, and all other text escaped."""
         names = {i: self.tokenizer.convert_ids_to_tokens(i) for i in self.marker_ids}
         parts: list[str] = []
         plain: list[int] = []
@@ -157,9 +156,9 @@ class LanguageModel(nn.Module):
 def max_positions_of(config: Any) -> int:
     """Longest sequence that a model is used with, in tokens; 2**31 where its config names none.
 
-    LongRoPE (Ding et al., 2024, arXiv:2402.13753) stops at its original length: beyond it,
-    transformers takes other factors for a whole batch as soon as one of its texts is longer, so
-    that a shorter one would not have the log-probs that it has alone.
+    A model with LongRoPE (Ding et al., 2024, arXiv:2402.13753) is used up to its original length
+    only: transformers switches the factors of a whole batch as soon as one text is longer, which
+    changes the log-probs of the shorter ones.
     """
     text = config.get_text_config()
     rope = getattr(text, "rope_parameters", None) or {}
@@ -180,7 +179,7 @@ def strings_for(config: Any, given: MarkerStrings | None) -> MarkerStrings:
     """The markers' strings: as given, else of an exported model, else the default ones.
 
     Raises:
-        ConfigError: others are given than the exported model was trained with.
+        ConfigError: the model was exported with other strings.
     """
     own = exported_strings(config)
     if own is not None and given not in (None, own):
@@ -206,10 +205,10 @@ def load_language_model(
         dtype: auto, float32 or bfloat16.
         attention: attention kernel of transformers.
         quantization: ``4bit`` or None.
-        strings: of the markers, of a model that was not exported with its own.
+        strings: of the markers, for a model that was not exported with its own.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: the model cannot be loaded.
     """
     source = find_model(name, key)
     model, tokenizer = load_base(source, resolve_dtype(dtype), attention, quantization, key)

@@ -1,7 +1,7 @@
 """Registers the thinking and reflection markers in a tokenizer and a model.
 
-New rows start as the mean of the rows of a few describing words, so two runs start alike and the
-rows lie where the model's other rows lie. Random first rows, the libraries' default, do neither.
+A new row starts as the mean of the rows of a few describing words: runs start alike, and the row
+has the scale of the others. The random rows that the libraries give by default have neither.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ from preflexor_pl.core.markers import DEFAULT, DESCRIBING_WORDS, KEY, MarkerStri
 def register_markers(
     model: Any, tokenizer: Any, add_tokens: bool, strings: MarkerStrings = DEFAULT
 ) -> tuple[Markers, list[int]]:
-    """Make every marker one token, and give those that are new their first rows.
+    """Make every marker one token, and initialise the rows of those that are new.
 
     Args:
-        model: its embedding (and head, where untied) grows if it has no row left.
+        model: its embedding, and an untied head, are enlarged if they have too few rows.
         tokenizer: gets the missing markers as special tokens.
-        add_tokens: False refuses a tokenizer that lacks one.
+        add_tokens: whether markers may be added.
         strings: of the markers.
 
     Returns:
@@ -45,14 +45,14 @@ def register_tokens(
 ) -> tuple[Markers, dict[int, list[int]]]:
     """The tokenizer's part of :func:`register_markers`; needs no model.
 
-    Its chat template is led on to where an answer begins: the markers are the model's thinking.
+    The chat template is extended to where an answer begins: the thinking is between our markers.
 
     Returns:
         (ids of the four markers, new id -> ids of its describing words).
 
     Raises:
-        ConfigError: a marker is missing and ``add_tokens`` is False, it does not become one
-            token, or it, or the trigger, means something else to this tokenizer.
+        ConfigError: a marker is missing and ``add_tokens`` is False, does not become one token, or
+            has another use in this tokenizer, or the trigger contains a control token.
     """
     _require_free(tokenizer, strings)
     new = [marker for marker in strings.all if marker not in tokenizer.get_vocab()]
@@ -73,7 +73,9 @@ def register_tokens(
             raise ConfigError(f"the tokenizer does not keep {marker} as one token")
     added = set(tokenizer.added_tokens_decoder)
     if added.intersection(encode(tokenizer, strings.suffix)) - {ids[0]}:
-        raise ConfigError(f"{KEY}.trigger: {strings.trigger!r} holds a control token of the model")
+        raise ConfigError(
+            f"{KEY}.trigger: {strings.trigger!r} contains a control token of the model"
+        )
     lead_to_answer(tokenizer)
     return Markers(*ids), {tokenizer.convert_tokens_to_ids(m): words[m] for m in new}
 
@@ -81,13 +83,13 @@ def register_tokens(
 def _require_free(tokenizer: Any, strings: MarkerStrings) -> None:
     """Refuse a marker that is ordinary text for the tokenizer, or begins or ends its texts.
 
-    A control token of its own, such as ``<think>``, is used as it is.
+    A control token that the tokenizer has, such as ``<think>``, is used as it is.
     """
     added = tokenizer.get_added_vocab()
     ends = tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token
     for marker in strings.all:
         if marker in ends or (marker in tokenizer.get_vocab() and marker not in added):
-            raise ConfigError(f"{KEY}: {marker} has another use in this tokenizer: take another")
+            raise ConfigError(f"{KEY}: {marker} has another use in this tokenizer: choose another")
 
 
 @torch.no_grad()
@@ -96,5 +98,5 @@ def _first_row(model: Any, token: int, words: list[int]) -> None:
         id(t.weight): t.weight
         for t in (model.get_input_embeddings(), model.get_output_embeddings())
     }
-    for table in tables.values():  # one where the head is tied
+    for table in tables.values():  # a single one if the head is tied
         table[token] = table[words].float().mean(0).to(table.dtype)

@@ -1,4 +1,4 @@
-"""Errors that a model's own code raises, as one line: a family may lack what is asked of it."""
+"""Turns errors from a model's own code into one line: a family may lack what training needs."""
 
 import traceback
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ CODE = "it needs Python code of its own, which is never run: choose a family tha
 
 
 class NotServed(ValueError):
-    """A layout does not serve a model; the message says why, in words for the user."""
+    """A model cannot be run in a layout; the message gives the user the reason."""
 
 
 @contextmanager
 def in_one_line(what: str) -> Iterator[None]:
     """Raise a ConfigError that begins with ``what`` for an error of the model's code.
 
-    Want of memory stays what it is.
+    An out-of-memory error is passed on.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def in_one_line(what: str) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error in one line."""
     text = " ".join(str(error).split())
     if "trust_remote_code" in text:
         return CODE
@@ -41,7 +41,7 @@ def reason_of(error: Exception) -> str:
 
 
 def place_of(error: Exception) -> str:
-    """Where an error arose: file and line of the model's own code, else of the last frame."""
+    """Where an error was raised: the last line of the model's code, else the last frame."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "models" in Path(frame.filename).parts]
     last = (own or frames)[-1]

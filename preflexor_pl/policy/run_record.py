@@ -1,4 +1,4 @@
-"""What the run that left some weights was started with, read from the files beside them."""
+"""The settings of the run that left some weights, read from the files next to them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def config_of(start: "PreviousPhase") -> dict[str, Any]:
-    """The config of the run that left ``start``; empty where it lies elsewhere."""
+    """The config of the run that left ``start``; empty if there is none next to it."""
     import yaml
 
     path = start.folder.parent / "config.yaml"
@@ -22,7 +22,7 @@ def config_of(start: "PreviousPhase") -> dict[str, Any]:
 
 
 def trained_for(start: "PreviousPhase") -> dict[str, Any]:
-    """How the run that left ``start`` asked its model, kept in the config of an exported one."""
+    """How the run prompted its model; an exported model has this in its config."""
     config = config_of(start)
     reflects = start.markers.reflect_start in start.trained_markers and at(
         config, "data.reflection"

@@ -1,4 +1,4 @@
-"""How likely given responses are under a model: no text is drawn."""
+"""Mean log-probs of given responses under a model; no text is drawn."""
 
 import inspect
 from collections.abc import Sequence
@@ -20,13 +20,16 @@ def mean_logps(
     """Mean log-prob of each response's tokens, in nats.
 
     Args:
-        model: in any mode; it has no dropout.
-        rows: ids of the prompt and of the response; of the response at least one.
+        model: without dropout, in train or eval mode.
+        rows: ids of each prompt and response; a response has at least one.
         role: whether the policy or its base is measured.
+
+    Returns:
+        One mean a row, in the order of ``rows``.
 
     Raises:
         ValueError: a response is empty.
-        ResourceError: not even one row fits into memory.
+        ResourceError: a single row does not fit into memory.
     """
     if not all(response for _, response in rows):
         raise ValueError("an empty response has no log-prob")
@@ -47,7 +50,7 @@ def mean_logps(
 
 
 def _group(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int) -> list[float]:
-    """The means of some rows; where memory is short, in two halves."""
+    """The means of a group of rows, split in halves until it fits into memory."""
     try:
         return _together(model, rows, pad)
     except torch.OutOfMemoryError as error:
@@ -71,7 +74,9 @@ def _together(model: Any, rows: Sequence[tuple[list[int], list[int]]], pad: int)
         labels[row, len(prompt) : len(whole)] = torch.tensor(response)
         mask[row, : len(whole)] = 1
     device = model.device
-    first = max(1, min(len(prompt) for prompt, _ in rows))  # columns before it need no logits
+    first = max(
+        1, min(len(prompt) for prompt, _ in rows)
+    )  # columns before the first response need no logits
     kept = width - first + 1
     fewer = "logits_to_keep" in inspect.signature(model.forward).parameters
     logits = model(

@@ -1,4 +1,4 @@
-"""What there is to know of a policy without its weights."""
+"""The tokenizer and the limits of a policy, without its weights."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ def tokenizer_of(settings: PolicySettings) -> Any:
     """What a collator needs of the policy: its tokenizer with the markers, and its limits.
 
     Raises:
-        ConfigError: the tokenizer cannot be had, or does not do.
+        ConfigError: the tokenizer does not load, or a policy would refuse it.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -50,7 +50,7 @@ def tokenizer_of(settings: PolicySettings) -> Any:
 
 
 def _generation_config(location: str, config: Any) -> Any:
-    """What the model's folder says of decoding, as ``from_pretrained`` of the model finds it."""
+    """The generation config that the model would get from ``from_pretrained``."""
     from transformers import GenerationConfig
 
     try:

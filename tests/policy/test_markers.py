@@ -149,7 +149,7 @@ def test_a_marker_is_inert_in_outside_text_though_the_tokenizer_does_not_call_it
     [
         ({"think_start": "<|im_end|>"}, "<|im_end|> has another use"),
         ({"think_start": "##"}, "## has another use"),
-        ({"trigger": "</s> Think."}, "holds a control token"),
+        ({"trigger": "</s> Think."}, "contains a control token"),
     ],
 )
 def test_strings_that_mean_something_else_are_refused(strings, named):

@@ -36,7 +36,8 @@ def save_fewer_activations(model: nn.Module) -> None:
     """
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     for module in list(model.modules()):
-        plain, mixin = type(module), _mixin_for(module)
+        plain: Any = type(module)
+        mixin: Any = _mixin_for(module)
         if mixin is None:
             continue
         try:
