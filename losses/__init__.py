@@ -1,8 +1,8 @@
 """Preference losses on log-probs: tensors in, tensors out, nothing imported but torch.
 
-A loss takes the summed log-probs of B pairs and gives one number per pair; how the log-probs came
-about (model, text, masks, packing) is not its business. Every loss is a mean over pairs, so that
-micro-batches and ranks cannot change the gradient. A new objective is one file beside these.
+A loss takes the summed log-probs of B pairs and returns one number per pair; it does not depend on
+how they were computed (model, text, masks, packing). Every loss is a mean over pairs, so that
+micro-batches and ranks cannot change the gradient. A new objective is one more file here.
 """
 
 from losses.base import LossOutput, PairLogps, PreferenceLoss

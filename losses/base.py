@@ -1,7 +1,6 @@
 """The contract of a preference loss: PairLogps in, LossOutput out.
 
-Left out on purpose: logits, text, masks and configs. A loss that needs them is cut in the wrong
-place; log-probs are made in ``losses/logps.py``.
+Left out on purpose: logits, text, masks and configs. Log-probs are computed in ``losses/logps.py``.
 """
 
 import math
@@ -19,7 +18,7 @@ from torch import Tensor
 class PairLogps:
     """Log-probs of B preference pairs under one model.
 
-    Values are not looked at, as that would wait for the device: the collator sees to it that each
+    Values are not checked, as that would wait for the device: the collator ensures that each
     response has a supervised token.
 
     Attributes:
@@ -45,13 +44,13 @@ class PairLogps:
 
 @dataclass(frozen=True, eq=False)
 class LossOutput:
-    """What a loss has to say about B pairs.
+    """The result of a loss for B pairs.
 
     Attributes:
         per_pair: [B] loss of each pair, with its graph; no pair's loss depends on another pair.
         chosen_rewards: [B] implicit reward of the chosen response, detached.
         rejected_rewards: [B] the same for the rejected response.
-        metrics: further [B] tensors to log, detached; names come without a ``train/`` prefix.
+        metrics: further [B] tensors to log, detached; names have no ``train/`` prefix.
     """
 
     per_pair: Tensor
@@ -105,7 +104,7 @@ def implicit_rewards(
 
     Args:
         policy: [B] log-probs under the model in training; the gradient goes here only.
-        reference: [B] log-probs of the same responses under the reference model, a constant.
+        reference: [B] log-probs of the same responses under the reference model; detached.
         beta: inverse temperature.
 
     Returns:
@@ -129,16 +128,16 @@ def implicit_rewards(
 
 
 def require_number(name: str, value: float, rule: str, accept: Callable[[float], bool]) -> None:
-    """Refuse a hyper-parameter that is no finite number or breaks its rule.
+    """Refuse a hyper-parameter that is not a finite number or breaks its rule.
 
     Args:
-        name: what the parameter is called in the config.
-        value: what was given; a bool is no number (YAML reads ``yes`` as one).
+        name: of the parameter in the config.
+        value: of the parameter; a bool is refused (YAML reads ``yes`` as one).
         rule: the rule in words, to follow "must be".
         accept: the rule itself.
 
     Raises:
-        ValueError: names the parameter, its rule and what was given.
+        ValueError: names the parameter, its rule and its value.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not (is_number and math.isfinite(value) and accept(value)):

@@ -1,7 +1,7 @@
 """Logits -> log-prob per token -> PairLogps; owns the shift by one and IGNORE_INDEX.
 
-``pair_logps`` is the whole way. Its three steps stand alone for a policy that computes logits for
-the supervised positions only: ``shift_labels``, ``token_logps`` on any [N, V] slice, ``sum_pairs``.
+``pair_logps`` does all of it. A policy that computes logits for the supervised positions only can
+use its three steps: ``shift_labels``, ``token_logps`` on any [N, V] slice, ``sum_pairs``.
 """
 
 import torch
@@ -16,13 +16,13 @@ IGNORE_INDEX = -100
 def shift_labels(labels: Tensor) -> Tensor:
     """Targets of each position: the logit at t predicts the label at t + 1.
 
-    Shifting the labels spares a copy of the logits, which ``logits[:, :-1]`` would need to be flat.
+    Shifting the labels avoids a copy of the logits, which flattening ``logits[:, :-1]`` would need.
 
     Args:
         labels: [..., T] token ids, IGNORE_INDEX where unsupervised.
 
     Returns:
-        [..., T] targets; the last one is IGNORE_INDEX. The label at 0 has no logit and falls out.
+        [..., T] targets; the last one is IGNORE_INDEX. The label at 0 has no logit and is dropped.
     """
     last = torch.full_like(labels[..., :1], IGNORE_INDEX)
     return torch.cat([labels[..., 1:], last], dim=-1)

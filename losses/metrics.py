@@ -1,4 +1,4 @@
-"""The numbers that are logged of a step and of an evaluation, under the field's names."""
+"""The metrics of a training step and of an evaluation, one value per pair."""
 
 from collections.abc import Sequence
 

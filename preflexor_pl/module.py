@@ -1,7 +1,7 @@
 """The LightningModule: policy forward -> log-probs -> loss -> one optimiser step -> log.
 
-A step is the pairs that the loader yields together. They come as micro-batches; each one's loss is
-divided by the pairs of the whole step, so how a step is split cannot change its gradient.
+A step is the pairs that the loader yields together, as micro-batches. The loss of a micro-batch is
+divided by the pairs of the whole step, so the split cannot change the gradient.
 """
 
 from typing import Any
@@ -22,11 +22,12 @@ from preflexor_pl.core.settings import PolicySettings, check_value
 from preflexor_pl.policy.adapters import load_trained_state, trained_state
 from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.policy import Policy
-from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCosine, built
+from preflexor_pl.policy.schedules import MakeOptimizer, MakeSchedule, WarmupCosine, build
+from preflexor_pl.policy.weights import FullWeights
 from preflexor_pl.rounds.regenerate import RegenerateRounds
 
 DEFAULT_LR = 5e-5
-FULL_RATE = 2e-5  # above it every weight of a model moves too far in a step
+FULL_RATE = 2e-5  # above it full fine-tuning moves weights too far in a step
 MAX_SKIPPED = 3  # this many steps in a row without a finite gradient end the run
 
 
@@ -74,12 +75,12 @@ class PreferenceModule(LightningModule):
         self.max_grad_norm = max_grad_norm
         self.optimizer = optimizer or self._adamw
         self.lr_scheduler = lr_scheduler
-        self._built([torch.nn.Parameter(torch.ones(1, 1))])  # refused before weights load
+        self._build_optimizer([torch.nn.Parameter(torch.ones(1, 1))])  # errors before loading
         self.seed = seed
         self.reflection = reflection
         self.policy: Policy | None = None
-        self._skips = torch.tensor(0)  # steps in a row, up to the last one, that were skipped
-        self._unseen: AsyncHostCopy | None = None  # the same, until it is looked at
+        self._skips = torch.tensor(0)  # skipped steps in a row, on the device
+        self._host_skips: AsyncHostCopy | None = None  # the same, read a step later
         self.automatic_optimization = False
         self.strict_loading = (
             False  # checkpoints hold what trains; on_load_checkpoint checks the names
@@ -93,43 +94,45 @@ class PreferenceModule(LightningModule):
             check_gradients(self.policy)
 
     def configure_callbacks(self) -> list[Any]:
-        """What a plain ``Trainer.fit`` needs to make its data anew."""
+        """The callback that makes the next round, also in a plain ``Trainer.fit``."""
         return [RegenerateRounds()]
 
     def on_fit_start(self) -> None:
-        """Say where the rate is one for adapters, and every weight trains."""
+        """Warn of a learning rate for adapters in full fine-tuning."""
         groups = [group for one in self.trainer.optimizers for group in one.param_groups]
         rate = max(group.get("initial_lr", group["lr"]) for group in groups)
-        if self.settings.lora is None and rate > FULL_RATE:
+        if isinstance(self.policy.weights, FullWeights) and rate > FULL_RATE:  # type: ignore[union-attr]
             log_line(
                 f"warning: every weight trains, at a rate of {rate:g}: above {FULL_RATE:g} a model "
                 "tends to forget its language; configs/full.yaml has 5e-6"
             )
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over what trains, and the schedule of its rate if there is one.
+        """The optimiser of the parameters that train, and the schedule of its rate if there is one.
 
         Raises:
-            ConfigError: one of them cannot be built, or cannot work here.
+            ConfigError: one of them cannot be built, or needs several forward passes a step.
         """
-        optimizer, schedule = self._built([p for p in self.parameters() if p.requires_grad])
+        optimizer, schedule = self._build_optimizer(
+            [p for p in self.parameters() if p.requires_grad]
+        )
         if schedule is None:
             return optimizer
         if isinstance(schedule, WarmupCosine):
             schedule.spread_over(self._planned_steps())
         return [optimizer], [schedule]
 
-    def _built(self, trained: list[torch.nn.Parameter]) -> tuple[Any, Any]:
-        optimizer = built("model.optimizer", self.optimizer, trained)
+    def _build_optimizer(self, trained: list[torch.nn.Parameter]) -> tuple[Any, Any]:
+        optimizer = build("model.optimizer", self.optimizer, trained)
         if self.lr_scheduler is None:
             return optimizer, None
-        return optimizer, built("model.lr_scheduler", self.lr_scheduler, optimizer)
+        return optimizer, build("model.lr_scheduler", self.lr_scheduler, optimizer)
 
     def _adamw(self, trained: Any) -> torch.optim.Optimizer:
         return torch.optim.AdamW(trained, lr=self.lr, weight_decay=0.0, fused=True)
 
     def _planned_steps(self) -> int:
-        """Steps of the whole run, rounds that come out short not known yet."""
+        """Steps of the whole run, as planned; rounds may have fewer pairs than planned."""
         trainer: Any = self.trainer
         if trainer.max_epochs in (None, -1) and trainer.max_steps < 0:
             raise ConfigError(
@@ -163,26 +166,26 @@ class PreferenceModule(LightningModule):
         return logps, output
 
     def _step_if_finite(self, optimizer: Any, grad_norm: Tensor) -> None:
-        """Step, or skip the step; whether it was skipped is looked at a step later.
+        """Step, or skip the step; whether it was skipped is read a step later.
 
-        By then the device knows, and nobody has waited for it. The schedule goes on either way.
+        By then the device has the answer, so the host never waits. The schedule moves either way.
         """
         skipped = ~torch.isfinite(grad_norm)
         if optimizer.defaults.get("fused"):
-            optimizer.optimizer.found_inf = skipped.float()  # it skips by itself
+            optimizer.optimizer.found_inf = skipped.float()  # the fused step skips itself
         elif skipped:
             optimizer.zero_grad(set_to_none=True)  # a step without gradients changes nothing
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         if schedule:
             schedule.step()
-        self._look_back()
+        self._check_skips()
         self._skips = (self._skips.to(skipped.device) + 1) * skipped
-        self._unseen = AsyncHostCopy(self._skips)
+        self._host_skips = AsyncHostCopy(self._skips)
 
-    def _look_back(self) -> None:
-        """Tell of a skipped step; raises NumericalError where too many were."""
-        skips, self._unseen = int(self._unseen.get()) if self._unseen else 0, None
+    def _check_skips(self) -> None:
+        """Report a skipped step; raises NumericalError after ``MAX_SKIPPED`` in a row."""
+        skips, self._host_skips = int(self._host_skips.get()) if self._host_skips else 0, None
         if skips >= MAX_SKIPPED:
             raise NumericalError(
                 f"the gradient was not finite in {MAX_SKIPPED} steps in a row: lower model.lr "
@@ -192,17 +195,17 @@ class PreferenceModule(LightningModule):
             self.print("gradient not finite, step skipped")
 
     def on_train_epoch_end(self) -> None:
-        """Before the checkpoint is written, look at the last step too."""
-        self._look_back()
+        """Check the last step too, before the checkpoint is written."""
+        self._check_skips()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what trains; the frozen base is known by its name."""
+        """Save only the weights that train; the frozen base is loaded by its name."""
         assert self.policy is not None
         checkpoint["state_dict"] = {k: v.cpu() for k, v in trained_state(self.policy).items()}
         checkpoint["policy"] = self.policy.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the trained weights back.
+        """Restore the trained weights.
 
         Raises:
             ConfigError: the checkpoint is of another model or of other adapters.
@@ -224,4 +227,4 @@ class PreferenceModule(LightningModule):
             load_trained_state(self.policy, checkpoint["state_dict"])
         except (KeyError, RuntimeError) as error:
             raise ConfigError(f"the checkpoint has other trained weights: {error}") from error
-        checkpoint["state_dict"] = {}  # in place already, under the policy's own names
+        checkpoint["state_dict"] = {}  # loaded above, under the policy's own names

@@ -21,21 +21,21 @@ from preflexor_pl.core.settings import check_value
 from preflexor_pl.pairs.pair import PreferencePair
 
 Batching = Literal["packed", "padded", "plain"]
-Kept = tuple[list[bool], list[bool]]  # which tokens of the two responses are supervised
+Kept = tuple[list[bool], list[bool]]  # which tokens of chosen and rejected are supervised
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """A plain micro-batch: rows 0..B-1 are chosen, B..2B-1 the rejected in the same order.
+    """A plain micro-batch: rows 0..B-1 are chosen, B..2B-1 rejected in the same order.
 
-    Every row has its prompt and its padding, and the model's own head makes all logits from the
-    first target on: slow, and beyond doubt. The other layouts are tested against it.
+    Every row has its prompt and padding, and the model's own head computes all logits from the
+    first target on. It is slow, and the oracle for the tests of the other layouts.
 
     Attributes:
         input_ids: [2B, T].
         attention_mask: [2B, T], 1 where a token is; rows are padded on the right.
         labels: [2B, T] input_ids where supervised, IGNORE_INDEX elsewhere.
-        first_target: the first column that holds a target in any row, >= 1.
+        first_target: the first column with a target in any row, >= 1.
         ids: [B] of the pairs.
         reference: [2B, T] log-prob of the token in each column under the reference, 0 outside the
             responses; None where the pairs have none.
@@ -52,7 +52,7 @@ class PairBatch:
         return len(self.ids)
 
     def to(self, device: Any) -> "PairBatch":
-        """The same batch on ``device``; from the host to a card without a wait."""
+        """The same batch on ``device``; the copy from the host is asynchronous."""
         moved: dict[str, Any] = {
             name: to_device(getattr(self, name), device)
             for name in ("input_ids", "attention_mask", "labels", "reference")
@@ -65,7 +65,7 @@ class PairBatch:
         return sum_pairs(logps, self.labels)
 
     def reference_logps(self) -> PairLogps | None:
-        """The reference's log-probs summed over this batch's targets, whatever its mask left."""
+        """The reference's log-probs, summed over this batch's targets; None without a reference."""
         if self.reference is None:
             return None
         unsupervised = self.labels == IGNORE_INDEX
@@ -127,7 +127,7 @@ class PairCollator:
         return self.batching == "packed"
 
     def tokenize(self, pair: PreferencePair) -> TokenizedPair:
-        """Ids of a pair, whole; ``problem_of`` says whether it can be trained on."""
+        """Ids of a pair, not truncated; ``problem_of`` says whether it can be trained on."""
         prompt = chat_ids(self.tokenizer, pair.prompt, self.system_prompt)
         chosen = [*encode(self.tokenizer, pair.chosen), self.end_id]
         rejected = encode(self.tokenizer, pair.rejected)
@@ -140,11 +140,11 @@ class PairCollator:
         return self.problem_of(self.tokenize(pair))
 
     def problem_of(self, made: TokenizedPair) -> str:
-        """As ``problem``, of what ``tokenize`` made of the pair.
+        """``problem`` of a pair that is tokenized already.
 
-        Nothing is cut: a prompt would lose its trigger, a response its closing marker, its answer
-        or its end of turn. A rejected response that generation cut is as the policy left it, and
-        is used if that fits.
+        Nothing is truncated: a prompt would lose its trigger, a response its closing marker, its
+        answer or its end of turn. A rejected response that generation cut is used as the policy
+        left it.
         """
         if len(made.prompt) > min(self.max_prompt_length, self.max_length - 1):
             return "prompt_too_long"
@@ -158,13 +158,13 @@ class PairCollator:
         return ""
 
     def unmasked(self) -> "PairCollator":
-        """The same without a mask: every token of the responses is a target."""
+        """The same collator without a mask: every response token is a target."""
         twin = copy.copy(self)
         twin.masking = NoMasking()
         return twin
 
     def relaid(self, batching: Batching) -> "PairCollator":
-        """The same with pairs laid out otherwise."""
+        """The same collator with another layout."""
         twin = copy.copy(self)
         twin.batching = batching
         return twin

@@ -1,12 +1,11 @@
-"""Where the tokens of a micro-batch lie, and which of them the loss needs.
+"""Lays out the tokens of a micro-batch, and lists those that the loss needs.
 
-    packed   one row, no padding: of each pair the prompt once, then both responses,
-             [prompt | chosen | rejected]; the rejected response starts again at the position where
-             the chosen one did and does not see it.
+    packed   one row without padding; each pair has its prompt once, [prompt | chosen | rejected].
+             The rejected response starts at the same position as the chosen one and does not see
+             it.
     padded   a row for each response, with its prompt, padded on the right.
 
-Either way the supervised tokens are listed one after the other, so that the model's head has
-nothing else to do.
+In both, the supervised tokens are listed one after the other, for a head that runs on them alone.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ Moved = TypeVar("Moved")
 
 @dataclass(frozen=True)
 class Span:
-    """A pair in a packed row: tokens of its prompt and of its responses, and where it starts."""
+    """A pair in a packed row: where it starts, and the lengths of its prompt and responses."""
 
     start: int
     prompt: int
@@ -37,17 +36,17 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """The pairs of a packed row, for attention: which keys each run of queries sees.
+    """The pairs of a packed row, for attention: which keys each segment of queries sees.
 
-    The queries are two runs a pair, [prompt + chosen] and [rejected], in the order of the row;
-    their keys are [prompt + chosen] and [prompt + rejected]. A query sees the keys up to itself.
+    A pair has two segments of queries, [prompt + chosen] and [rejected], in the order of the row.
+    Their keys are [prompt + chosen] and [prompt + rejected]. A query sees the keys up to its own.
 
     Attributes:
         pairs: of the row.
-        keys: [M] where in the row the keys of all runs lie, one run after the other.
-        query_ends: [2B + 1] int32, where the runs of queries begin and end.
-        key_ends: [2B + 1] int32, the same of their keys.
-        longest: queries of the longest run, and keys.
+        keys: [M] positions in the row of the keys of all segments, one segment after the other.
+        query_ends: [2B + 1] int32, where the segments of queries begin and end.
+        key_ends: [2B + 1] int32, the same for their keys.
+        longest: most queries in a segment, and most keys.
     """
 
     pairs: tuple[Span, ...]
@@ -63,15 +62,15 @@ class Spans:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What a model reads.
+    """The input of a model.
 
     Attributes:
         input_ids: [R, T].
         position_ids: [R, T], from 0 at each prompt's beginning.
         attention_mask: [R, T], 1 where a token is; None in a packed row.
         spans: of a packed row; None where each response has a row of its own.
-        places: [B][2] in the flattened ids, for each response: its prompt's last token, and its own
-            first.
+        places: [B][2] for each response, positions in the flattened ids: of the last token of its
+            prompt, and of its own first token.
     """
 
     input_ids: Tensor
@@ -91,9 +90,9 @@ class FlatBatch:
 
     Attributes:
         rows: what the model reads.
-        sources: [N] where in the flattened ids the token lies that each target follows.
+        sources: [N] position in the flattened ids of the token before each target.
         targets: [N] their ids.
-        responses: [N] whose each is: b for the chosen response of pair b, B + b for the rejected.
+        responses: [N] the response of each: b for the chosen one of pair b, B + b for the rejected.
         lens: [2B] supervised tokens of each response, >= 1.
         ids: [B] of the pairs.
         reference: [N] log-prob of each target under the reference; None where the pairs have none.
@@ -111,7 +110,7 @@ class FlatBatch:
         return len(self.ids)
 
     def to(self, device: Any) -> "FlatBatch":
-        """The same batch on ``device``; from the host to a card without a wait."""
+        """The same batch on ``device``; the copy from the host is asynchronous."""
         return _moved(self, device)
 
     def sums(self, logps: Tensor) -> PairLogps:
@@ -136,7 +135,7 @@ def packed(pairs: Sequence[TokenizedPair]) -> Rows:
     ids: list[int] = []
     positions: list[int] = []
     keys: list[int] = []
-    runs: list[tuple[int, int]] = []  # queries and keys of each
+    segments: list[tuple[int, int]] = []  # queries and keys of each
     spans, places = [], []
     for pair in pairs:
         start, fork = len(ids), len(pair.prompt)
@@ -145,11 +144,11 @@ def packed(pairs: Sequence[TokenizedPair]) -> Rows:
         positions += [*range(chosen), *range(fork, fork + rejected)]
         keys += range(start, start + chosen)
         keys += [*range(start, start + fork), *range(start + chosen, len(ids))]
-        runs += [(chosen, chosen), (rejected, fork + rejected)]
+        segments += [(chosen, chosen), (rejected, fork + rejected)]
         spans.append(Span(start, fork, len(pair.chosen), rejected))
         before = start + fork - 1
         places.append(((before, start + fork), (before, start + chosen)))
-    queries, seen = zip(*runs, strict=True)
+    queries, seen = zip(*segments, strict=True)
     ends = [torch.tensor([0, *accumulate(some)], dtype=torch.int32) for some in (queries, seen)]
     longest = max(queries), max(seen)
     described = Spans(tuple(spans), torch.tensor(keys), ends[0], ends[1], longest)
@@ -208,7 +207,7 @@ def flat_batch(
 
 
 def _moved(what: Moved, device: Any) -> Moved:
-    """A dataclass with all in it that can be on a device on ``device``."""
+    """A copy of a dataclass whose tensors are on ``device``."""
     values = {field.name: getattr(what, field.name) for field in fields(what)}  # type: ignore[arg-type]
     there = {
         name: to_device(value, device) if isinstance(value, Tensor) else value.to(device)

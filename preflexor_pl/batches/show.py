@@ -1,6 +1,6 @@
-"""A pair as the model sees it: which token is prompt, masked or supervised, in colour or brackets.
+"""Prints a pair with its tokens marked as prompt, masked or supervised, in colour or in brackets.
 
-Read from the labels that training uses; no mask is applied here.
+The marks are the labels that training uses.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIDES = "chosen", "rejected"
 STYLES = {"prompt": "dim", "masked": "yellow", "supervised": "green"}
 BRACKETS = {"prompt": ("[|", "|]"), "masked": ("{~", "~}")}  # where there is no colour
-# What would move a terminal's cursor, colour it or turn its text around is shown as an escape.
+# Characters that move the cursor, set colours or reverse the text are printed as escapes.
 _CONTROLS = {*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {10}
 _SHOWN = {code: ascii(chr(code))[1:-1] for code in _CONTROLS}
 
@@ -36,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Seen:
-    """A pair as ids; ``problem`` is why it is not trained on, "" where it is."""
+    """A pair as ids; ``problem`` is the reason why it is not trained on, or ""."""
 
     pair: PreferencePair
     problem: str
@@ -45,7 +45,7 @@ class Seen:
 
 
 def look(collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]) -> Seen:
-    """A pair with the masks of ``draw``, (round, epoch), whole even where it does not fit."""
+    """A pair with the masks of ``draw``, (round, epoch), not truncated."""
     made = collator.tokenize(pair)
     targets = collator.supervised(made, draw)
     sides = {
@@ -55,7 +55,7 @@ def look(collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]) 
 
 
 def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
-    """Print a pair, coloured by what each token is, with its counts."""
+    """Print a pair with its tokens marked, and the counts of each kind."""
     pair, plain = seen.pair, is_plain(console)
     prompt = len(seen.prompt)
     title = f"{pair.id} · round {pair.round} · step {pair.policy_step}"
@@ -74,7 +74,7 @@ def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
 
 
 def _painted(collator: "PairCollator", ids: list[int], kinds: list[str], plain: bool) -> Text:
-    """Tokens as text in the styles of their kinds; in brackets where there is no colour."""
+    """Tokens as text in the styles of their kinds, or in brackets without colour."""
     text, markers = Text(), astuple(collator.markers)
     read = _reader(collator.tokenizer, ids)
     for kind, run in groupby(range(len(ids)), key=kinds.__getitem__):
@@ -91,8 +91,8 @@ def _painted(collator: "PairCollator", ids: list[int], kinds: list[str], plain: 
 def _reader(tokenizer: Any, ids: list[int]) -> Callable[[int, int], str]:
     """A function that gives the text of ``ids[start:end]``, special tokens included.
 
-    It comes from the decoded whole, since a token may lose its space, or its part of a letter, when
-    it is decoded alone. A letter over two parts goes to the one that ends it.
+    It is cut from the decoded whole: a token decoded alone may lose its space, or be part of a
+    character. A character across two parts goes to the part with its end.
     """
 
     def upto(end: int) -> str:
@@ -105,22 +105,22 @@ def _reader(tokenizer: Any, ids: list[int]) -> Callable[[int, int], str]:
 
 
 def inert(text: str) -> str:
-    """Text in which what would control a terminal is an escape."""
+    """Text whose terminal control characters are escaped."""
     return text.translate(_SHOWN)
 
 
 def plain_text_console() -> Console:
-    """A console that takes nothing in a text for markup and breaks no line."""
+    """A console that interprets no markup and wraps no line."""
     return Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def is_plain(console: Console) -> bool:
-    """Whether the console shows no colour."""
+    """Whether the console has no colour."""
     return console.color_system is None or console.no_color
 
 
 def legend(plain: bool) -> Text:
-    """How prompt, masked and supervised tokens are told apart."""
+    """A legend of the styles."""
     text = Text()
     for kind, style in STYLES.items():
         before, after = BRACKETS.get(kind, ("", "")) if plain else ("", "")
@@ -129,7 +129,7 @@ def legend(plain: bool) -> Text:
 
 
 def summarise(console: Console, seen: Sequence[Seen]) -> None:
-    """Print a table over all pairs; those that are not trained on are only counted."""
+    """Print token statistics of all pairs; those that are not trained on are only counted."""
     used = [one for one in seen if not one.problem]
     table = Table("tokens", box=None, pad_edge=False)
     for name in ("mean", "max", "supervised"):

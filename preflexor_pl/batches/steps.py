@@ -14,16 +14,17 @@ Step = list[PairBatch | FlatBatch]
 def micro_batches(
     pairs: Sequence[TokenizedPair], token_budget: int, packed: bool = False
 ) -> list[list[TokenizedPair]]:
-    """Split pairs so that no micro-batch holds more than ``token_budget`` tokens.
+    """Split pairs so that no micro-batch has more than ``token_budget`` tokens.
 
-    Pairs are taken from the longest to the shortest. A pair that is longer than the budget is a
+    Pairs are placed from the longest to the shortest. A pair longer than the budget is a
     micro-batch of its own.
 
     Args:
-        pairs: to be split.
-        token_budget: tokens that one forward pass may hold, padding counted.
-        packed: a pair takes its own tokens, and goes where there is room first; else two rows as
-            long as the longest in its micro-batch, which it joins only while padding stays small.
+        pairs: of one step.
+        token_budget: most tokens in one forward pass, padding included.
+        packed: a pair takes its own tokens, and joins the first micro-batch with room. Otherwise it
+            takes two rows as long as the longest, and joins only the last micro-batch, so that
+            padding stays small.
     """
     batches: list[list[TokenizedPair]] = []
     for pair in sorted(pairs, key=lambda pair: (-_length(pair, packed), pair.id)):
@@ -47,16 +48,16 @@ def _tokens(pairs: Sequence[TokenizedPair], packed: bool) -> int:
 
 
 class StepLoader:
-    """Steps of one epoch, shuffled by (seed, epoch); resumes where its state says.
+    """Steps of one epoch, shuffled by (seed, epoch), with a state to resume from.
 
     Args:
         pairs: of the round.
-        collate: a micro-batch from its pairs.
+        collate: makes a micro-batch of its pairs.
         pairs_per_step: pairs in one optimiser step; the last step may have fewer.
         token_budget: tokens in one micro-batch, padding counted.
         seed: of the run.
-        epoch: whose order and masks these are.
-        packed: how micro-batches are counted, see ``micro_batches``.
+        epoch: seeds the order and the masks.
+        packed: how tokens are counted, see ``micro_batches``.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ class StepLoader:
             yield [self.collate(batch) for batch in split]
 
     def state_dict(self) -> dict[str, int]:
-        """Where the loader stands."""
+        """The epoch, and how many of its steps were yielded."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from ``state``, if it is of this epoch and the epoch was not over."""
+        """Continue after ``state``, if it is of this epoch and the epoch was not over."""
         if state["epoch"] == self.epoch and state["position"] < len(self.steps):
             self._start = self.position = state["position"]

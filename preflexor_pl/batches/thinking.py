@@ -1,8 +1,8 @@
 """Thinking masks: which tokens of a response are targets.
 
-A mask touches labels only: masked thinking stays in the context. It acts on both sides of a pair
-alike, whatever the loss. Left out: the prompt (never a target), truncation, the shift by one, and
-what to do with a response that has no target (the caller drops the pair).
+A mask changes labels only: masked thinking stays in the context. It applies to both responses of a
+pair, with any loss. Left out: the prompt (never a target), truncation, the shift by one, and a
+response without a target (the caller drops the pair).
 """
 
 import math

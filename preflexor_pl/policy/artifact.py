@@ -1,4 +1,4 @@
-"""What a phase leaves: a folder that plain peft and transformers load, with a card for people."""
+"""Writes the result of a phase: a folder that plain peft and transformers load, with a card."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ tags: [preflexor_pl, preference-optimisation, reasoning]
 """
 
 _ADAPTER = """LoRA weights and the rows of the thinking markers, trained by preflexor_pl. The
-tokenizer in this folder has the markers that the base model's lacks; their first rows are in
-`base.json`.{stacked}
+tokenizer in this folder has the markers that the tokenizer of the base model lacks; the values that
+their rows started with are in `base.json`.{stacked}
 
 ```python
 import json, torch
@@ -49,7 +49,7 @@ for name in names[1:]:
     model.load_adapter(f"{folder}/{name}", adapter_name=name)
 model.load_adapter(folder, adapter_name="default")
 model.base_model.set_adapter([*names, "default"])"""
-_STACKED = " The adapters of the phases before it lie in {names}; all of them work together."
+_STACKED = " The adapters of earlier phases are in {names}; all of them are on together."
 
 _WHOLE = """Every weight of {model}, trained by preflexor_pl.
 
@@ -62,8 +62,8 @@ model = AutoModelForCausalLM.from_pretrained("{folder}")
 """
 
 _TAIL = """
-Ask with the trigger it was trained with: `How does nacre resist cracks? {trigger}`
-What it writes has the form of reasoning; whether it is true is for you to check.
+Ask with the trigger that it was trained with: `How does nacre resist cracks? {trigger}`
+Its answers have the form of reasoning; check whether they are true.
 """
 
 

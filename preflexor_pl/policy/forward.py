@@ -54,10 +54,10 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
     """Log-probs of the targets.
 
     Args:
-        model: a transformers model, adapters' layers in place or not.
+        model: a transformers model, with adapters or without.
         batch: on the model's device, N targets.
-        checked: whether a packed row's attention is compared with the masks that the model asks
-            for; it waits for the device.
+        checked: whether the attention of a packed row is compared with the masks that the model
+            asks for.
 
     Returns:
         [N] in nats, at least float32.
@@ -86,10 +86,10 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
 
 
 def head_of(model: Any) -> Head:
-    """How the model makes logits of its last hidden states.
+    """The head of a model as a matrix with scale and softcap.
 
     Raises:
-        NotServed: it is no matrix.
+        NotServed: the head is no matrix, or has a bias.
     """
     module = model.get_output_embeddings()
     table, rows, values = _table(module)
@@ -108,7 +108,7 @@ def head_of(model: Any) -> Head:
 
 
 def _embedded(module: Any, ids: Tensor) -> Tensor | None:
-    """[R, T, H] embeddings with trained rows among them; None where there are none to mind."""
+    """[R, T, H] embeddings of ids [R, T] with trained rows; None if no rows train."""
     table, rows, values = _table(module)
     if rows is None or values is None or type(table) is not nn.Embedding:
         return None
@@ -118,7 +118,7 @@ def _embedded(module: Any, ids: Tensor) -> Tensor | None:
 
 
 def _table(module: Any) -> tuple[Any, Tensor | None, Tensor | None]:
-    """An embedding or a head without what peft put around it: module, ids of trained rows, rows."""
+    """An embedding or head without peft's wrapper, [K] ids of its trained rows, [K, H] rows."""
     from peft.utils.other import TrainableTokensWrapper
 
     if not isinstance(module, TrainableTokensWrapper):
@@ -139,7 +139,7 @@ def _on_device(ids: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def contexts_of(model: Any) -> tuple[Any, Any]:
-    """Of a forward pass, and of its second run in backward: with the attention that it has now."""
+    """Contexts of a forward pass and of its recomputation, which uses the attention set now."""
     return nullcontext(), _attending(model, model.config._attn_implementation)
 
 
@@ -149,7 +149,7 @@ def _attending(model: Any, name: str) -> Iterator[None]:
     if name == before:
         yield
         return
-    if not model._can_set_attn_implementation():  # transformers would warn, and go on without it
+    if not model._can_set_attn_implementation():  # transformers would only warn
         raise NotServed("its layers have no attention that can be replaced")
     try:
         model.set_attn_implementation(name)

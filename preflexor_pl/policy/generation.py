@@ -1,7 +1,7 @@
-"""Batched generation with the local model: the policy itself, or its base as the teacher.
+"""Batched generation with the local model: with the policy, or with its base as the teacher.
 
-A static batch of prompts of like length. Rows that have ended leave the batch, each row draws from
-a random generator of its own, and the model is handed back as it was.
+A batch has prompts of similar length. Rows that have ended are removed from it, each row has its
+own random generator, and the model's modes and attention are restored afterwards.
 """
 
 import re
@@ -21,22 +21,21 @@ from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.prompt_batch import PromptBatch
 from preflexor_pl.policy.sampling import Sampler
 
-SHRINK_AT = 0.8  # ended rows leave once this share of the batch, or less, still runs
-# Whole words, in which nothing may yet become a control token that is made inert.
+SHRINK_AT = 0.8  # ended rows are removed once this share of the batch, or less, still runs
+# Whole words, which a later token cannot complete to a control token that would be escaped.
 _SETTLED = re.compile(rf"(?:{TOKEN_LIKE}|(?!<[|\uff5c]).)*\s|", re.DOTALL)
 
 
 class LocalGenerator:
-    """The Generator of the model in this process.
+    """A Generator that runs a model in this process.
 
     Args:
         model: whose weights are used.
         role: ``policy`` draws from the policy as it is now; ``base`` from its base, and suppresses
             the markers that its chat template does not have.
         batch_size: prompts in one batch.
-        name: what records call it; by default the model's name, and whether it is the policy or its
-            base.
-        template_options: what the chat template is told, such as ``{"enable_thinking": False}``.
+        name: its name in records; by default the model's name with the role.
+        template_options: arguments of the chat template, such as ``{"enable_thinking": False}``.
     """
 
     def __init__(
@@ -55,33 +54,33 @@ class LocalGenerator:
 
     @property
     def identity(self) -> str:
-        """What a journal knows its texts by."""
+        """The key of its texts in a journal."""
         return f"{self.name} {self.template_options}" if self.template_options else self.name
 
     @property
     def special_strings(self) -> list[str]:
-        """Strings that untrusted text in a request must not hold."""
+        """Strings that untrusted text in a request must not contain."""
         return self.model.special_strings
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Indices by batch, the longest prompts first, so memory is short at once or never."""
+        """Indices by batch, the longest prompts first: out of memory, if at all, at the start."""
         lengths = [len(self._prompt_ids(request)) for request in requests]
         order = sorted(range(len(requests)), key=lambda index: (-lengths[index], index))
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
-        """Make one batch; where memory is short, in two halves.
+        """Generate one batch, split in halves until it fits into memory.
 
         Args:
             requests: of one batch.
-            watch: told of each text as it grows, word by word. Of halves it is not.
+            watch: called with each text as it grows, word by word; not in a batch that was split.
 
         Returns:
-            A text ends where the model can read no more; a prompt that it cannot read to its end
-            gives an empty one, cut.
+            A completion each. A text is cut at the model's longest sequence; a longer prompt gives
+            an empty text, cut.
 
         Raises:
-            ResourceError: not even one prompt fits into memory.
+            ResourceError: a single prompt does not fit into memory.
         """
         try:
             with self._ready() as model:
@@ -104,7 +103,7 @@ class LocalGenerator:
 
     @contextmanager
     def _ready(self) -> Iterator[Any]:
-        """The model to run, in eval mode; afterwards every part of it is in its own mode again."""
+        """The model in eval mode, with the attention for decoding; both are restored afterwards."""
         with torch.inference_mode(), self.model.active_weights(self.role) as model:
             modes = [(module, module.training) for module in model.modules()]
             trained_with = model.config._attn_implementation
@@ -157,12 +156,12 @@ class LocalGenerator:
 
 @dataclass
 class _Text:
-    """The text of one request while it is drawn."""
+    """The text of one request during generation."""
 
     request: Request
     stop_ids: frozenset[int]
     decode: Callable[[list[int]], str]
-    room: int  # tokens that the model can still read
+    room: int  # tokens up to the model's longest sequence
     ids: list[int] = field(default_factory=list)
     ended: bool = False
     shown: str = ""
@@ -173,7 +172,7 @@ class _Text:
         return not self.ended and len(self.ids) < most
 
     def take(self, token: int) -> None:
-        if not self.going:  # a row that has not left the batch yet
+        if not self.going:  # the row is still in the batch
             return
         if token in self.stop_ids:
             self.ended = True
@@ -184,7 +183,7 @@ class _Text:
             self.ended = any(stop in text for stop in self.request.stop)
 
     def grown(self) -> str:
-        """What the text grew by since the last call: whole words, which no later token changes."""
+        """New text since the last call: whole words, which no later token changes."""
         text = self._text()
         if self.going:
             text = text[: len(text) - self._stopping(text)]
@@ -194,7 +193,7 @@ class _Text:
         return grown
 
     def _stopping(self, text: str) -> int:
-        """How many characters at the end may yet become a stop string."""
+        """How many characters at the end may be the beginning of a stop string."""
         stops = self.request.stop
         return max((n for s in stops for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
 

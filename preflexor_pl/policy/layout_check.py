@@ -1,4 +1,4 @@
-"""Which layout a model can be served by: a few tokens, that way and the plain way."""
+"""Checks which batch layout a model supports, by comparing log-probs with the plain layout."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,27 +16,27 @@ from preflexor_pl.policy.model_errors import FOREIGN, NotServed, in_one_line, pl
 from preflexor_pl.policy.policy import Policy
 
 LENGTHS = ((24, 9, 5), (19, 4, 8))  # of prompt, chosen and rejected response
-# Most that a token's log-prob may differ, as a share of the largest: some 150 roundings of float32,
-# 5 of bfloat16. (Real models at log-probs near -20 differ by 1.2e-4 nats in float32.)
+# Largest difference of a token's log-prob, as a share of the largest log-prob: about 150 roundings
+# of float32, 5 of bfloat16. (Real models at log-probs near -20 differ by 1.2e-4 nats in float32.)
 EXACT, ROUNDED = 2e-5, 0.02
-TIMES_NOISE = 4  # and, beyond that, this many times what the plain way differs from itself
+TIMES_NOISE = 4  # added: this many times the difference of the plain layout by batch size
 NEXT: dict[Batching, Batching] = {"packed": "padded", "padded": "plain"}
 
 
 @torch.no_grad()
 def choose_batching(policy: Policy, collator: PairCollator) -> Batching:
-    """The layout of ``collator``, or the next one that gives the log-probs of the plain one.
+    """The layout of ``collator``, or the next one that gives the log-probs of the plain layout.
 
-    What can go wrong is silent: attention that sees over the edge of a pair, a state that runs on
-    from one response into the next, a head that does more than a matrix. So it is tried, on made-up
-    pairs. A layout that does not serve gives way to the next, which is announced.
+    Errors here would be silent: attention across the edge of a pair, a recurrent state that passes
+    from one response to the next, a head that is more than a matrix. So each layout is tried on
+    made-up pairs. One that fails is replaced by the next, which is announced.
 
     Args:
-        policy: in any mode.
-        collator: of the run; what it masks does not matter.
+        policy: in train or eval mode.
+        collator: of the run; its mask does not matter.
 
     Raises:
-        ConfigError: the model cannot be run even the plain way.
+        ConfigError: the model cannot be run in the plain layout either.
     """
     batching = collator.batching
     if batching == "plain":
@@ -64,7 +64,7 @@ def _refusal(
     plain: list[Tensor],
     alone: list[Tensor],
 ) -> str:
-    """Why a layout does not serve; "" where it does."""
+    """Why a layout is refused; "" if it is not."""
     try:
         ours = _logps(policy, collator, pairs)
         stray = _depends_on_others(policy, collator, pairs)
@@ -84,9 +84,9 @@ def _refusal(
 
 
 def _depends_on_others(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) -> bool:
-    """Whether the last response of a packed row depends on what is not in its own text.
+    """Whether the last response of a packed row depends on tokens outside its own text.
 
-    Its gradient tells: where a token is not seen it is zero to the bit, however the dtype rounds.
+    The gradient by a token that is not seen is exactly zero, in any dtype.
     """
     batch = collator.unmasked()(pairs, (0, 0)).to(policy.device)
     if not isinstance(batch, FlatBatch) or batch.rows.spans is None:
@@ -138,7 +138,7 @@ def _made_up(policy: Policy) -> list[TokenizedPair]:
 
 
 def _spread(size: int) -> Iterator[int]:
-    """Ids all over a table."""
+    """Ids spread over the vocabulary."""
     number = 1
     while True:
         yield number % size

@@ -17,7 +17,7 @@ NF4_OFF = 0.16  # half of the widest gap between two of its sixteen levels, -1 a
 
 
 def resolve_dtype(name: str) -> torch.dtype:
-    """The dtype that ``auto``, ``float32`` or ``bfloat16`` stands for on this processor."""
+    """The torch dtype of ``auto``, ``float32`` or ``bfloat16`` on this processor."""
     if name != "auto":
         return torch.float32 if name == "float32" else torch.bfloat16
     return torch.bfloat16 if _has_bf16() else torch.float32
@@ -38,18 +38,21 @@ def load_base(
     quantization: str | None = None,
     key: str = "model.policy.model_name",
 ) -> tuple[Any, Any]:
-    """The model and its tokenizer, as they come.
+    """Load a model and its tokenizer, without our markers.
 
     Args:
         source: where its files are.
-        dtype: of its weights; of its matrix products where they are quantised.
-        attention: attention kernel of transformers. A model that has no ``sdpa`` gets ``eager``,
-            which is announced.
+        dtype: of its weights; of the matrix products if the weights are quantised.
+        attention: attention kernel of transformers. A model without ``sdpa`` gets ``eager``, which
+            is announced.
         quantization: ``4bit`` or None.
         key: the setting to name in an error.
 
     Returns:
         (model in eval mode, tokenizer).
+
+    Raises:
+        ConfigError: it does not load, or has no such attention.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -82,16 +85,16 @@ def load_base(
 
 
 def stops_of(generation_config: Any) -> list[int]:
-    """The ids at which a model stops by itself, as its ``generation_config`` names them."""
+    """The ids in a model's ``generation_config`` at which generation stops."""
     ids = generation_config.eos_token_id
     listed = ids if isinstance(ids, list | tuple) else [ids]
     return [token for token in listed if token is not None and token >= 0]
 
 
 def _keep_layout(model: Any) -> None:
-    """Stop bitsandbytes from repacking weights at their first use without a gradient on a CPU.
+    """Stop bitsandbytes from repacking weights on a CPU when they are first used without gradient.
 
-    It rounds the scales to bfloat16 on the way, so that policy and reference would differ.
+    Repacking rounds the scales to bfloat16, so that policy and reference would differ.
     """
     from bitsandbytes.nn import Linear4bit
 
@@ -101,7 +104,7 @@ def _keep_layout(model: Any) -> None:
 
 
 def require_attention(name: str) -> None:
-    """Refuse an attention kernel that is not there; loads nothing.
+    """Refuse an attention kernel that is not installed or cannot run here; loads nothing.
 
     Raises:
         ConfigError: says what to install, or what to choose instead.
@@ -116,10 +119,10 @@ def require_attention(name: str) -> None:
 
 
 def require_quantization(key: str) -> None:
-    """Refuse 4-bit weights where bitsandbytes does not work: takes a small matrix there and back.
+    """Refuse 4-bit weights if bitsandbytes fails to quantise and restore a small tensor.
 
     Raises:
-        ConfigError: names ``key`` and says what does not work.
+        ConfigError: names ``key`` and the reason.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weights = torch.linspace(-1, 1, 64, device=device)  # one block, so one scale

@@ -1,9 +1,9 @@
-"""Which layers an adapter would serve, and which it would not.
+"""Finds the layers on which an adapter would have no effect.
 
-An adapter works where the model calls the layer that it sits on. Some models take a layer's weight
-and multiply by themselves (state-space layers, in fused kernels), some have layers whose output
-goes nowhere (a pooler, attention to an encoder that is not there), and a router may return more
-than a tensor. An adapter there would train nothing, or differ from what folding makes of it.
+An adapter acts only where the model calls its layer. Some models read a layer's weight and multiply
+it themselves (state-space layers in fused kernels), some have layers whose output is not used (a
+pooler, attention to an encoder that is absent), and a router may return more than a tensor. An
+adapter there would train nothing, or would not equal its merged weights.
 """
 
 import re
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-PROBE = 4  # tokens of the forward pass that shows which layers are called
+PROBE = 4  # tokens in the forward pass that finds the layers in use
 STATE_SPACE = "A_log", "D"  # parameters of a selective state-space layer (Gu and Dao, 2023)
 READ_BY_KERNELS = "out_proj", "dt_proj"  # its layers whose weights fused kernels read themselves
 
 
 def unserved(model: Any) -> list[str]:
-    """Names of the linear layers, but the head, on which an adapter would do nothing.
+    """Names of the linear layers, the head excepted, on which an adapter would have no effect.
 
     Args:
         model: a transformers model in eval mode, without adapters; all frozen.
@@ -38,7 +38,7 @@ def unserved(model: Any) -> list[str]:
         for hook in hooks:
             hook.remove()
     used = {name for name, output in outputs.items() if output.grad is not None}
-    # One expert of a list may be called for other tokens: layers count by kind.
+    # An expert that these tokens do not reach may be in use: layers are compared by kind.
     kinds = {kind_of(name) for name in used - _read_by_kernels(model)}
     head = model.get_output_embeddings()
     return [
@@ -47,15 +47,18 @@ def unserved(model: Any) -> list[str]:
 
 
 def kinds_of(names: Sequence[str]) -> str:
-    """Names for a reader: the last two parts of each, once."""
+    """Short names for messages: the last two parts of each, without repetition."""
     return ", ".join(sorted({".".join(name.split(".")[-2:]) for name in names}))
 
 
 def left_out_experts(model: nn.Module) -> dict[str, int]:
-    """Weights by kind of the parameters of three dimensions, [experts, ., .], without an adapter.
+    """Expert tensors without an adapter.
 
     Args:
         model: with the adapters in place.
+
+    Returns:
+        Kind of parameter -> number of weights, for parameters [experts, ., .].
     """
     from peft.tuners.lora.layer import ParamWrapper
 
@@ -78,8 +81,8 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def tracked(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-    """A forward hook: an output from which gradients are taken, whatever is frozen before it."""
-    return output.detach().requires_grad_() * 1  # no leaf: some models write into it
+    """A forward hook that makes an output require a gradient, whatever is frozen before it."""
+    return output.detach().requires_grad_() * 1  # not a leaf: some models write into it
 
 
 def _keep(outputs: dict[str, torch.Tensor], name: str) -> Any:
@@ -101,5 +104,5 @@ def _read_by_kernels(model: nn.Module) -> set[str]:
 
 
 def kind_of(name: str) -> str:
-    """A name without the numbers of layers and experts."""
+    """A parameter or module name without the numbers of layers and experts."""
     return re.sub(r"\.\d+(?=\.|$)", ".*", name)

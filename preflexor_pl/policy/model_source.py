@@ -44,13 +44,13 @@ class ModelSource:
 
 
 def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
-    """Locate ``name`` and convert it if it must be; raises ConfigError naming ``key``."""
+    """Locate a model, and convert it if it is a GGUF file; raises ConfigError naming ``key``."""
     require_model(name, key)
     if is_package_name(name):
         found = locate(name)
         if found.path.suffix != GGUF:
             return ModelSource(name, str(found.path), found.sha256)
-        # Verified once: what is converted is known by this sha256.
+        # Verified once, before the conversion: the converted folder has this sha256 in its name.
         location = _converted(found.path, found.sha256, partial(verify, found), key)
         return ModelSource(name, location, found.sha256)
     path = Path(name).expanduser()
@@ -63,7 +63,7 @@ def find_model(name: str, key: str = "model.policy.model_name") -> ModelSource:
 
 
 def fingerprint_of(folder: Path) -> str:
-    """sha256 over names, sizes and both ends of the files: whole weights may be many gigabytes."""
+    """sha256 of names, sizes and both ends of the files: all of the weights would take minutes."""
     return _fingerprint(sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]))
 
 
@@ -80,18 +80,18 @@ def _fingerprint(paths: list[Path]) -> str:
 
 
 def cache_folder() -> Path:
-    """``$PREFLEXOR_CACHE``, or the user's cache folder; it need not be there.
+    """``$PREFLEXOR_CACHE``, or the user's cache folder; it need not exist yet.
 
     Raises:
-        ConfigError: there is none, as for a user without a home.
-        ResourceError: it cannot be written.
+        ConfigError: the user has no home folder.
+        ResourceError: the folder cannot be written.
     """
     from platformdirs import user_cache_dir
 
     try:
         folder = Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    except (RuntimeError, OSError) as error:  # the first: no home is known
+    except (RuntimeError, OSError) as error:  # RuntimeError: no home folder
         raise ConfigError(f"no folder to keep models in ({error}): {SET_CACHE}") from error
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise ResourceError(f"{folder}, to keep models in, cannot be written: {SET_CACHE}")
@@ -99,10 +99,11 @@ def cache_folder() -> Path:
 
 
 def require_cache(name: str) -> None:
-    """Refuse a model that has to be converted where there is no folder to keep it in.
+    """Refuse a model that must be converted if there is no cache folder to keep it in.
 
     Raises:
         ConfigError: names the variable to set.
+        ResourceError: the same.
     """
     file = locate(name).path if is_package_name(name) else Path(name)
     if file.suffix == GGUF:
@@ -139,8 +140,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.float32
     )
-    # The loaded model still counts as quantised and refuses to be saved: a plain twin takes its
-    # weights.
+    # The loaded model counts as quantised and refuses to be saved: its weights go into a plain one.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
     settings["_name_or_path"] = gguf.stem

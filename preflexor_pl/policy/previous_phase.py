@@ -1,9 +1,9 @@
-"""Where a phase starts: what the phases before it left on disk.
+"""Reads what the previous phase left on disk, from which a phase starts.
 
-A run of adapters leaves ``adapter/``: its own at the root, those of the phases before it in
-``phase-1/``, ``phase-2/``, so that the folder stands alone. A run of full fine-tuning leaves
-``model/``, whole weights. The marker rows that earlier phases trained become rows of the base's
-table: peft lets one adapter at a time have rows, and the base itself never sees a marker.
+A run with adapters leaves ``adapter/``: its own adapter at the root, those of earlier phases in
+``phase-1/``, ``phase-2/``, so that the folder is complete. Full fine-tuning leaves ``model/``, all
+weights. Marker rows that earlier phases trained are written into the base's tables: peft allows
+rows for one adapter at a time, and the base itself never reads a marker.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ CARD = "base.json"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 FIELDS = {"model", "sha256", "first_rows", "trained_markers", "added_tokens", "phases"}  # of CARD
-ROWS = ".token_adapter.trainable_tokens_delta"  # peft's name of the trained rows of a table
+ROWS = ".token_adapter.trainable_tokens_delta"  # peft's name for the trained rows of a table
 KEY = "model.policy.start_from"
 
 
@@ -37,7 +37,7 @@ class PreviousPhase:
 
     Attributes:
         folder: of the adapter, or of the whole model.
-        known: what its ``base.json`` says.
+        known: the content of its ``base.json``.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class PreviousPhase:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the folder holds whole weights, of full fine-tuning."""
+        """Whether the folder has all weights, of full fine-tuning."""
         return bool(self.known.get("whole"))
 
     @property
@@ -55,7 +55,7 @@ class PreviousPhase:
 
     @property
     def adapters(self) -> list[Path]:
-        """The folders of the adapters, the oldest phase first; none where weights are whole."""
+        """The folders of the adapters, the oldest phase first; none after full fine-tuning."""
         if self.is_whole:
             return []
         return [*(self.folder / name for name in self.known["phases"]), self.folder]
@@ -67,7 +67,7 @@ class PreviousPhase:
 
     @property
     def trained_markers(self) -> list[str]:
-        """Markers whose rows some phase trained."""
+        """Markers whose rows a phase has trained."""
         return self.known["trained_markers"]
 
     @cached_property
@@ -87,7 +87,7 @@ class PreviousPhase:
 
     @torch.no_grad()
     def put_rows(self, model: Any) -> None:
-        """Write the marker rows as the phases left them into the tables of ``model``."""
+        """Write the trained marker rows into the embedding and the head of ``model``."""
         tables = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
         for name, rows in self.known["first_rows"].items():
             for token, row in rows.items():
@@ -105,13 +105,13 @@ class PreviousPhase:
 
 
 def read_previous_phase(name: str) -> PreviousPhase:
-    """The start that ``model.policy.start_from`` names; loads no weights.
+    """The previous phase that ``model.policy.start_from`` names; loads no weights.
 
     Args:
-        name: a run, or the folder of an adapter or of whole weights that a run left.
+        name: a run, or the folder ``adapter`` or ``model`` that a run left.
 
     Raises:
-        ConfigError: there is none, or it is not what a finished run leaves.
+        ConfigError: the folder does not exist, or is not what a finished run leaves.
     """
     given = Path(name).expanduser()
     if not given.is_dir():
@@ -128,10 +128,10 @@ def read_previous_phase(name: str) -> PreviousPhase:
 
 
 def markers_of(settings: PolicySettings, start: PreviousPhase | None) -> MarkerStrings | None:
-    """The markers of a phase, as the config or the run that it starts from says; else None.
+    """The markers of the config, or of the run that the phase starts from; None if neither has any.
 
     Raises:
-        ConfigError: they say different ones.
+        ConfigError: the two differ.
     """
     given = settings.markers
     if start is None:
@@ -145,9 +145,9 @@ def markers_of(settings: PolicySettings, start: PreviousPhase | None) -> MarkerS
 
 
 def lineage_of(settings: PolicySettings) -> Lineage:
-    """The documents of all phases that led to what a policy starts from.
+    """The documents of all phases before this one.
 
-    Where a phase left no record of them it is not complete; a base that no run left has none.
+    It is incomplete if a phase left no record; a base that no run left has none.
     """
     if settings.start_from:
         return read_lineage(read_previous_phase(settings.start_from).folder) or UNKNOWN
@@ -186,10 +186,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_base(start: PreviousPhase, name: str, sha256: str) -> None:
-    """Refuse a start that was trained on another base.
+    """Refuse a previous phase that was trained on another base.
 
     Raises:
-        ConfigError: names both.
+        ConfigError: names both models.
     """
     if start.known["sha256"] != sha256 or (not sha256 and start.known["model"] != name):
         raise ConfigError(
@@ -199,7 +199,7 @@ def check_base(start: PreviousPhase, name: str, sha256: str) -> None:
 
 
 def lora_weights(folder: Path) -> dict[str, Tensor]:
-    """The adapter's matrices in ``folder``, without its marker rows."""
+    """The matrices of the adapter in ``folder``, without its marker rows."""
     return {name: w for name, w in _weights(folder).items() if not name.endswith(ROWS)}
 
 

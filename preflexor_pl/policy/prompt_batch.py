@@ -1,9 +1,10 @@
-"""A batch of prompts that a model reads, then a token of each row at a time.
+"""A batch of prompts in a model's cache, which then grows by a token of each row at a time.
 
-What a row gives must not depend on its companions. Prompts of attention models are padded on the
-left, before everything, so that a window which counts columns counts tokens; what all of them begin
-with is read once. A recurrent state would take the padding in, so other models read the length of
-the shortest prompt, and the rest of the longer ones a token at a time, while the others answer.
+A row's logits must not depend on the other rows. For attention models prompts are padded on the
+left, so that a sliding window, which counts columns, counts tokens; a common beginning is read
+once. A recurrent state would include the padding. So other models read as many tokens of each
+prompt as the shortest one has, and the rest of the longer prompts a token at a time while the
+others generate.
 """
 
 import inspect
@@ -14,17 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SHARED_FROM = 16  # a common beginning of this many tokens, or more, is run once
-CACHES = "past_key_values", "cache_params"  # what a model calls its cache
+SHARED_FROM = 16  # a common beginning of at least this many tokens is read once
+CACHES = "past_key_values", "cache_params"  # names of a model's cache
 
 
 class PromptBatch:
-    """Prompts in a model, each row with the token that it reads next.
+    """Prompts in a model, and the next token of each row.
 
     Args:
         model: a transformers model in eval mode.
         prompts: ids of each, at least one.
-        pad: any id.
+        pad: id of the padding; any id serves.
     """
 
     def __init__(self, model: Any, prompts: list[list[int]], pad: int) -> None:
@@ -51,23 +52,23 @@ class PromptBatch:
         self.mask = torch.tensor(mask, device=model.device)
 
     def read(self) -> tuple[list[int], Tensor]:
-        """Read what comes next.
+        """Run the model on the tokens that it has not read yet.
 
         Returns:
-            (places of the rows whose prompt is read, their logits [R', V] for the next token).
+            (places of the rows whose prompt is complete, their logits [R', V] of the next token).
         """
         logits = self._forward(self.ids[:, self.seen :], self.mask)
-        if self.cache:  # else the model reads all of it again
+        if self.cache:  # without one the model reads everything again
             self.seen = self.ids.shape[1]
         places = [place for place, left in enumerate(self.waiting) if not left]
         return places, logits if len(places) == len(self.waiting) else logits[places]
 
     def add(self, places: Sequence[int], tokens: Tensor) -> None:
-        """Let each row read one token more.
+        """Append a token to each row.
 
         Args:
-            places: rows whose prompt is read.
-            tokens: [R'] of these; the other rows take the next of their prompt.
+            places: rows whose prompt is complete.
+            tokens: [R'] of these rows; the others get the next token of their prompt.
         """
         column = torch.tensor(
             [left.pop(0) if left else 0 for left in self.waiting], device=self.ids.device
@@ -77,7 +78,7 @@ class PromptBatch:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(column), 1)], 1)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let all rows but those in ``places`` leave."""
+        """Remove all rows but those in ``places``."""
         kept = torch.tensor(places, device=self.ids.device)
         for cache in self.cache.values():
             cache.reorder_cache(kept)
@@ -90,12 +91,12 @@ class PromptBatch:
 
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         given = {"position_ids": positions, "use_cache": True, "logits_to_keep": 1, **self.cache}
-        if self.padded:  # a recurrent layer would take the mask for one of these tokens alone
+        if self.padded:  # a recurrent layer would apply the mask to the new tokens only
             given["attention_mask"] = mask
         output = self.model(
             input_ids=ids, **{name: value for name, value in given.items() if name in self.known}
         )
-        # Rows cannot leave caches of a model's own, nor states that it keeps in itself.
+        # Rows cannot be removed from a model's own kind of cache, or from states inside it.
         self.cache = {
             name: output[name]
             for name in CACHES
@@ -104,19 +105,18 @@ class PromptBatch:
         return output.logits[:, -1]
 
     def _read_once(self, beginning: list[int], missing: list[int]) -> Any:
-        """A cache of what all prompts begin with, as each row has it.
+        """A cache of the common beginning of all prompts, shifted as each row needs it.
 
         Args:
             beginning: S ids.
-            missing: tokens of padding that stand before each row, so that its beginning ends as
-                many columns further right; what would stand beyond the beginning's S columns the
-                row reads itself.
+            missing: [R] tokens of padding on the left of each row, by which its beginning is
+                shifted to the right. Tokens that this moves beyond column S are read by the row.
         """
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
         once, cache = (DynamicCache(config=self.model.config) for _ in range(2))
-        once.layers = [  # a window must not forget what rows further right still see
+        once.layers = [  # a sliding window would drop keys that shifted rows still see
             DynamicLayer() if type(layer) is DynamicSlidingWindowLayer else layer
             for layer in once.layers
         ]
@@ -127,7 +127,7 @@ class PromptBatch:
         source = (torch.arange(len(beginning), device=ids.device) - shift).clamp(min=0)  # [R, S]
         for layer, filled in zip(once.layers, cache.layers, strict=True):
             if isinstance(layer, DynamicLayer) and isinstance(filled, DynamicLayer):
-                if layer.keys is None or layer.values is None:  # it reads another layer's
+                if layer.keys is None or layer.values is None:  # it shares those of another layer
                     continue
                 both = (kept[0][:, source].transpose(0, 1) for kept in (layer.keys, layer.values))
                 filled.update(*both)  # [R, H, S, D]
@@ -135,9 +135,9 @@ class PromptBatch:
 
 
 def is_paddable(model: Any) -> bool:
-    """Whether padding on the left leaves no trace in what the model gives.
+    """Whether padding on the left leaves the model's logits unchanged.
 
-    It keeps keys and values alone, behind a mask, and takes its positions as they are told.
+    It does where the cache holds keys and values only, and forward takes a mask and positions.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
@@ -150,7 +150,7 @@ def is_paddable(model: Any) -> bool:
 
 
 def _shared(prompts: list[list[int]]) -> int:
-    """How many tokens all prompts begin with, each keeping one; 0 where it is not worth it."""
+    """Length of the common beginning, at least one token less than each prompt; 0 if short."""
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     count = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
     return count if len(prompts) > 1 and count >= SHARED_FROM else 0

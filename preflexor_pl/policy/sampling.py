@@ -14,10 +14,10 @@ from preflexor_pl.core.generator import Request
 
 
 class Sampler:
-    """Repetition penalty, temperature, top-k, top-p, then a draw; whoever else is in the batch.
+    """Repetition penalty, temperature, top-k, top-p, then a draw, for each row by itself.
 
     Args:
-        requests: their sampling settings and seeds.
+        requests: with their sampling settings and seeds.
         suppressed: token ids that are never drawn.
         stop_ids: token ids that are not drawn before ``min_new_tokens``.
         device: where the logits are.
@@ -60,10 +60,10 @@ class Sampler:
             places = [place for place, row in enumerate(rows) if self.settings[row] == setting]
             index = torch.tensor(places, device=logits.device)
             k = min(setting.top_k or logits.shape[1], logits.shape[1])
-            best, ids = (logits[index] / setting.temperature).topk(k)  # [R', k], falling
+            best, ids = (logits[index] / setting.temperature).topk(k)  # [R', k], descending
             probs = best.softmax(-1)
-            probs[probs.cumsum(-1) - probs >= setting.top_p] = 0  # the likeliest one always stays
-            # argmax of p / Exp(1) is a draw from p, and its noise can come from one generator a row
+            probs[probs.cumsum(-1) - probs >= setting.top_p] = 0  # the likeliest token stays
+            # argmax of p / Exp(1) is a draw from p, and each row has its own generator
             noise = torch.stack(
                 [torch.empty(k).exponential_(generator=self.noise[rows[p]]) for p in places]
             )

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: torch's own as they are, and one that knows how long the run is."""
+"""Learning-rate schedules: those of torch, and one that spans the whole run."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ class WarmupCosine(LRScheduler):
 
     Args:
         optimizer: has the peak rate.
-        warmup: the share of the run's steps that the rate rises in, in [0, 1).
-        floor: the share of the peak that the rate falls to, in [0, 1].
+        warmup: share of the run's steps in which the rate rises, in [0, 1).
+        floor: share of the peak to which the rate falls, in [0, 1].
 
     Attributes:
-        total_steps: S. ``PreferenceModule`` sets it once the Trainer is there, also when a run goes
-            on with another length; the rate is constant without it.
+        total_steps: S. ``PreferenceModule`` sets it when training starts, also when a resumed run
+            has another length; the rate is constant without it.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def spread_over(self, total_steps: int) -> None:
-        """Take ``total_steps`` as the length of the run, from the next step on."""
+        """Set the length of the run, from the next step on."""
         self.total_steps = total_steps
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = lr
@@ -52,7 +52,7 @@ class WarmupCosine(LRScheduler):
         return [base * self._share(self.last_epoch) for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """The state without the run's length: that of the run that goes on holds."""
+        """The state without the length of the run: a resumed run sets its own."""
         state = super().state_dict()
         return {name: value for name, value in state.items() if name != "total_steps"}
 
@@ -66,16 +66,16 @@ class WarmupCosine(LRScheduler):
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-def built(key: str, make: Callable[[Any], Any], of: Any) -> Any:
-    """What ``make(of)`` gives.
+def build(key: str, make: Callable[[Any], Any], of: Any) -> Any:
+    """Build an optimiser or a schedule.
 
     Args:
         key: of the config, to name in an error.
-        make: gives an optimiser of parameters, or a schedule of an optimiser.
-        of: these.
+        make: makes an optimiser of parameters, or a schedule of an optimiser.
+        of: these parameters or this optimiser.
 
     Raises:
-        ConfigError: it cannot be built, or cannot work here.
+        ConfigError: it cannot be built, or does not work with one forward pass a step.
     """
     try:
         made = make(of)
@@ -86,9 +86,9 @@ def built(key: str, make: Callable[[Any], Any], of: Any) -> Any:
         raise ConfigError(f"{key}: {name} needs several forward passes a step, or sparse gradients")
     if isinstance(made, ReduceLROnPlateau):
         raise ConfigError(
-            f"{key}: {name} waits for a metric, and a schedule moves with every step: take "
+            f"{key}: {name} needs a metric, and a schedule moves with every step: use "
             "preflexor_pl.policy.schedules.WarmupCosine, or another of torch.optim.lr_scheduler"
         )
     if not isinstance(made, torch.optim.Optimizer | LRScheduler):
-        raise ConfigError(f"{key}: got a {name}, must give an optimiser or a schedule of torch")
+        raise ConfigError(f"{key}: got a {name}, must be an optimiser or a schedule of torch")
     return made

@@ -5,7 +5,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.policy.schedules import WarmupCosine, built
+from preflexor_pl.policy.schedules import WarmupCosine, build
 
 PEAK = 0.8
 
@@ -81,4 +81,4 @@ def test_shares_that_are_none_are_refused(options):
 )
 def test_what_cannot_work_is_refused_in_a_line(make, told):
     with pytest.raises(ConfigError, match=rf"^model\.optimizer: .*{told}"):
-        built("model.optimizer", make, [torch.nn.Parameter(torch.ones(1))])
+        build("model.optimizer", make, [torch.nn.Parameter(torch.ones(1))])

@@ -1,1 +1,1 @@
-"""Hand-written fast paths, each equal to the plain path that it replaces."""
+"""Hand-written fast paths; each computes what the plain path that it replaces computes."""

@@ -1,4 +1,4 @@
-"""How the C library treats memory that a training step frees."""
+"""Options of the C library's allocator for memory that a training step frees."""
 
 import ctypes
 import sys
@@ -8,19 +8,19 @@ _LARGE = 2**30, 2**25  # bytes; glibc before 2.35 refuses more than the second
 
 
 def keep_freed_memory() -> bool:
-    """Have freed memory wait for the next step instead of going back to the system.
+    """Keep freed memory for the next step instead of returning it to the system.
 
-    A step frees what it took, and getting it back page by page costs a tenth of the next one. The
-    process is the larger for it between its peaks, not at them.
+    Getting it back page by page takes a tenth of a step. The process is larger between its peaks,
+    not at them.
 
     Returns:
-        Whether the C library could be told: glibc can.
+        Whether the C library has the options; glibc has.
     """
     if not sys.platform.startswith("linux"):
         return False
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None:  # musl
         return False
-    # Without the first, the second would have every large block mapped and unmapped by itself.
+    # Without the first option the second would map and unmap each large block by itself.
     taken = any(set_option(_MMAP_THRESHOLD, size) for size in _LARGE)
     return taken and bool(set_option(_TRIM_THRESHOLD, -1))

@@ -1,7 +1,7 @@
 """Attention for decoding on a CPU in bfloat16, where torch's own kernel is four times slower.
 
-Plain matrix products on the key and value heads as they are, without repeating them for the query
-heads that share them (grouped-query attention, Ainslie et al., 2023, arXiv:2305.13245).
+It multiplies with the shared key and value heads directly, without a copy for each query head
+(grouped-query attention, Ainslie et al., 2023, arXiv:2305.13245).
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from preflexor_pl.core.errors import ConfigError
 
 NAME = "preflexor_grouped"
-# What models hand a kernel beside queries, keys, values and what changes their scores.
+# Arguments that models pass to a kernel and that do not change the scores while decoding.
 IGNORED = {
     "dropout", "is_causal", "position_ids", "sliding_window", "use_cache", "output_attentions",
     "output_hidden_states", "output_router_logits", "cu_seq_lens_q", "cu_seq_lens_k",
@@ -40,23 +40,23 @@ def grouped_attention(
         key: [B, K, L, D], K heads that H / K query heads share.
         value: [B, K, L, D].
         attention_mask: [B, 1, T, L], or [B, H, T, L] where heads differ: 0 where a key is seen,
-            else very negative; or what else is added to the scores.
-        scaling: of the scores; 1 / sqrt(D) by default.
+            very negative elsewhere; or any other term that is added to the scores.
+        scaling: factor of the scores; 1 / sqrt(D) by default.
         softcap: scores are squeezed into (-softcap, softcap).
-        s_aux: [H] the score of each head's sink, which takes its share of the weights and gives
-            nothing (gpt-oss, arXiv:2508.10925).
+        s_aux: [H] score of each head's attention sink, which takes a share of the weights and adds
+            nothing to the output (gpt-oss, arXiv:2508.10925).
         sinks: the same under another name.
-        others: what a kernel may ignore.
+        others: arguments that this kernel may ignore.
 
     Returns:
         ([B, T, H, D], None).
 
     Raises:
-        ConfigError: the model hands over what this kernel would swallow.
+        ConfigError: the model passes an argument that this kernel does not implement.
     """
-    if swallowed := not_ignored(others):
+    if unknown := not_ignored(others):
         raise ConfigError(
-            f"model.policy.dtype: attention with {', '.join(swallowed)} has no kernel for "
+            f"model.policy.dtype: attention with {', '.join(unknown)} has no kernel for "
             "bfloat16 on a CPU here: use float32"
         )
     batch, heads, width, size = query.shape
@@ -80,14 +80,14 @@ def grouped_attention(
 
 
 def not_ignored(others: dict[str, Any]) -> list[str]:
-    """Names of arguments that a kernel must not pass over in silence."""
+    """Names of arguments that a kernel must not ignore."""
     return sorted(
         name for name, value in others.items() if value is not None and name not in IGNORED
     )
 
 
 def register() -> str:
-    """Make the attention known to transformers and return its name."""
+    """Register the attention with transformers and return its name."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 

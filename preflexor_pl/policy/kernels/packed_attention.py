@@ -1,7 +1,7 @@
-"""Attention over a packed row: each pair by itself, its rejected response blind to the chosen one.
+"""Attention over a packed row: within each pair, whose rejected response does not see the chosen.
 
-On a GPU in half precision one call of variable-length attention serves all pairs, elsewhere blocks
-of products. A sliding window is counted in the positions of the response's own text.
+On a GPU in half precision it is one call of variable-length attention, elsewhere
+``block_attention``. A sliding window counts the positions of a response's own text.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from preflexor_pl.policy.kernels.decode_attention import not_ignored
 from preflexor_pl.policy.model_errors import NotServed
 
 NAME, CHECKED = "preflexor_packed", "preflexor_packed_checked"
-TOLD_OF_SHARED_HEADS = torch.__version__ >= "2.12"  # before that, varlen_attn sees it by itself
+NEEDS_GQA_FLAG = torch.__version__ >= "2.12"  # before that, varlen_attn infers shared heads
 
 
 def packed_attention(
@@ -43,13 +43,13 @@ def packed_attention(
         softcap: scores are squeezed into (-softcap, softcap).
         sliding_window: how many keys, itself included, a query sees at most.
         spans: of the row.
-        others: what a kernel may ignore; the rest is refused.
+        others: arguments that a kernel may ignore; any other is refused.
 
     Returns:
         ([1, T, H, D], None).
 
     Raises:
-        NotServed: no spans came through the model, or its attention has sinks or a mask of its
+        NotServed: the model did not pass the spans on, or its attention has sinks or a mask of its
             own.
     """
     if spans is None or attention_mask is not None or not_ignored(others):
@@ -58,7 +58,7 @@ def packed_attention(
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
     spec = AttentionSpec(scale, softcap, sliding_window)
-    # Not x[0], whose backward fills and copies a whole batch.
+    # squeeze, not x[0], whose backward copies the whole batch
     query, key, value = (x.squeeze(0) for x in (query, key, value))
     return block_attention(query, key, value, spans.pairs, spec)[None], None
 
@@ -70,7 +70,7 @@ def _varlen(
 
     k, v = (x[0].transpose(0, 1).index_select(0, spans.keys) for x in (key, value))  # [M, K, D]
     shared = query.shape[1] != key.shape[1]
-    told: Any = {"enable_gqa": shared} if TOLD_OF_SHARED_HEADS else {}
+    options: Any = {"enable_gqa": shared} if NEEDS_GQA_FLAG else {}
     mixed: Any = varlen_attn(
         query[0].transpose(0, 1),
         k,
@@ -81,21 +81,21 @@ def _varlen(
         spans.longest[1],
         scale=scale,
         window_size=(-1 if window is None else window - 1, 0),
-        **told,
+        **options,
     )
     return mixed[None]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class _Mask:
-    """What a model asks of a mask: how many keys a query sees at most, itself included."""
+    """A mask that a model asks for: how many keys a query sees at most, its own included."""
 
     window: int | None
     custom: bool
 
 
 def _mask(local_size: int | None = None, use_vmap: bool = False, **_: Any) -> _Mask:
-    """A mask of transformers' signature; it is told ``use_vmap`` where a model has its own rule."""
+    """A mask function of transformers' signature; ``use_vmap`` means a rule of the model's own."""
     return _Mask(local_size, use_vmap)
 
 
@@ -108,15 +108,15 @@ def checked_attention(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """As :func:`packed_attention`, for a model whose attention is told all that its masks hide.
+    """:func:`packed_attention` that also checks the masks which the model asks for.
 
     Raises:
-        NotServed: a mask hides more than the kernel is told of, however long its window is.
+        NotServed: a mask hides keys that the arguments of the attention do not mention.
     """
     if isinstance(attention_mask, _Mask):
         if attention_mask.custom or attention_mask.window != sliding_window:
-            told = "a rule of its own" if attention_mask.custom else attention_mask.window
-            raise NotServed(f"its attention hides more than packing sees (window: {told})")
+            rule = "a rule of its own" if attention_mask.custom else attention_mask.window
+            raise NotServed(f"its attention hides more than packing sees (window: {rule})")
         attention_mask = None
     return packed_attention(
         module, query, key, value, attention_mask, sliding_window=sliding_window, **others
@@ -124,10 +124,10 @@ def checked_attention(
 
 
 def register(checked: bool = False) -> str:
-    """Make the attention known to transformers and return its name.
+    """Register the attention with transformers and return its name.
 
     Args:
-        checked: of :func:`checked_attention`, which gets the masks that the model asks for.
+        checked: register :func:`checked_attention`, which gets the masks that the model asks for.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
 

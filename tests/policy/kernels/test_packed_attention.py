@@ -21,7 +21,7 @@ def test_variable_length_attention_is_asked_for_as_this_torch_has_it(monkeypatch
     query, key = torch.zeros(1, 4, 9, 8), torch.zeros(1, 2, 9, 8)
     for told in (True, False):
         got.clear()
-        monkeypatch.setattr(packed_attention, "TOLD_OF_SHARED_HEADS", told)
+        monkeypatch.setattr(packed_attention, "NEEDS_GQA_FLAG", told)
         packed_attention._varlen(query, key, key, spans, 0.5, 5)
         assert got["shapes"] == [(9, 4, 8), (12, 2, 8)]  # the prompt's three keys twice
         assert got["ends"][0].tolist() == [0, 7, 9]
