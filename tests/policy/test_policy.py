@@ -11,9 +11,7 @@ from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import THINK_END, THINK_START
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
-from preflexor_pl.policy.adapters import attach_lora
 from preflexor_pl.policy.finished_model import TrainedModel
-from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.policy.previous_phase import read_previous_phase
@@ -106,39 +104,6 @@ def test_an_end_of_turn_that_is_not_plain_is_settled_by_a_key(tmp_path):
     assert TrainedModel(read_previous_phase(str(tmp_path / "adapter"))).end_id == 257
     # A model that is not trained may stop at either.
     assert load_language_model(str(folder), "x").stop_ids == {257, 258}
-
-
-@pytest.mark.parametrize("rank", [2, 4])  # an adapter of rank 2 has the shape of two rows
-def test_check_gradients_passes_and_leaves_none(model_folder, rank):
-    policy = tiny_policy(model_folder, lora=LoRASettings(rank=rank))
-    check_gradients(policy)
-    assert all(p.grad is None for p in policy.parameters())
-
-
-def test_check_gradients_of_whole_weights(model_folder):
-    policy = tiny_policy(model_folder, lora=None)
-    check_gradients(policy)
-    policy.inner.get_input_embeddings().weight.register_hook(
-        lambda gradient: gradient.index_fill(0, torch.tensor(policy.trained_rows[:1]), 0)
-    )
-    with pytest.raises(ConfigError, match=r"no gradient: .*embed_tokens"):
-        check_gradients(policy)
-
-
-def test_check_gradients_refuses_rows_that_would_not_train(policy):
-    base = policy.model.unload()
-    policy.model = attach_lora(base, policy.settings.lora, [5, 6], 0)  # rows of other tokens
-    with pytest.raises(ConfigError, match=r"no gradient: .*trainable_tokens"):
-        check_gradients(policy)
-
-
-def test_check_gradients_refuses_a_detached_table(policy):
-    table = policy.inner.get_input_embeddings()
-    table.register_forward_hook(lambda module, args, out: out.detach())
-    head = policy.inner.get_output_embeddings()
-    head.register_forward_hook(lambda module, args, out: out.detach().requires_grad_())
-    with pytest.raises(ConfigError, match=r"no gradient: .*trainable_tokens"):
-        check_gradients(policy)
 
 
 def test_an_unknown_folder_is_named(tmp_path):
