@@ -153,9 +153,9 @@ def _write(lineage: "list[PreviousPhase]", dtype: Any, part: Path) -> tuple[Any,
     """Save the merged model and read it back: the tokenizer, and how far the logits differ."""
     import torch
 
-    from preflexor_pl.policy.adapters import fold
     from preflexor_pl.policy.finished_model import TrainedModel
     from preflexor_pl.policy.load import load_base
+    from preflexor_pl.policy.merge import fold
     from preflexor_pl.policy.model_source import ModelSource
 
     start = lineage[-1]

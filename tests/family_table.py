@@ -16,10 +16,11 @@ import torch
 from losses import ORPOLoss
 from preflexor_pl.core.errors import PreflexorError
 from preflexor_pl.export import export
-from preflexor_pl.policy.adapters import ADAPTER, merged
+from preflexor_pl.policy.adapters import ADAPTER
 from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.layout_check import choose_batching
 from preflexor_pl.policy.lora_targets import kinds_of, left_out_experts
+from preflexor_pl.policy.merge import merged
 from tests.families import FAMILIES, save_family
 from tests.family_checks import decodes_as_generate
 from tests.policy.test_packed import learned, made_of, pairs_of, stirred

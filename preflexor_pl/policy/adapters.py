@@ -1,7 +1,7 @@
-"""LoRA adapters and trained marker rows: stack them, switch them, merge, save and load them.
+"""LoRA adapters and trained marker rows: stack them, switch them, save and load what trains.
 
 Each phase adds an adapter; those of earlier phases stay frozen. With all adapters off the model is
-the base to the bit, and merging for generation is undone to the bit.
+the base to the bit.
 """
 
 import warnings
@@ -22,14 +22,7 @@ ADAPTER = "default"  # the adapter that trains; this is the name that peft loads
 
 
 def stack_earlier(model: Any, folders: Sequence[Path]) -> Any:
-    """Put the frozen adapters of earlier phases on ``model``, the oldest first, all of them on.
-
-    Args:
-        model: a transformers model.
-        folders: of the adapters.
-
-    Returns:
-        The peft model; ``model`` itself without folders.
+    """``model`` with the frozen adapters in ``folders``, the oldest first, all of them on.
 
     Raises:
         ConfigError: an adapter does not fit the model.
@@ -68,11 +61,26 @@ def attach_lora(
     Raises:
         ConfigError: peft has no adapter for these layers, or none that can be merged.
     """
+    config = _lora_config(model, settings, trained_rows, excluded)
+    with in_one_line("model.policy.lora.target_modules"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wrapped = _add(model, ADAPTER, config)
+        for layer in _lora_layers(wrapped):  # refused now, not when the run is exported
+            adapted_weight(layer)
+    for name, parameter in wrapped.named_parameters():
+        if f".{ADAPTER}" in name:
+            parameter.data = parameter.data.float()
+    activate(wrapped, list(wrapped.peft_config))
+    return wrapped
+
+
+def _lora_config(
+    model: Any, settings: LoRASettings, trained_rows: list[int], excluded: Sequence[str]
+) -> Any:
     from peft import LoraConfig
 
     everywhere = settings.target_modules == "all-linear"
-
-    config = LoraConfig(
+    return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
@@ -81,16 +89,6 @@ def attach_lora(
         trainable_token_indices=_rows_by_table(model, trained_rows),
         task_type="CAUSAL_LM",
     )
-    with in_one_line("model.policy.lora.target_modules"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        wrapped = _add(model, ADAPTER, config)
-        for layer in _lora_layers(wrapped):  # refused now, not when the run is exported
-            _adapted_weight(layer)
-    for name, parameter in wrapped.named_parameters():
-        if f".{ADAPTER}" in name:
-            parameter.data = parameter.data.float()
-    activate(wrapped, list(wrapped.peft_config))
-    return wrapped
 
 
 def _add(model: Any, name: str, config: Any) -> Any:
@@ -177,69 +175,19 @@ def using(model: Any, names: Sequence[str]) -> Iterator[None]:
         activate(model, list(model.peft_config))
 
 
-@contextmanager
-def merged(model: Any) -> Iterator[None]:
-    """A context with all adapters merged into the base weights, which are restored to the bit.
-
-    Decoding time is set by the number of small operations, which adapters double. The merged
-    weights are rounded to the base's dtype, as in an exported model.
-    """
-    kept: list[tuple[nn.Parameter, Tensor]] = []
-    try:
-        with torch.no_grad():
-            for weight, folded in _folded_weights(model):
-                kept.append((weight, weight.data))
-                weight.data = folded
-        with using(model, ()):
-            yield
-    finally:
-        for weight, before in reversed(kept):
-            weight.data = before
-
-
-@torch.no_grad()
-def fold(model: Any) -> Any:
-    """Merge the adapters for good: the transformers model; ``model`` must not be used again."""
-    for weight, folded in _folded_weights(model):
-        weight.data = folded
-    activate(model, ())
-    return model.unload()
-
-
 def _lora_layers(model: Any) -> Iterator[Any]:
     from peft.tuners.lora import LoraLayer
 
     return (module for module in model.modules() if isinstance(module, LoraLayer))
 
 
-def _adapted_weight(layer: Any) -> nn.Parameter:
+def adapted_weight(layer: Any) -> nn.Parameter:
     """The frozen weight under a LoRA layer: a matrix, or a tensor of experts."""
     base, name = layer.get_base_layer(), getattr(layer, "parameter_name", "weight")
     weight = getattr(base, name, None)
     if not isinstance(weight, nn.Parameter):
         raise TypeError(f"the adapter of a {type(base).__name__} cannot be merged into its weights")
     return weight
-
-
-def _folded_weights(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    from peft.tuners.lora import LoraLayer
-    from peft.tuners.trainable_tokens import TrainableTokensLayer
-
-    tables: set[int] = set()
-    for module in model.modules():
-        layer: Any = module
-        if isinstance(module, TrainableTokensLayer):
-            weight = layer.get_base_layer().weight
-            if id(weight) not in tables:  # a tied head shares its table with the embedding
-                tables.add(id(weight))
-                yield weight, layer.get_merged_weights(layer.active_adapters).detach()
-        elif isinstance(module, LoraLayer):
-            on = [name for name in layer.active_adapters if name in layer.lora_A]
-            if not on:  # phases may have adapters on different layers
-                continue
-            weight = _adapted_weight(layer)
-            delta = torch.stack([layer.get_delta_weight(name) for name in on]).sum(0)
-            yield weight, (weight.float() + delta.float()).to(weight.dtype)
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:

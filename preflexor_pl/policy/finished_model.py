@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.policy.adapters import merged, stack_earlier, using
+from preflexor_pl.policy.adapters import stack_earlier, using
 from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.load import load_base, resolve_dtype
+from preflexor_pl.policy.merge import merged
 from preflexor_pl.policy.model_source import ModelSource, find_model
 from preflexor_pl.policy.previous_phase import PreviousPhase
 

@@ -55,19 +55,10 @@ def load_base(
         ConfigError: it does not load, or has no such attention.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     keep_freed_memory()
     try:
-        with quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                source.location,
-                dtype=dtype,
-                attn_implementation=attention,
-                quantization_config=_nf4(dtype) if quantization else None,
-                trust_remote_code=False,  # without it transformers asks on the terminal
-            )
+        model, tokenizer = _from_pretrained(source.location, dtype, attention, quantization)
     except torch.OutOfMemoryError:
         raise
     except (OSError, SafetensorError, *FOREIGN) as error:
@@ -82,6 +73,23 @@ def load_base(
     if quantization:
         _keep_layout(model)
     return model.eval(), tokenizer
+
+
+def _from_pretrained(
+    location: str, dtype: torch.dtype, attention: str, quantization: str | None
+) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            location,
+            dtype=dtype,
+            attn_implementation=attention,
+            quantization_config=_nf4(dtype) if quantization else None,
+            trust_remote_code=False,  # without it transformers asks on the terminal
+        )
+    return model, tokenizer
 
 
 def stops_of(generation_config: Any) -> list[int]:

@@ -19,7 +19,7 @@ from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.load import load_base
 from preflexor_pl.policy.model_errors import in_one_line
-from preflexor_pl.policy.model_source import find_model
+from preflexor_pl.policy.model_source import ModelSource, find_model
 from preflexor_pl.policy.previous_phase import (
     KEY,
     PreviousPhase,
@@ -63,14 +63,7 @@ class Policy(LanguageModel):
         if start:
             check_base(start, source.name, source.sha256)
         weights = weights_of(settings, seed, reference, start)
-        own_weights = start.base_weights if start else ""
-        base, tokenizer = load_base(
-            replace(source, location=own_weights or source.location),
-            weights.dtype,
-            settings.attn_implementation,
-            settings.quantization,
-            KEY if own_weights else "model.policy.model_name",
-        )
+        base, tokenizer = _load(source, settings, start, weights.dtype)
         super().__init__(
             source,
             base,
@@ -83,10 +76,10 @@ class Policy(LanguageModel):
         self.settings = settings
         self.start: PreviousPhase | None = start
         self.trained_rows = self._new_rows(self.marker_ids[: 4 if reflection else 2])
-        self.identity = {  # read now: the files of the start may change during the run
+        self.identity = {
             "model_name": settings.model_name,
             "sha256": source.sha256,
-            "start": start.fingerprint if start else "",
+            "start": start.fingerprint if start else "",  # now: the files may change during the run
             **self.strings.record,
         }
         self.model = weights.prepare(source.name, base, self.trained_rows)
@@ -178,3 +171,17 @@ class Policy(LanguageModel):
     @property
     def _trained_bytes(self) -> int:
         return sum(p.nbytes for p in self.parameters() if p.requires_grad)
+
+
+def _load(
+    source: ModelSource, settings: PolicySettings, start: PreviousPhase | None, dtype: torch.dtype
+) -> tuple[Any, Any]:
+    """The weights below the adapters, which are those of the previous phase if it trained all."""
+    location = start.base_weights if start else ""
+    return load_base(
+        replace(source, location=location or source.location),
+        dtype,
+        settings.attn_implementation,
+        settings.quantization,
+        KEY if location else "model.policy.model_name",
+    )

@@ -18,12 +18,13 @@ from torch import nn
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
-from preflexor_pl.policy.adapters import ADAPTER, attach_lora, fold, merged, stack_earlier, using
+from preflexor_pl.policy.adapters import ADAPTER, attach_lora, stack_earlier, using
 from preflexor_pl.policy.artifact import write_adapter, write_whole
 from preflexor_pl.policy.base_copy import BaseCopy, gigabytes
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.load import resolve_dtype
 from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
+from preflexor_pl.policy.merge import fold, merged
 from preflexor_pl.policy.model_errors import in_one_line
 from preflexor_pl.policy.previous_phase import PreviousPhase
 

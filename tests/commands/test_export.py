@@ -17,7 +17,7 @@ from preflexor_pl.core.generator import Request
 from preflexor_pl.core.markers import DEFAULT, TRIGGER
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.evaluation import model_card as export_card
-from preflexor_pl.policy import adapters, load
+from preflexor_pl.policy import adapters, load, merge
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
 from tests.callbacks.test_push_to_hub import prepare
@@ -166,8 +166,8 @@ def test_a_merge_without_one_phase_is_caught(
         adapters.activate(model, [name for name in model.peft_config if name != left_out])
         return whole(model)
 
-    whole = adapters.fold
-    monkeypatch.setattr(adapters, "fold", fold)
+    whole = merge.fold
+    monkeypatch.setattr(merge, "fold", fold)
     done = run_export(trained[0] / "run-2", "--out", tmp_path / "out", "--dtype", dtype)
     refused(done, 5, dtype, "logits differ from those of the adapters by", "nothing was exported")
     assert difference(done[2].replace("those of the adapters", "the adapters'")) > 0

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from preflexor_pl.policy.adapters import load_trained_state, merged, trained_state
+from preflexor_pl.policy.adapters import load_trained_state, trained_state
+from preflexor_pl.policy.merge import merged
 from tests.tiny import save_tiny_model, tiny_policy
 
 IDS = torch.tensor([[5, 259, 7, 260, 9]])  # two of them are markers whose rows train

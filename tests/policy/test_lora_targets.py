@@ -5,9 +5,9 @@ import torch
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
-from preflexor_pl.policy.adapters import merged
 from preflexor_pl.policy.gradient_check import check_gradients
 from preflexor_pl.policy.lora_targets import unserved
+from preflexor_pl.policy.merge import merged
 from tests.families import save_family
 from tests.policy.test_adapters import disturb, logits, same
 from tests.tiny import tiny_policy

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.policy.adapters import fold, load_trained_state, merged, trained_state
+from preflexor_pl.policy.adapters import load_trained_state, trained_state
 from preflexor_pl.policy.gradient_check import check_gradients
+from preflexor_pl.policy.merge import fold, merged
 from preflexor_pl.policy.previous_phase import read_previous_phase
 from tests.policy.test_adapters import IDS, disturb, logits
 from tests.tiny import save_tiny_model, tiny_policy

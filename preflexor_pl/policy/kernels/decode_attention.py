@@ -61,14 +61,8 @@ def grouped_attention(
         )
     batch, heads, width, size = query.shape
     shared = key.shape[1]
-    scores = query.reshape(batch, shared, -1, size) @ key.transpose(2, 3)  # [B, K, H/K*T, L]
-    scores = scores.view(batch, shared, heads // shared, width, -1).float()
-    scores = scores * (size**-0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if attention_mask is not None:
-        mask = attention_mask[..., : key.shape[2]].expand(-1, heads, -1, -1)
-        scores = scores + mask.unflatten(1, (shared, -1))
+    scale = size**-0.5 if scaling is None else scaling
+    scores = _scores(query, key, attention_mask, scale, softcap)
     sinks = s_aux if sinks is None else sinks
     if sinks is not None:
         sink = sinks.float().view(1, shared, -1, 1, 1).expand(*scores.shape[:-1], 1)
@@ -77,6 +71,22 @@ def grouped_attention(
     weights = weights.to(value.dtype).reshape(batch, shared, -1, key.shape[2])
     mixed = (weights @ value).view(batch, heads, width, -1)
     return mixed.transpose(1, 2).contiguous(), None
+
+
+def _scores(
+    query: Tensor, key: Tensor, mask: Tensor | None, scale: float, softcap: float | None
+) -> Tensor:
+    """[B, K, H/K, T, L] in float32."""
+    batch, heads, width, size = query.shape
+    shared = key.shape[1]
+    scores = query.reshape(batch, shared, -1, size) @ key.transpose(2, 3)  # [B, K, H/K*T, L]
+    scores = scores.view(batch, shared, heads // shared, width, -1).float() * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        mask = mask[..., : key.shape[2]].expand(-1, heads, -1, -1)
+        scores = scores + mask.unflatten(1, (shared, -1))
+    return scores
 
 
 def not_ignored(others: dict[str, Any]) -> list[str]:
