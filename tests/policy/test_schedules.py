@@ -75,7 +75,7 @@ def test_shares_that_are_none_are_refused(options):
     [
         (lambda params: torch.optim.SGD(params, lr=-1.0), "Invalid learning rate"),
         (torch.optim.LBFGS, "LBFGS needs several forward passes"),
-        (lambda params: ReduceLROnPlateau(torch.optim.SGD(params)), "waits for a metric"),
+        (lambda params: ReduceLROnPlateau(torch.optim.SGD(params)), "needs a metric"),
         (lambda params: "sgd", "got a str"),
     ],
 )
