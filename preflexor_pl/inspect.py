@@ -2,9 +2,9 @@
 
 Which token is prompt, masked or supervised is read from the labels that training uses. A run's
 folder may stand in the place of ``--config``, and the overrides are those of fit, so that
-``--data.masking MaskThinking`` shows what another mask would do. No weights load, but for
-``--replay ROUND``: it has the policy of a round, as it was saved, write its rejected answers anew
-and compares them with those on disk, which holds on one machine with one number of threads.
+``--data.masking MaskThinking`` shows what another mask would do. No weights load, except
+for ``--reproduce ROUND``: the policy of a round, as it was saved, writes its rejected answers anew,
+and they are compared with those on disk; they agree on one machine with one number of threads.
 """
 
 import argparse
@@ -40,13 +40,15 @@ EXCERPT = 160  # letters of an answer that differs
 
 
 def main(args: Sequence[str]) -> int:
-    """Show pairs, or replay a round, and return the exit code."""
+    """Show pairs, or reproduce a round, and return the exit code."""
     quiet_libraries()
+    if any(arg.partition("=")[0] == "--replay" for arg in args):
+        raise ConfigError("--replay is now --reproduce")
     own, rest = _own_flags().split(args)
     cli = cli_of(rest)
     console = plain_text_console()
-    if own.replay is not None:
-        return _replay(cli, own.replay, console)
+    if own.reproduce is not None:
+        return _reproduce(cli, own.reproduce, console)
     from preflexor_pl.policy.tokenizer import tokenizer_of
 
     data: PreferenceDataModule = cli.datamodule
@@ -66,7 +68,7 @@ def _own_flags() -> OwnFlags:
     what = flags.add_mutually_exclusive_group()
     what.add_argument("--pairs", type=Path, metavar="FILE", help="show the pairs of this file")
     what.add_argument(
-        "--replay", type=count, metavar="ROUND", help="have its policy write its answers anew"
+        "--reproduce", type=count, metavar="ROUND", help="have its policy write its answers anew"
     )
     flags.add_argument("--round", type=count, help="default: the newest")
     flags.add_argument("--epoch", type=count, help="whose mask; default: the round's first")
@@ -109,15 +111,17 @@ def _read(path: Path) -> list[PreferencePair]:
     return pairs
 
 
-# Replaying a round
+# Reproducing a round
 
 
-def _replay(cli: "PreferenceCLI", index: int, console: Console) -> int:
+def _reproduce(cli: "PreferenceCLI", index: int, console: Console) -> int:
     data = cli.datamodule
     _round(data.run, index)
     if not cli.model.settings.lora:
-        raise ConfigError("--replay: full fine-tuning (model.policy.lora: null) keeps no policies")
-    answers = replay(data, policy_at_start(cli), index)
+        raise ConfigError(
+            "--reproduce: full fine-tuning (model.policy.lora: null) keeps no policies"
+        )
+    answers = reproduce(data, policy_at_start(cli), index)
     differing = {name: pair for name, pair in answers.items() if pair[0] != pair[1]}
     for name, (before, now) in differing.items():
         console.print(f"{inert(name)} differs", style="bold")
@@ -127,7 +131,7 @@ def _replay(cli: "PreferenceCLI", index: int, console: Console) -> int:
     return 1 if differing else 0
 
 
-def replay(
+def reproduce(
     data: "PreferenceDataModule", policy: "Policy", index: int
 ) -> dict[str, tuple[str, str]]:
     """Rejected answers of a round as they are on disk, and as its policy writes them now.
@@ -148,7 +152,7 @@ def replay(
     folder = round_folder(data.run, index)
     load_adapter(policy.model, folder / "policy")
     known = read_manifest(folder)
-    again = data.rounds_of(policy).replay(index, known["wanted"], known["policy_step"])
+    again = data.rounds_of(policy).reproduce(index, known["wanted"], known["policy_step"])
     then, now = (
         {p.id: p.rejected for p in pairs} for pairs in (_read(folder / "pairs.jsonl"), again)
     )

@@ -8,8 +8,8 @@ import pytest
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
 from preflexor_pl.cli.parser import PreferenceCLI, default_run
-from preflexor_pl.datamodule import CATEGORY_TOKENS
 from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
+from preflexor_pl.rounds.build import CATEGORY_TOKENS
 from tests.scripted import Shelf
 from tests.tiny import tiny_policy
 
@@ -85,7 +85,7 @@ def test_qlora_over_the_references_scale_holds_policy_and_teacher_in_4_bits(buil
     module, data = build("orpo", "reference", "qlora", teacher=True)
     assert module.settings.lora.rank == 64
     module.configure_model()
-    teacher = data._teacher_model(module.policy)
+    teacher = data.sources.teacher_of(module.policy)
     for model in (module.policy, teacher):
         assert model.inner.is_loaded_in_4bit
     assert not tiny_policy(model_folder).inner.__dict__.get("is_loaded_in_4bit")
@@ -99,7 +99,7 @@ def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypat
     def refuse(*args):
         pytest.fail("a teacher was loaded")
 
-    monkeypatch.setattr("preflexor_pl.datamodule.load_language_model", refuse)
+    monkeypatch.setattr("preflexor_pl.rounds.text_sources.load_language_model", refuse)
     module, data = build(*over, "server")
     assert data.server_teacher.name == "Qwen/Qwen3-8B at localhost"
     assert data.server_teacher is data.server_teacher  # one budget a command

@@ -115,7 +115,7 @@ def test_what_is_made_ahead_is_waited_for_or_ended(monkeypatch, epoch, done):
         current_epoch=epoch, max_epochs=4, should_stop=False, max_steps=-1, global_step=0
     )
     ways = {name: partial(did.append, name) for name in ("finish", "abandon")}
-    module._ahead = SimpleNamespace(**ways)
+    module._prefetcher = SimpleNamespace(**ways)
     monkeypatch.setattr(module, "_round_pairs", lambda index: did.append("make"))
     module.on_train_epoch_end()
     assert did == done

@@ -107,7 +107,7 @@ KINDS = (
         "overlap",
         "Prefetching the next round during training",
         "python -m benchmarks.rounds.prefetch",
-        ["`data.overlap`", "seconds training waited", "seconds of calls during training"],
+        ["`data.prefetch`", "seconds training waited", "seconds of calls during training"],
         rows.overlap,
     ),
     Kind(

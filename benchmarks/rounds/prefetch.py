@@ -3,7 +3,7 @@
 ``python -m benchmarks.rounds.prefetch``, about 15 minutes.
 
 ``configs/orpo.yaml`` with a teacher on loopback that takes two seconds a call, asked four at a
-time, for two rounds of 16 pairs: once with ``data.overlap``, once without. The pairs must be the
+time, for two rounds of 16 pairs: once with ``data.prefetch``, once without. The pairs must be the
 same; what differs is how long training waits for the second round. Policy, training and rejected
 answers are the real ones.
 
@@ -40,7 +40,7 @@ def run(overlap: bool, folder: Path) -> dict[str, Any]:
         settings = {"base_url": server.url, "model": "m", "in_flight": str(IN_FLIGHT)}
         command = [sys.executable, "-m", "preflexor_pl.fit", "--config", "configs/orpo.yaml"]
         command += [f"--data.teacher.server.{key}={value}" for key, value in settings.items()]
-        command += [*SMALL, f"--data.overlap={str(overlap).lower()}", f"--run={folder}"]
+        command += [*SMALL, f"--data.prefetch={str(overlap).lower()}", f"--run={folder}"]
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         wall = time.monotonic() - started

@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser
 
 from preflexor_pl.core.errors import ConfigError
 
+RENAMED = {"data.overlap": "data.prefetch"}  # keys of earlier versions
 SPECIFICATION = "class_path", "init_args", "dict_kwargs"  # how a config names a class
 PARTS = Union, UnionType, list, Iterable, Sequence  # a type whose arguments may be classes
 
@@ -40,11 +41,13 @@ class ConfigKeys:
             dashes: before a key in the error.
 
         Raises:
-            ConfigError: names the key and the nearest one.
+            ConfigError: names the key and its new name, or the nearest one.
         """
         try:
             self._check_group(self._parser, tree, "", "")
         except _UnknownKeyError as error:
+            if error.key in RENAMED:
+                raise ConfigError(f"{where}{error.key} is now {RENAMED[error.key]}") from None
             near = self._nearest(error.key, error.siblings)
             hint = f"did you mean {dashes}{near}?" if near else "--help_all lists the keys"
             raise ConfigError(f"{where}{dashes}{error.key} is no key: {hint}") from None

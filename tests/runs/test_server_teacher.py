@@ -80,7 +80,7 @@ SMALL = (
 def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(
     served, tmp_path, monkeypatch
 ):
-    """With and without overlap: the same pairs; with it, the teacher's part is there in time."""
+    """With and without prefetching: the same pairs; with it, the teacher's part is there in time."""
     asked = []  # when a round is made, how many calls of it are on record
     make = Rounds.make
 
@@ -92,13 +92,13 @@ def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(
 
     monkeypatch.setattr(Rounds, "make", counted)
     made = {}
-    for overlap in ("true", "false"):
+    for prefetch in ("true", "false"):
         with BadServer(teach_by_seed) as server:
-            run = f"--run={tmp_path / overlap}"
-            code, out, err = served(server, *SMALL, run, f"--data.overlap={overlap}")
+            run = f"--run={tmp_path / prefetch}"
+            code, out, err = served(server, *SMALL, run, f"--data.prefetch={prefetch}")
             assert (code, err) == (0, ""), err
-        assert ("hidden behind training" in out) == (overlap == "true")
-        rounds = tmp_path / overlap / "rounds"
+        assert ("hidden behind training" in out) == (prefetch == "true")
+        rounds = tmp_path / prefetch / "rounds"
         made[overlap] = [
             (rounds / f"round-000{n}" / name).read_bytes()
             for n in (0, 1)
