@@ -25,6 +25,7 @@ HEAD = "| key | type | default | help |\n|---|---|---|---|\n"
 TITLES = {"": "The run", "model": "`model`", "data": "`data`", "trainer": "`trainer`"}
 TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 HIDDEN = "==SUPPRESS=="  # of keys that follow from others
+EXPLAINED = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 SELECTED = {"model.loss": PreferenceLoss, "data.masking": ThinkingMask}
 
 
@@ -51,7 +52,7 @@ def tables() -> str:
         key, group = action.dest, action.dest.partition(".")[0]
         if action.default == HIDDEN or key == "config":
             continue
-        if group == "trainer" and key.removeprefix("trainer.") not in TRAINER_KEYS:
+        if group == "trainer" and key.removeprefix("trainer.") not in EXPLAINED:
             others.append(f"`{key}`" * (not key.endswith(".help")))
             continue
         if key.endswith(".help"):

@@ -96,3 +96,13 @@ def test_nothing_is_imported(keys, tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     keys.check({"loss": {"class_path": "evil_module.Loss", "init_args": {"x": 1}}})
+
+
+def test_a_key_that_adds_to_a_list_is_that_list():
+    parser = ArgumentParser()
+    parser.add_argument("--names", type=list[str])
+    parser.add_argument("--group.names", type=list[str])
+    keys = ConfigKeys(parser)
+    keys.check({"names+": ["a"], "group": {"names+": ["b"]}})
+    with pytest.raises(ConfigError, match="nmes is no key: did you mean names"):
+        keys.check({"nmes+": ["a"]})
