@@ -77,9 +77,14 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
 
 
 @pytest.fixture
-def served(train, monkeypatch):
-    """``served(server, *args)`` trains with that server as the teacher, its key in a variable."""
+def short_waits(monkeypatch):
+    """Waits between two tries of a call to a server are 10, 20, 40 ms."""
     monkeypatch.setattr("preflexor_pl.server.retries.FIRST_WAIT", 0.01)
+
+
+@pytest.fixture
+def served(train, monkeypatch, short_waits):
+    """``served(server, *args)`` trains with that server as the teacher, its key in a variable."""
 
     def served(server, *args):
         values = {"base_url": server.url, "model": "m", "api_key_env": "TEACHER_KEY"}

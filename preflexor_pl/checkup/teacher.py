@@ -11,7 +11,7 @@ from preflexor_pl.core.model_thinking import ONLY_THINKING, THINKING_CUT
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
-from preflexor_pl.server.budget import GOES_ON
+from preflexor_pl.server.budget import RESUME
 from preflexor_pl.server.generator import RemoteGenerator
 
 SHORT = 8  # tokens of the one answer
@@ -61,13 +61,14 @@ def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, c
     try:
         [answer] = remote.complete([Request("Say hello.", sampling=sampling)])
     except TeacherError as error:
-        known = TeacherError(str(error).removesuffix(f"; {GOES_ON}"))
+        known = TeacherError(str(error).removesuffix(f"; {RESUME}"))
         report.bad(known, f"see that the server runs, and that {key} is right")
         return
-    cost = f"1 call, {remote.budget.tokens} tokens, {time.monotonic() - began:.1f} s"
+    cost = f"1 call, {remote.state.budget.tokens} tokens, {time.monotonic() - began:.1f} s"
     who = f"{key}: {remote.name} ({cost})"
     if answer.problem == THINKING_CUT:
-        off = f"switch it off by {remote.switch}, or " if remote.switch else ""
+        switch = remote.state.thinking_switch
+        off = f"switch it off by {switch}, or " if switch else ""
         report.note(f"{who} thinks before it answers", f"{off}let max_new_tokens have room for it")
     elif not answer.problem:
         report.ok(f"{who} answers")

@@ -1,8 +1,8 @@
-"""How one server is asked: which fields it takes is learned from its refusals, once each.
+"""The fields of a call that one server accepts, found out from what it refuses, once each.
 
-Servers that speak the OpenAI chat API differ in what they refuse: ``max_tokens`` or its newer name,
-``seed``, ``stop``, ``temperature`` beside ``top_p``, a temperature other than 1 or of 0, a system
-turn, a field of another server. The refusal names it, and the request is sent again without it.
+Servers of the OpenAI chat API differ: some refuse ``max_tokens`` or its newer name, ``seed``,
+``stop``, ``temperature`` beside ``top_p``, a temperature other than 1 or of 0, a system turn, or a
+field of another server. The refusal names it, and the request is sent again without it.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import Any
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.teacher_settings import OUR_FIELDS, ServerSettings
 
-SEED_BITS = 31  # some servers take no more
-COLDEST = 0.01  # for a server that takes no temperature of 0
+SEED_BITS = 31  # some servers accept no more
+COLDEST = 0.01  # for a server that accepts no temperature of 0
 LIMITS = "max_tokens", "max_completion_tokens"
 SYSTEM = "system"
 
@@ -55,12 +55,12 @@ class AcceptedFields:
 
     Args:
         settings: of the server.
-        tell: told, once, of each thing that was learned.
+        report: takes a line for each field that is changed.
     """
 
-    def __init__(self, settings: ServerSettings, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: ServerSettings, report: Callable[[str], None]) -> None:
         self.settings = settings
-        self.tell = tell
+        self.report = report
         self._dropped = set(settings.drop_fields)
         self._limit = LIMITS[0]
         self._coldest = 0.0
@@ -88,31 +88,31 @@ class AcceptedFields:
             turns.insert(0, (SYSTEM, request.system))
         return [{"role": role, "content": content} for role, content in turns]
 
-    def learn(self, body: dict[str, Any], said: str, param: str = "") -> bool:
-        """Whether a refusal of ``body`` names what can be sent otherwise; it is from now on.
+    def adapt(self, body: dict[str, Any], said: str, param: str = "") -> bool:
+        """Change what a refusal of ``body`` names; False where it names nothing that can be.
 
         Args:
             body: that was refused.
-            said: what the server said.
-            param: what it named as the cause, where it did.
+            said: text of the refusal.
+            param: the field that the refusal names as its cause, if any.
         """
         if not _REFUSED.search(said):
             return False
         name = _named(body, said, param)
         if name == SYSTEM:
             self._dropped.add(SYSTEM)
-            self.tell("takes no system turn: its text goes before the user's")
+            self.report("takes no system turn: its text goes before the user's")
         elif name in LIMITS:
             return self._rename(name, said)
         elif name == "temperature" and not body[name] and _ABOVE_ZERO.search(said):
             self._coldest = COLDEST
-            self.tell(f"takes no temperature of 0: {COLDEST} is sent")
+            self.report(f"takes no temperature of 0: {COLDEST} is sent")
         elif name == "temperature" and "top_p" in body and _mentions("top_p", said):
             self._dropped.add("top_p")
-            self.tell("takes temperature or top_p, not both: top_p is left out")
+            self.report("takes temperature or top_p, not both: top_p is left out")
         elif name:
             self._dropped.add(name)
-            self.tell(f"refuses {name}: it is left out")
+            self.report(f"refuses {name}: it is left out")
         return bool(name)
 
     def _rename(self, name: str, said: str) -> bool:
@@ -125,7 +125,7 @@ class AcceptedFields:
             if name == newer or (_TOO_MANY.search(said) and not _mentions(newer, said)):
                 return False
             self._limit = newer
-            self.tell(f"refuses {name}: {newer} is sent instead")
+            self.report(f"refuses {name}: {newer} is sent instead")
         return True
 
 

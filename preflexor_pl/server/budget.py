@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
 
-GOES_ON = "what it said is kept, and the same command goes on from here"
+RESUME = "what it said is kept, and the same command goes on from here"
 
 
 class Budget:
@@ -27,7 +27,7 @@ class Budget:
         self.key = key
         self.calls = 0
         self.tokens = 0
-        self._seconds = 0.0  # of the askings that are over
+        self._seconds = 0.0  # of earlier periods
         self._began: float | None = None
         self._free = 0.0  # when the next call may begin
 
@@ -38,13 +38,13 @@ class Budget:
         try:
             yield
         finally:
-            self._seconds, self._began = self._asked_for(), None
+            self._seconds, self._began = self._seconds_asked(), None
 
     def pause(self, seconds: float) -> None:
         """Begin no call for so long."""
         self._free = max(self._free, time.monotonic() + seconds)
 
-    async def turn(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+    async def wait_turn(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Wait until a call may begin, and count it.
 
         Raises:
@@ -59,14 +59,14 @@ class Budget:
             self.pause(60 / rate)
 
     def _check(self, wait: float) -> None:
-        used = self.calls, self.tokens, (self._asked_for() + wait) / 60
+        used = self.calls, self.tokens, (self._seconds_asked() + wait) / 60
         for name, count in zip(BUDGETS, used, strict=True):
             limit = getattr(self.settings, name)
             if limit is not None and count >= limit:
                 raise TeacherError(
-                    f"{self.key}.{name}: the {limit} of one command are used up: {GOES_ON} with "
+                    f"{self.key}.{name}: the {limit} of one command are used up: {RESUME} with "
                     "as many again; or raise it"
                 )
 
-    def _asked_for(self) -> float:
+    def _seconds_asked(self) -> float:
         return self._seconds + (time.monotonic() - self._began if self._began is not None else 0)

@@ -1,7 +1,7 @@
-"""One HTTP connection to a server: what is taken, and what each failure means.
+"""One HTTP connection to a server, and what each of its failures means.
 
-Replies are bounded, redirects are not followed, nothing is tried again here, and nothing of the key
-is in what is raised.
+Replies are bounded, redirects are not followed, nothing is retried here, and no error holds a piece
+of the key.
 """
 
 import os
@@ -13,18 +13,25 @@ import httpx2
 from preflexor_pl.core.errors import ConfigError, TeacherError
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.server.accepted_fields import LIMITS, AcceptedFields, is_too_long
-from preflexor_pl.server.budget import GOES_ON
+from preflexor_pl.server.accepted_fields import LIMITS, is_too_long
+from preflexor_pl.server.budget import RESUME
 from preflexor_pl.server.http_client import open_client, proxy_variable
-from preflexor_pl.server.replies import TOO_LONG, Refusal, RetryableError, seconds_to_wait, shown
+from preflexor_pl.server.replies import (
+    TOO_LONG,
+    RequestRefused,
+    RetryableError,
+    redacted,
+    seconds_to_wait,
+)
+from preflexor_pl.server.state import ServerState
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError
 
-PASSING = (408, 409, 425, 429)  # statuses that may pass, as those from 500 on may
-NO_CREDIT = "insufficient_quota"  # comes as a 429, and does not pass
+RETRYABLE = (408, 409, 425, 429)  # statuses; those from 500 on are, too
+NO_CREDIT = "insufficient_quota"  # comes with status 429, and stays
 FILTERED = "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"
-WRONG_FIELD = (400, 422)  # statuses of a request that has a field too many
+WRONG_FIELD = (400, 422)  # statuses that refuse a field
 SECRET = (401, 403)  # statuses whose text may hold the key in another form
 ADVICE = {
     401: "check the key ({variable})",
@@ -56,32 +63,29 @@ def read_key(settings: ServerSettings, key: str) -> str:
     return secret
 
 
-class Learned(Exception):
-    """The server refused a field, and the same request can be sent without it."""
+class FieldRefused(Exception):
+    """The server refused a field; the same request can be sent without it."""
 
 
 class Connection:
     """Open while its ``async with`` block lasts.
 
     Args:
-        settings: of the server.
+        state: of the server.
         secret: its key; "" sends none.
-        who: key of the settings and name of the server, for errors.
-        dialect: how it is asked.
     """
 
-    def __init__(
-        self, settings: ServerSettings, secret: str, who: str, dialect: AcceptedFields
-    ) -> None:
+    def __init__(self, state: ServerState, secret: str) -> None:
         from openai import AsyncOpenAI
 
-        self.settings = settings
+        self.state = state
+        self.settings = state.settings
         self.secret = secret
-        self.who = who
-        self.dialect = dialect
-        http = open_client(settings, secret, who.partition(":")[0])
         self._client = AsyncOpenAI(
-            api_key=secret or "none", base_url=settings.base_url, max_retries=0, http_client=http
+            api_key=secret or "none",
+            base_url=self.settings.base_url,
+            max_retries=0,
+            http_client=open_client(self.settings, secret, state.key),
         )
 
     async def __aenter__(self) -> Self:
@@ -91,18 +95,18 @@ class Connection:
         await self._client.close()
 
     async def post(self, request: Request, seed: int) -> bytes:
-        """The body that the server sends back with status 200.
+        """The body of the server's reply, which has status 200.
 
         Raises:
-            Learned: the same try will go further.
-            RetryableError: another try may help.
-            Refusal: this request is not answered.
-            TeacherError: no request will be answered.
+            FieldRefused: the request can be sent without a field.
+            RetryableError: another try may succeed.
+            RequestRefused: the server does not answer this request.
+            TeacherError: the server answers no request like this.
         """
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         create = self._client.chat.completions.with_raw_response.create
-        body = self.dialect.body(request, seed)
+        body = self.state.fields.body(request, seed)
         fields = {name: body[name] for name in ("model", "messages")}
         others = {name: value for name, value in body.items() if name not in fields}
         try:
@@ -114,12 +118,12 @@ class Connection:
             failure = self._unreached(error)
         except APIStatusError as error:
             failure = self._refused(error, body)
-        raise failure  # outside of the block: the cause's text may hold the key
+        raise failure  # not in the except block: the cause may hold the key
 
     def _unreached(self, error: "APIConnectionError") -> RetryableError:
         cause = error.__cause__
         what = "it cannot be reached" if isinstance(cause, httpx2.ConnectError) else "it broke off"
-        said = shown(str(cause), self.secret) or type(cause).__name__
+        said = redacted(str(cause), self.secret) or type(cause).__name__
         proxy = proxy_variable(self.settings)
         through = f" through the proxy of {proxy}" if proxy else ""
         return RetryableError(f"{what}{through} ({said})")
@@ -127,19 +131,19 @@ class Connection:
     def _refused(self, error: "APIStatusError", body: dict[str, Any]) -> Exception:
         status, headers, told = error.status_code, error.response.headers, error.response.text
         if status in WRONG_FIELD and error.code in FILTERED:
-            return Refusal("server_refusal")
+            return RequestRefused("server_refusal")
         if status not in (*SECRET, 429) and is_too_long(status, told):
-            return Refusal(TOO_LONG)
-        if status in WRONG_FIELD and self.dialect.learn(
+            return RequestRefused(TOO_LONG)
+        if status in WRONG_FIELD and self.state.fields.adapt(
             body, told.replace('\\"', '"'), error.param or ""
         ):
-            return Learned()
-        said = "" if status in SECRET else shown(error.response.text, self.secret)
+            return FieldRefused()
+        said = "" if status in SECRET else redacted(error.response.text, self.secret)
         answered = f"status {status}" + (f", {said}" if said else "")
-        if (status in PASSING or status >= 500) and error.code != NO_CREDIT:
+        if (status in RETRYABLE or status >= 500) and error.code != NO_CREDIT:
             return RetryableError(answered, seconds_to_wait(headers.get("Retry-After")))
         if 300 <= status < 400:
-            where = shown(headers.get("Location", ""), self.secret)
+            where = redacted(headers.get("Location", ""), self.secret)
             advice = f"redirects are not followed: set base_url to where the server is ({where})"
         else:
             variable = self.settings.api_key_env or "api_key_env, which names no variable yet"
@@ -147,4 +151,6 @@ class Connection:
             if status in WRONG_FIELD and any(name in told for name in LIMITS):
                 advice = f"{advice}; max_new_tokens stands in the samplings"
             advice = advice.format(variable=variable)
-        return TeacherError(f"{self.who} answered with {answered}: {advice}; {GOES_ON}")
+        return TeacherError(
+            f"{self.state.key}: {self.state.name} answered with {answered}: {advice}; {RESUME}"
+        )

@@ -6,13 +6,11 @@ from queue import SimpleQueue
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.generator import Completion, Keep, Request, Watch
-from preflexor_pl.core.model_thinking import forms
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.server.accepted_fields import AcceptedFields
-from preflexor_pl.server.budget import Budget
+from preflexor_pl.server.state import ServerState
 
-Arrival = tuple[int, Completion] | None  # None: no more will come
+Delivery = tuple[int, Completion] | None  # None: there will be no more
 
 
 class RemoteGenerator:
@@ -21,16 +19,11 @@ class RemoteGenerator:
     Args:
         settings: which server, and what may be asked of it.
         key: to name in an error; that of the settings where none is given.
-        thinking_tags: further forms of the model's thoughts, as for ``thoughts.forms``.
+        thinking_tags: further forms of the model's thoughts, as for ``model_thinking.forms``.
         report: takes a line for the user.
 
     Attributes:
-        forms: of thoughts, which are taken off its texts.
-        budget: what of it is used up, by this object.
-        strange: texts in a row that could not be read.
-        begins_inside: whether a text closed thoughts that it had not opened; from then on one that
-            is cut before it closes them is known to be thoughts.
-        stopping: set from any thread, has no more calls begin; those in flight are waited for.
+        state: of the server.
     """
 
     def __init__(
@@ -42,42 +35,28 @@ class RemoteGenerator:
     ) -> None:
         self.settings = settings
         self.key = key or settings.key
-        self.budget = Budget(settings, self.key)
-        self.strange = 0
-        self.stopping = False
-        self.begins_inside = False
         self.thinking_tags = tuple(thinking_tags)
-        self.forms = forms(thinking_tags)
-        self.dialect = AcceptedFields(settings, self.tell)
-        self._told: set[str] = set()
-        self._report = report
-
-    @property
-    def switch(self) -> str:
-        """What switches the model's thinking off, where a config names the server."""
-        if not self.key.endswith(".server"):
-            return ""
-        return (
-            f"{self.key}.extra_body ({{chat_template_kwargs: {{enable_thinking: false}}}} or "
-            "{reasoning_effort: low})"
-        )
-
-    def tell(self, what: str) -> None:
-        """Say once what there is about this server."""
-        if what not in self._told:
-            self._told.add(what)
-            self._report(f"  {self.key}: {self.name} {what}")
-
-    @property
-    def identity(self) -> str:
-        """What a journal knows its texts by: asked or read in another way, they are others."""
-        asked = [part for part in (self.settings.extra_body, self.thinking_tags) if part]
-        return " ".join([self.name, *map(repr, asked)])
+        self.state = ServerState(settings, self.key, thinking_tags, report)
 
     @property
     def name(self) -> str:
         """The model and the server's host."""
-        return f"{self.settings.model} at {self.settings.host}"
+        return self.state.name
+
+    @property
+    def stopping(self) -> bool:
+        """Set from any thread: no more calls begin, those in flight are waited for."""
+        return self.state.stopping
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None:
+        self.state.stopping = value
+
+    @property
+    def identity(self) -> str:
+        """The source of its texts in a journal: the name, and settings that change the texts."""
+        parts = [part for part in (self.settings.extra_body, self.thinking_tags) if part]
+        return " ".join([self.name, *map(repr, parts)])
 
     def secret(self) -> str:
         """The server's key, read from its variable; "" where it needs none.
@@ -121,18 +100,18 @@ class RemoteGenerator:
         return [made[place] for place in range(len(requests))]
 
     def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:
-        """Make ``requests``, each kept as soon as it is there.
+        """Make ``requests`` and pass each completion on as soon as it is there.
 
-        A text that the server cannot be brought to give is a completion with a ``problem``.
+        A text that the server does not give is a completion with a ``problem``.
 
         Args:
             requests: any number of them.
             keep: called in this thread.
 
         Raises:
-            ConfigError: there is no key, or a request begins the response itself.
+            ConfigError: there is no key, or a request has a prefill.
             TeacherError: the server fails or refuses, or a budget is used up; whatever was in
-                flight has been kept.
+                flight has been passed on.
         """
         from anyio.from_thread import start_blocking_portal
 
@@ -145,19 +124,18 @@ class RemoteGenerator:
                 "needs it: use a model on this machine"
             )
         secret = self.secret()
-        arrived: SimpleQueue[Arrival] = SimpleQueue()
+        deliveries: SimpleQueue[Delivery] = SimpleQueue()
 
         async def ask() -> None:
-            who = f"{self.key}: {self.name}"
-            async with Connection(self.settings, secret, who, self.dialect) as connection:
-                await RequestPool(self, connection, arrived.put).all(requests)
+            async with Connection(self.state, secret) as connection:
+                await RequestPool(self.state, connection, deliveries.put).run(requests)
 
-        # A loop in a thread of its own: in a notebook one is running in this thread already.
-        with self.budget.running(), start_blocking_portal() as portal:
+        # The event loop has a thread of its own: in a notebook one runs in this thread already.
+        with self.state.budget.running(), start_blocking_portal() as portal:
             asking = portal.start_task_soon(ask)
-            asking.add_done_callback(lambda _: arrived.put(None))
-            while (one := arrived.get()) is not None:
-                keep(*one)
+            asking.add_done_callback(lambda _: deliveries.put(None))
+            while (delivery := deliveries.get()) is not None:
+                keep(*delivery)
             asking.result()
 
 

@@ -42,7 +42,7 @@ class RetryableError(Exception):
         self.wait = wait
 
 
-class Unusable(RetryableError):
+class UnreadableReply(RetryableError):
     """The server answered, and what it sent holds no text.
 
     Args:
@@ -55,7 +55,7 @@ class Unusable(RetryableError):
         self.problem = problem
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """The server will not answer this very request.
 
     Args:
@@ -71,16 +71,16 @@ def parsed(body: bytes) -> dict[str, Any]:
     """The JSON object in a body.
 
     Raises:
-        Unusable: there is none, or it tells of an error.
+        UnreadableReply: there is none, or it tells of an error.
     """
     try:
         tree = json.loads(body)
     except (ValueError, RecursionError):
-        raise Unusable("server_not_json", body[:SHOWN].decode(errors="replace")) from None
+        raise UnreadableReply("server_not_json", body[:SHOWN].decode(errors="replace")) from None
     if not isinstance(tree, dict):
-        raise Unusable("server_not_json", tree)
+        raise UnreadableReply("server_not_json", tree)
     if tree.get("error"):
-        raise Unusable("server_error", tree["error"])
+        raise UnreadableReply("server_error", tree["error"])
     return tree
 
 
@@ -112,12 +112,12 @@ def read_completion(
             their closing tag is nothing else.
 
     Raises:
-        Unusable: there is no text, or no telling whether it is whole.
-        Refusal: the model, or a filter, will not answer.
+        UnreadableReply: there is no text, or no telling whether it is whole.
+        RequestRefused: the model, or a filter, will not answer.
     """
     message, finish = _message(tree)
     if str(finish).lower() in FILTERED or message.get("refusal"):
-        raise Refusal("server_refusal")
+        raise RequestRefused("server_refusal")
     tokens = _count(tree, "completion_tokens")
     end = _end(finish, tokens, request, tell)
     reply, found = reply_in(_content(message), known)
@@ -130,14 +130,14 @@ def read_completion(
         text = text.split(stop, 1)[0]
     problem = thinking_problem(text, found or _thought_elsewhere(tree, message), end)
     if problem == ONLY_THINKING:
-        raise Unusable(problem)
+        raise UnreadableReply(problem)
     if not text.strip() and end != "length":
-        raise Unusable("server_no_text")
+        raise UnreadableReply("server_no_text")
     tokens = -(-len(text) // CHARACTERS) if tokens is None else tokens
     return Completion(text, end, tokens, problem)
 
 
-def ends_unopened(tree: dict[str, Any], known: Sequence[ThinkingTags]) -> bool:
+def closes_unopened_thoughts(tree: dict[str, Any], known: Sequence[ThinkingTags]) -> bool:
     """Whether a reply ends thoughts that it does not begin: the chat template has begun them."""
     text = _content(_message(tree)[0])
     unopened = any(one.closing.search(text) and not one.opening.search(text) for one in known)
@@ -148,10 +148,10 @@ def _message(tree: dict[str, Any]) -> tuple[dict[str, Any], object]:
     """The message of a reply, and why it ended."""
     choices = tree.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Unusable("server_no_choices")
+        raise UnreadableReply("server_no_choices")
     message = choices[0].get("message")
     if not isinstance(message, dict):
-        raise Unusable("server_no_text")
+        raise UnreadableReply("server_no_text")
     return message, choices[0].get("finish_reason")
 
 
@@ -161,11 +161,11 @@ def _end(
     """Whether a text ended or was cut; a reason that is not known is an end, as far as it can be.
 
     Raises:
-        Unusable: the text is said not to have ended.
+        UnreadableReply: the text is said not to have ended.
     """
     reason = str(finish or "").lower()
     if reason in NO_END:
-        raise Unusable("server_unknown_end", finish)
+        raise UnreadableReply("server_unknown_end", finish)
     if reason in CUT:
         return "length"
     if reason != "stop":
@@ -211,7 +211,7 @@ def seconds_to_wait(retry_after: str | None) -> float:
     return max(seconds, 0) if math.isfinite(seconds) else 0
 
 
-def shown(text: str, key: str) -> str:
+def redacted(text: str, key: str) -> str:
     """One short line of what a server said, without a piece of the key in it."""
     text = text[: 9 * SHOWN]
     size = min(PIECE, len(key))

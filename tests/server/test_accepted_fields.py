@@ -117,7 +117,9 @@ def test_a_model_that_thinks_refuses_one_field_after_the_other(capsys):
         assert generator.complete([REQUEST] * 3) == [GOOD] * 3
     assert set(server.calls[-1].body) == taken
     assert len(capsys.readouterr().out.splitlines()) == 5  # each is said once
-    assert generator.budget.calls == len(server.calls)  # and every call is one of the budget's
+    assert generator.state.budget.calls == len(
+        server.calls
+    )  # and every call is one of the budget's
 
 
 def test_calls_in_flight_learn_the_same_thing_together(capsys):

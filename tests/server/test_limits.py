@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from preflexor_pl.core.errors import ConfigError, TeacherError
-from preflexor_pl.server.replies import seconds_to_wait, shown
+from preflexor_pl.server.replies import redacted, seconds_to_wait
 from tests.server.bad_server import GOOD, BadServer, ask, failure, first_then_good, good, status
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -162,11 +162,11 @@ def test_an_account_without_credit_is_not_asked_again():
 
 
 def test_only_pieces_of_the_key_are_hidden():
-    assert shown(f"key {KEY}!", KEY) == "key ***!"
-    assert shown(f"key {KEY[:8]}", KEY) == "key ***"
-    assert shown(f"key {KEY[:7]}...", KEY) == "key sk-live..."
-    assert shown("a\x1b[2Jb\n c", KEY) == "a [2Jb c"
-    assert shown("a line", "") == "a line"
+    assert redacted(f"key {KEY}!", KEY) == "key ***!"
+    assert redacted(f"key {KEY[:8]}", KEY) == "key ***"
+    assert redacted(f"key {KEY[:7]}...", KEY) == "key sk-live..."
+    assert redacted("a\x1b[2Jb\n c", KEY) == "a [2Jb c"
+    assert redacted("a line", "") == "a line"
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "sk\nlive", "sk-\u00e9"])

@@ -75,7 +75,9 @@ def test_texts_of_a_real_server(served, capsys):
     assert 1 <= whole.tokens < 48
     assert "\n" not in whole.text
     assert "<|" not in cut.text + whole.text
-    assert 3 <= generator.budget.calls <= 4  # each in flight may learn what the server refuses
+    assert (
+        3 <= generator.state.budget.calls <= 4
+    )  # each in flight may learn what the server refuses
     [line] = capsys.readouterr().out.splitlines()
     assert "refuses no_such_field: it is left out" in line
-    assert generator.budget.tokens > cut.tokens + whole.tokens  # prompts are counted too
+    assert generator.state.budget.tokens > cut.tokens + whole.tokens  # prompts are counted too

@@ -7,7 +7,7 @@ import pytest
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.server.generator import RemoteGenerator
-from preflexor_pl.server.retries import STRANGE
+from preflexor_pl.server.retries import MAX_UNREADABLE
 from tests.scripted import GOOD as SCRIPT
 from tests.scripted import SUBJECTS, make_round, scripted_maker
 from tests.server.bad_server import (
@@ -89,8 +89,8 @@ def test_a_budget_that_ends_in_thoughts_is_the_cause_and_says_what_to_set(name, 
 
 def test_a_model_that_always_thinks_to_the_end_is_asked_no_more():
     with BadServer(lambda call: good("<think>Is", "length")) as server:
-        line = failure(*ask(server, 3 * STRANGE, in_flight=1))
-    assert len(server.calls) == STRANGE
+        line = failure(*ask(server, 3 * MAX_UNREADABLE, in_flight=1))
+    assert len(server.calls) == MAX_UNREADABLE
     assert "thought until its max_new_tokens (128) were used up" in line
     assert "extra_body" in line
 
@@ -165,16 +165,16 @@ def test_and_in_the_end_it_is_told_why_there_is_none(name):
 
 def test_a_server_that_sends_nothing_else_is_no_such_server():
     with BadServer(lambda call: Answer(b"<html>Sign in</html>")) as server:
-        line = failure(*ask(server, 3 * STRANGE, tries=1, in_flight=1))
-    assert len(server.calls) == STRANGE
+        line = failure(*ask(server, 3 * MAX_UNREADABLE, tries=1, in_flight=1))
+    assert len(server.calls) == MAX_UNREADABLE
     assert "<html>Sign in</html>: check base_url" in line
 
 
 def test_now_and_then_a_strange_reply_is_no_reason_to_stop():
     with BadServer(lambda call: Answer(b"?") if call.number % 2 else None) as server:
-        generator, requests = ask(server, 3 * STRANGE, tries=1, in_flight=1)
+        generator, requests = ask(server, 3 * MAX_UNREADABLE, tries=1, in_flight=1)
         problems = [made.problem for made in generator.complete(requests)]
-    assert problems == ["", "server_not_json"] * (3 * STRANGE // 2)
+    assert problems == ["", "server_not_json"] * (3 * MAX_UNREADABLE // 2)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_tokens_that_are_not_counted_are_estimated(usage):
         generator, requests = ask(server)
         [made] = generator.complete(requests)
     assert made.tokens == 10  # four characters each
-    assert generator.budget.tokens >= 10
+    assert generator.state.budget.tokens >= 10
 
 
 def script_of_a_round(call):
