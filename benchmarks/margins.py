@@ -1,26 +1,26 @@
-"""Where DPO and EXO begin, and where their margins end: ``python -m benchmarks.margins``.
+"""Losses of DPO and EXO at the first step, and growth of their margins: ``benchmarks.margins``.
 
-On the embedded model and real pairs of a second phase (``benchmarks/data/pairs.jsonl``):
+``python -m benchmarks.margins``, about 6 minutes on two CPU cores, with the packaged model and real
+pairs of a second phase (``data/pairs.jsonl``):
 
-- step 0, four pairs: policy and reference are one, so h = 0, DPO = ln 2 and EXO = 1.95852 (eps
-  5e-3). They are computed in different micro-batches, so in bfloat16 h may have a spread: the noise
-  floor of a margin.
-- an overfit run on two of them: EXO's margin h levels off at log((1 - eps) / eps) = 5.29, DPO's
-  goes on growing.
+- step 0, four pairs: policy and reference are equal, so h = 0, DPO = ln 2 and EXO = 1.95852 (eps
+  5e-3). Both are computed in different micro-batches, so in bfloat16 h may deviate: that is the
+  noise of a margin.
+- overfitting on two of them: EXO's margin h levels off at log((1 - eps) / eps) = 5.29, DPO's keeps
+  growing.
 
-Writes ``benchmarks/results/margins.json`` and ``margins.png``. About 6 minutes on two CPU cores.
+Writes ``results/margins.json`` and ``margins.png``.
 """
 
 import argparse
-import json
 import math
-import platform
-from importlib.metadata import version
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.report.record import RESULTS, save, setting
 from losses import DPOLoss, EXOLoss, PreferenceLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly
@@ -44,21 +44,21 @@ LOSSES: dict[str, PreferenceLoss] = {
 def prepare(
     dtype: str, attention: str, folder: Path
 ) -> tuple[Policy, PairCollator, list[TokenizedPair]]:
-    """A fresh policy and the pairs with its reference's log-probs."""
+    """A new policy, its collator, and the pairs with the reference's log-probs."""
     settings = PolicySettings(dtype=dtype, attn_implementation=attention, lora=LoRASettings())  # type: ignore[arg-type]
     policy = Policy(settings)
     collator = PairCollator(
         policy.tokenizer, policy.markers, policy.end_id, AnswerOnly(True), None, 512, 128, 0
     )
-    made = map(collator.tokenize, read_pairs(HERE / "data/pairs.jsonl"))
-    pairs = [pair for pair in made if not collator.problem_of(pair)]
+    tokenized = map(collator.tokenize, read_pairs(HERE / "data/pairs.jsonl"))
+    pairs = [pair for pair in tokenized if not collator.problem_of(pair)]
     path = folder / f"{dtype}-{attention}.safetensors"
     return policy, collator, with_reference(policy, collator, pairs, 2048, path, dtype)
 
 
 @torch.no_grad()
 def step_0(dtype: str, attention: str, folder: Path) -> dict[str, Any]:
-    """Losses and h before the first step, each pair in a micro-batch of its own."""
+    """Losses and h before the first step, one pair in a micro-batch."""
     policy, collator, pairs = prepare(dtype, attention, folder)
     rows = []
     for pair in pairs:
@@ -97,7 +97,7 @@ def overfit(loss: PreferenceLoss, steps: int, lr: float, folder: Path) -> list[f
 
 
 def plot(margins: dict[str, list[float]], path: Path) -> None:
-    """The two margins over the steps, and where EXO's must end."""
+    """Plot both margins over the steps, and the limit of EXO's."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -120,32 +120,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--lr", type=float, default=1e-5)
-    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet_libraries()
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         starts = {
             f"{dtype}, {attention}": step_0(dtype, attention, folder) for dtype, attention in STARTS
         }
-        for held, start in starts.items():
-            print(held, {key: value for key, value in start.items() if key != "pairs"})
+        for title, start in starts.items():
+            print(title, {key: value for key, value in start.items() if key != "pairs"})
         margins = {
             name: overfit(loss, options.steps, options.lr, folder) for name, loss in LOSSES.items()
         }
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    result = setting("torch", "transformers", "peft") | {
         "beta": BETA,
         "label_smoothing": {"DPO": 0.0, "EXO": EPS},
         "lr": options.lr,
         "step 0": starts,
         "margins": margins,
     }
-    (options.out / "margins.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save("margins", result, options.out)
     plot(margins, options.out / "margins.png")
     print({name: round(values[-1], 3) for name, values in margins.items()})
 

@@ -1,7 +1,7 @@
-"""A model of a given shape with random weights and a tokenizer of its own: nothing is downloaded.
+"""A model of a given shape with random weights and its own tokenizer: nothing is downloaded.
 
-One byte is one token; the rest of the vocabulary is filled with words that no text becomes, and
-ends with the tokens that a run needs. What a step or a token costs does not depend on the weights.
+One byte is one token. The rest of the vocabulary are words that no text contains, and the special
+tokens of a run at the end. The cost of a step or a token does not depend on the weights.
 """
 
 import json
@@ -15,11 +15,6 @@ END = "<|im_end|>"
 SPECIAL = ("<|endoftext|>", END, *MARKERS)
 
 
-def shapes() -> list[str]:
-    """Names of the configs that are there."""
-    return sorted(path.stem for path in DATA.glob("*.json"))
-
-
 def config_of(name: str) -> Any:
     """The transformers config ``benchmarks/data/<name>.json``."""
     from transformers import AutoConfig
@@ -29,13 +24,13 @@ def config_of(name: str) -> Any:
 
 
 def tokenizer_of(size: int) -> Any:
-    """``size`` tokens: the bytes, fillers, and special tokens at the end."""
+    """A tokenizer of ``size`` tokens: bytes, unused words, and special tokens at the end."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     names = sorted(pre_tokenizers.ByteLevel.alphabet())
-    names += [f"w{place}" for place in range(len(names), size - len(SPECIAL))]
-    vocabulary = {name: place for place, name in enumerate([*names, *SPECIAL])}
+    names += [f"w{number}" for number in range(len(names), size - len(SPECIAL))]
+    vocabulary = {name: number for number, name in enumerate([*names, *SPECIAL])}
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -49,12 +44,12 @@ def tokenizer_of(size: int) -> Any:
 
 
 def save_random_model(name: str, folder: Path, device: Any) -> Path:
-    """Save weights in bfloat16 and the tokenizer; the folder.
+    """Save weights in bfloat16 and the tokenizer, and return the folder.
 
     Args:
-        name: of the config.
-        folder: to save in.
-        device: to draw the weights on.
+        name: name of the config in ``data``.
+        folder: folder to save in.
+        device: device to draw the weights on.
     """
     import torch
     from transformers import AutoModelForCausalLM

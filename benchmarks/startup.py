@@ -1,14 +1,14 @@
-"""How long ``--help`` and config errors take, against the bare import of LightningCLI.
+"""Time of ``--help`` and of config errors, compared with importing LightningCLI alone.
 
 ``make bench-retrieval`` or ``python -m benchmarks.startup``, about 10 minutes.
 
-Fit's help and its errors are those of Lightning's CLI, so its import is the least they can take: a
-process that does nothing else is timed beside them. Every time is that of a fresh process, from
-its start to its end. The order is that of the commands, then backwards; a ratio is that of two
-times of one pass. The first pass warms the disk's cache and does not count. Beside the times: which
-modules of the policy and the embedder were imported, of which there should be none.
+The help and errors of ``fit`` come from Lightning's CLI, so importing it is their lower bound; a
+process that does nothing else is timed beside them. Each time is that of a fresh process from start
+to end. The order is that of the commands, then backwards; a ratio compares two times of one pass.
+The first pass fills the disk cache and does not count. The result also lists the modules of the
+policy and the embedder that were imported; there should be none.
 
-Writes ``benchmarks/results/startup.json``.
+Writes ``results/startup.json``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from preflexor_pl.core.progress import stage
 BARE = "import of LightningCLI"
 FIT = ("-m", "preflexor_pl.fit")
 CONFIG = (*FIT, "--config", "configs/orpo.yaml")
-COMMANDS: dict[str, tuple[str, ...]] = {  # the exit code of --help is 0, of an error 2
+COMMANDS: dict[str, tuple[str, ...]] = {  # exit code: 0 for --help, 2 for an error
     BARE: ("-c", "from lightning.pytorch.cli import LightningCLI"),
     "fit --help": (*FIT, "--help"),
     "fit, an unknown key": (*CONFIG, "--trainer.max_epoch", "2"),
@@ -58,36 +58,36 @@ HEAVY = re.compile(
 
 
 def run(command: Sequence[str], *options: str) -> tuple[float, subprocess.CompletedProcess[str]]:
-    """Seconds of a fresh process, and what came of it.
+    """Seconds of a fresh process, and the finished process.
 
     Raises:
-        SystemExit: it ended otherwise than it should.
+        SystemExit: it ended with another exit code than expected.
     """
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, *options, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     seconds = time.monotonic() - started
-    wanted = 2 if command[: len(CONFIG)] == CONFIG else 0
-    if done.returncode != wanted:
-        told = done.stderr.strip().splitlines()[-1:]
-        raise SystemExit(f"error: {' '.join(command)} exited {done.returncode}: {told}")
+    expected = 2 if command[: len(CONFIG)] == CONFIG else 0
+    if done.returncode != expected:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise SystemExit(f"error: {' '.join(command)} exited {done.returncode}: {last}")
     return seconds, done
 
 
 def imported(command: Sequence[str]) -> list[str]:
-    """Every module that it imports, in order."""
+    """Every module that ``command`` imports, in order."""
     _, done = run(command, "-X", "importtime")
     return re.findall(r"^import time: .*\| +(\S+)$", done.stderr, re.MULTILINE)
 
 
 def heavy(modules: Sequence[str]) -> list[str]:
-    """Those of ``modules`` that belong to the policy or the embedder."""
+    """The modules that belong to the policy or the embedder."""
     return [name for name in modules if HEAVY.fullmatch(name)]
 
 
 def timed(commands: dict[str, tuple[str, ...]], passes: int) -> list[dict[str, float]]:
-    """Seconds of every command, a dict for each pass."""
+    """Seconds of every command in each pass."""
     order, made = list(commands), []
     with stage("passes", passes + 1) as progress:
         for _ in range(passes + 1):

@@ -1,9 +1,9 @@
-"""Our step against TRL's on a card: Lightning's loop against TRL's own, a process a measurement.
+"""Our step compared with TRL's on a card: Lightning's loop and TRL's own, each in its own process.
 
-The processes, the equality check and the ratios are those of ``training/compare_trl.py``.
-TRL's micro-batch and autocast are sought, and our token budget; both with sdpa, for eager attention
-is slower on a card. Budget and autocast are those of the first row for all. Every row is measured
-in the order ours, TRL, TRL, ours, and all rows again while there is time.
+Processes, equality check and ratios are those of ``training/compare_trl.py``; the search for
+options is shorter: TRL's micro-batch and autocast, and our token budget. Both sides use sdpa,
+because eager attention is slower on a card. Budget and autocast of the first row serve all rows.
+Each row is measured in the order ours, TRL, TRL, ours, and all rows again while time is left.
 """
 
 import math
@@ -26,14 +26,13 @@ from benchmarks.training.runner import OURS, Bench, How, Result, Row
 from benchmarks.training.tuning import fastest
 from benchmarks.training.workloads import Workload
 
-WARM_UP = 3  # steps that both sides leave out
-AT_ONCE = 2  # repeats, so that both sides are the first one once
+AT_ONCE = 2  # repeats, so that each side is first once
 
-Ways = dict[str, Any]  # how of each side, and every trial
+Ways = dict[str, Any]  # options of each side, and every trial
 
 
 def measure(job: Job) -> None:
-    """DPO on each workload and ORPO on the first, all of them again and again."""
+    """Compare DPO on each workload and ORPO on the first, repeatedly."""
     missing = _missing(Path(job.peer_python))
     if missing:
         job.keep("peer", "skipped", missing)
@@ -58,20 +57,20 @@ def measure(job: Job) -> None:
                     made[row.name] += compare(bench, row, how, job.sizes.steps, AT_ONCE)
                 except SystemExit as error:  # the sides differ, or one that failed
                     before = made[row.name]
-                    known = told(row, ways[row.name], before, job) if before else {}
-                    job.keep("peer", row.name, known | {"failed": str(error)})
+                    so_far = result_of(row, ways[row.name], before, job) if before else {}
+                    job.keep("peer", row.name, so_far | {"failed": str(error)})
                     rows.remove(row)
                     failed.append(row.name)
                     continue
-                job.keep("peer", row.name, told(row, ways[row.name], made[row.name], job))
+                job.keep("peer", row.name, result_of(row, ways[row.name], made[row.name], job))
     if failed:
-        raise SystemExit(f"error: {', '.join(failed)}: see there")
+        raise SystemExit(f"error: {', '.join(failed)}: see the result file")
 
 
 def _missing(python: Path) -> str:
-    """Why there is no peer; "" where there is one."""
+    """Why the peer is missing; "" if it is there."""
     if not python.exists():
-        return f"{python} is not there: make its environment, or name one with --peer_python"
+        return f"no {python}: run `make venv-peers` or give --peer_python"
     tried = subprocess.run([str(python), "-c", "import trl"], capture_output=True, text=True)
     return f"{python}: {tried.stderr.strip()[-300:]}" if tried.returncode else ""
 
@@ -84,13 +83,13 @@ def _bench(job: Job) -> Iterator[Bench]:
 
 
 def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
-    """The fastest way of each side, and every trial.
+    """The fastest options of each side, and every trial.
 
     Args:
-        bench: where the sides are.
-        row: what is stepped over.
-        job: which micro-batches and budgets are tried.
-        before: what was found for another row, from which budget and autocast are taken.
+        bench: runs the sides.
+        row: pairs, loss and trained weights.
+        job: has the micro-batches and budgets to try.
+        before: result for another row, whose budget and autocast are used.
     """
     autocast = [before["how"]["trl"]["autocast"]] if before else [False, True]
     free: dict[str, dict[str, list[Any]]] = {
@@ -105,7 +104,7 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
     for side, choices in free.items():
         best, tried = fastest(partial(_seconds, bench, row, job.sizes.steps, side), choices)
         if not any(math.isfinite(one["seconds"]) for one in tried):
-            raise SystemExit(f"error: {side}: out of memory in every way that was tried")
+            raise SystemExit(f"error: {side}: out of memory with all options")
         found["how"][side] = OURS | best if side == "ours" else best
         found["tried"][side] = [
             one if math.isfinite(one["seconds"]) else one | {"seconds": "out of memory"}
@@ -115,7 +114,7 @@ def tuned(bench: Bench, row: Row, job: Job, before: Ways | None) -> Ways:
 
 
 def _seconds(bench: Bench, row: Row, steps: int, side: str, way: How) -> float:
-    """Of the steps that will count: what does not fit is known now. Infinite where they do not."""
+    """Seconds of the steps that will be timed; infinite if they do not fit in memory."""
     took = math.inf
     try:
         how = OURS | way if side == "ours" else way
@@ -127,8 +126,8 @@ def _seconds(bench: Bench, row: Row, steps: int, side: str, way: How) -> float:
     return took
 
 
-def told(row: Row, ways: Ways, made: list[dict[str, Result]], job: Job) -> Result:
-    """Ratios, what each side did, and our share of the card's peak."""
+def result_of(row: Row, ways: Ways, made: list[dict[str, Result]], job: Job) -> Result:
+    """Ratios, results of each side, and our share of the card's peak."""
     pairs, steps = row.pairs_per_step, job.sizes.steps
     lengths = row.workload.lengths(steps * pairs)
     flops = useful_flops(Shape.of(config_of(job.shape)), lengths, row.rank)

@@ -1,10 +1,10 @@
-"""Packed batches against plain ones on the card: log-probs and gradients, before anything is timed.
+"""Packed batches compared with plain ones on the card, before anything is timed.
 
-Every weight trains, and adapters alone with marker rows; in float32 and in bfloat16, where packed
-attention is one call of variable-length attention. In float32 both must agree. In bfloat16 both
-are rounded, and the log-probs of random weights differ by less than its tolerance even where
-attention sees wrong keys: so packed must also be about as near to float32 as plain is. Attention by
-itself is compared on random heads.
+Log-probs and gradients are compared with every weight trained, and with adapters and marker rows
+alone; in float32 and in bfloat16, where packed attention is one call of variable-length attention.
+In float32 both must agree. In bfloat16 both are rounded, and the log-probs of random weights differ
+by less than the tolerance even if attention sees wrong keys: so the error of packed batches against
+float32 must also be about that of plain ones. Attention alone is compared on random heads.
 """
 
 import torch
@@ -21,12 +21,12 @@ from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.policy.kernels.packed_attention import packed_attention
 
 PAIRS = 3
-FURTHER = 3  # times as far from float32 as plain batches: the most that packed ones may be
+MAX_RATIO = 3  # error of packed batches against float32 over that of plain ones
 WINDOWS = None, 5
 
 
 def measure(job: Job) -> None:
-    """Compare, and leave whether all of it agrees."""
+    """Compare, and record whether everything agrees."""
     workload, vocabulary = Workload.named(job.sizes.equality), config_of(job.shape).vocab_size
     pairs = tokenized(workload.draw(1, PAIRS, vocabulary))
     wrong = []
@@ -44,22 +44,22 @@ def measure(job: Job) -> None:
 
 
 def disagreements(found: Found) -> list[str]:
-    """What differs by more than it may."""
+    """What differs by more than its tolerance."""
     dtype, between = found["dtype"], found["apart"]
     compared = ["logps", "gradient norm", *(["gradient"] if dtype == "float32" else [])]
     wrong = [name for name in compared if not between[name] <= TOLERANCE[dtype]]
     if "from float32" in found:
         ours, plain = found["from float32"]["packed"], found["from float32"]["plain"]
         wrong += [
-            f"{name} from float32" for name in ours if not ours[name] <= FURTHER * plain[name]
+            f"{name} from float32" for name in ours if not ours[name] <= MAX_RATIO * plain[name]
         ]
     return wrong
 
 
 def attention(pairs: list[TokenizedPair], window: int | None) -> Found:
-    """How far packed attention in bfloat16 is from float32: its output and each gradient.
+    """Error of packed attention in bfloat16 against float32: its output and each gradient.
 
-    On a card these are two ways: variable-length attention, and two calls a pair.
+    On a GPU these are two implementations: variable-length attention, and two calls per pair.
     """
     spans = packed(pairs).spans
     assert spans is not None
@@ -82,8 +82,8 @@ def attention(pairs: list[TokenizedPair], window: int | None) -> Found:
 def _attended(
     drawn: list[Tensor], dtype: torch.dtype, spans: Spans, window: int | None
 ) -> tuple[Tensor, ...]:
-    *inputs, onto = [tensor.to(dtype) for tensor in drawn]
+    *inputs, grad_output = [tensor.to(dtype) for tensor in drawn]
     query, key, value = (tensor.requires_grad_() for tensor in inputs)
     mixed, _ = packed_attention(None, query, key, value, None, sliding_window=window, spans=spans)
-    onto = onto.transpose(1, 2)  # [1, T, H, D]
-    return mixed.detach(), *torch.autograd.grad((mixed * onto).sum(), (query, key, value))
+    grad_output = grad_output.transpose(1, 2)  # [1, T, H, D]
+    return mixed.detach(), *torch.autograd.grad((mixed * grad_output).sum(), (query, key, value))

@@ -1,10 +1,11 @@
-"""Useful floating-point operations of a step on preference pairs, and what a card could do.
+"""Useful floating-point operations of a step on preference pairs, and the peak rates of GPUs.
 
-Useful is what the shared layout [prompt | chosen | rejected] needs once: no padding, no prompt run
-twice, no activation or logit computed again, no reference, and the head on response tokens alone.
-A multiply and an add are two operations; norms, rotations and softmax are not counted. The backward
-pass is twice the forward pass where weights train. Where they are frozen it is once: no gradient of
-a weight, but one of each input, that of the first layer too, where trained marker rows lie.
+Useful are the operations that the layout [prompt | chosen | rejected] needs once: no padding, no
+prompt computed twice, no recomputed activation or logit, no reference, and the head on response
+tokens only. A multiply and an add are two operations; norms, rotations and softmax do not count.
+The backward pass costs twice the forward pass for trained weights. For frozen weights it costs the
+same as the forward pass: there is no weight gradient, but an input gradient, in the first layer
+too, below which trained marker rows lie.
 """
 
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-PEAKS = {  # dense bfloat16, operations a second, by the name that the driver gives the card
+PEAKS = {  # dense bfloat16 operations per second, by the driver's name of the GPU
     r"NVIDIA H100 80GB HBM3": 989e12,
     r"NVIDIA H200": 989e12,
     r"NVIDIA A100-(SXM4|PCI[Ee])-\d+GB": 312e12,
@@ -21,36 +22,36 @@ PEAKS = {  # dense bfloat16, operations a second, by the name that the driver gi
 Lengths = tuple[int, int, int]  # tokens of prompt, chosen and rejected response
 
 
-def peak_of(card: str) -> float | None:
-    """Operations a second of a card at its best; None where we do not know it."""
-    return next((peak for name, peak in PEAKS.items() if re.fullmatch(name, card)), None)
+def peak_of(gpu: str) -> float | None:
+    """Peak operations per second of a GPU; None if unknown."""
+    return next((peak for name, peak in PEAKS.items() if re.fullmatch(name, gpu)), None)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The matrices of a Llama.
+    """Sizes of a Llama model.
 
     Attributes:
-        layers: how many.
-        hidden: width.
-        heads: of the queries.
-        shared: heads of keys and values.
-        size: of a head.
-        inner: width within the MLP.
-        vocabulary: of the head.
+        layers: number of layers.
+        hidden: width of the residual stream.
+        heads: query heads.
+        kv_heads: key and value heads.
+        head_size: width of a head.
+        inner: width inside the MLP.
+        vocabulary: tokens of the head.
     """
 
     layers: int
     hidden: int
     heads: int
-    shared: int
-    size: int
+    kv_heads: int
+    head_size: int
     inner: int
     vocabulary: int
 
     @classmethod
     def of(cls, config: Any) -> "Shape":
-        """That of a transformers config."""
+        """The shape of a transformers config."""
         return cls(
             config.num_hidden_layers,
             config.hidden_size,
@@ -64,7 +65,7 @@ class Shape:
     @property
     def matrices(self) -> list[tuple[int, int]]:
         """Inputs and outputs of a layer's matrices: q, k, v, o, gate, up, down."""
-        queries, keys = self.heads * self.size, self.shared * self.size
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         return [
             (self.hidden, queries),
             (self.hidden, keys),
@@ -76,8 +77,8 @@ class Shape:
         ]
 
 
-def seen(lengths: Lengths) -> int:
-    """Keys that the queries of a pair see, summed over the queries."""
+def visible_keys(lengths: Lengths) -> int:
+    """Keys that the queries of a pair attend to, summed over the queries."""
     prompt, chosen, rejected = lengths
     first = prompt + chosen
     return first * (first + 1) // 2 + rejected * prompt + rejected * (rejected + 1) // 2
@@ -87,9 +88,9 @@ def useful_flops(shape: Shape, pairs: Iterable[Lengths], rank: int) -> int:
     """Operations of a step, forward and backward.
 
     Args:
-        shape: of the model.
-        pairs: lengths of each.
-        rank: of adapters on every matrix but the head; 0 where all weights train.
+        shape: shape of the model.
+        pairs: lengths of each pair.
+        rank: rank of the adapters on every matrix but the head; 0 if all weights train.
     """
     weights = shape.layers * sum(a * b for a, b in shape.matrices)
     adapters = shape.layers * sum(rank * (a + b) for a, b in shape.matrices)
@@ -97,12 +98,12 @@ def useful_flops(shape: Shape, pairs: Iterable[Lengths], rank: int) -> int:
     for lengths in pairs:
         tokens, targets = sum(lengths), sum(lengths[1:])
         frozen = 2 * tokens * weights + 2 * targets * shape.hidden * shape.vocabulary
-        attention = 4 * shape.layers * shape.heads * shape.size * seen(lengths)
+        attention = 4 * shape.layers * shape.heads * shape.head_size * visible_keys(lengths)
         total += (2 if rank else 3) * frozen + 3 * attention + 3 * 2 * tokens * adapters
     return total
 
 
-def utilisation(flops: float, seconds: float, card: str) -> float | None:
-    """Share of the card's peak; None where we do not know it."""
-    peak = peak_of(card)
+def utilisation(flops: float, seconds: float, gpu: str) -> float | None:
+    """Share of the GPU's peak; None if that is unknown."""
+    peak = peak_of(gpu)
     return None if peak is None else round(flops / seconds / peak, 4)

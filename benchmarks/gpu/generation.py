@@ -1,9 +1,9 @@
-"""Making texts on a card: our static batches, transformers one by one, its continuous batches.
+"""Generation on a card: our static batches, transformers one at a time, its continuous batches.
 
-Greedy, a fixed number of tokens of each text, so that tokens a second are what counts. Ours is the
-generator of a run, on a policy with adapters, their merging in its time; transformers' ``generate``
-has the same weights without any. First both must draw the same tokens in float32: in bfloat16, and
-with random weights, the likeliest two are too often nearly alike.
+Greedy, with a fixed number of tokens in each text, so that tokens per second compare. Ours is the
+generator of a run on a policy with adapters, and the time to merge them counts; transformers'
+``generate`` has the same weights without adapters. First both must draw the same tokens in float32:
+with random weights in bfloat16, the two likeliest tokens are too often nearly tied.
 """
 
 import random
@@ -26,20 +26,20 @@ from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy
 
-LETTERS = 96  # of a prompt, the median; a letter is a token
-PAGE = 256  # tokens of one text that lie together in the cache of continuous batches
-COMPARED, SAME = 4, 0.75  # texts of the first comparison; the least share, for a near tie may tip
+LETTERS = 96  # median length of a prompt; a letter is a token
+PAGE = 256  # tokens in a page of the cache of continuous batches
+COMPARED, MIN_EQUAL = 4, 0.75  # texts; smallest share of equal ones, as near ties may differ
 
 Result = dict[str, Any]
 
 
 def measure(job: Job) -> None:
-    """The same tokens first; then each way's tokens a second."""
+    """Check that the tokens are the same, then measure tokens per second of each way."""
     sizes = job.sizes
     wanted = requests(sizes.texts, sizes.new_tokens)
     equal = same_tokens(job, wanted[:COMPARED])
     job.keep("generation", "same tokens in float32", equal)
-    if equal < SAME:
+    if equal < MIN_EQUAL:
         raise SystemExit("error: batches draw other tokens than one text at a time")
     settings = PolicySettings(job.model, "bfloat16", lora=LoRASettings(RANK, 2 * RANK))
     policy = Policy(settings).to(device())
@@ -67,7 +67,7 @@ def measure(job: Job) -> None:
 
 
 def table(compared: Sequence[tuple[float, float]], size: int) -> Result:
-    """Tokens a second of both ways, and their ratio."""
+    """Tokens per second of both ways, and their ratio."""
     return {
         "batches / one at a time": spread([ours / alone for ours, alone in compared]),
         "our tokens/s": spread([ours for ours, _ in compared]),
@@ -89,62 +89,62 @@ def requests(texts: int, new_tokens: int) -> list[Request]:
 
 
 def rate(work: Callable[[], Any], tokens: int) -> float:
-    """Tokens a second."""
+    """Tokens per second."""
     return round(tokens / seconds(work), 1)
 
 
 def batched(policy: LanguageModel, wanted: Sequence[Request], size: int) -> list[str]:
-    """By our generator; the texts in the order of the requests."""
-    found: dict[int, str] = {}
+    """Texts of our generator, in the order of the requests."""
+    texts: dict[int, str] = {}
     for batch in by_batch(LocalGenerator(policy, "policy", batch_size=size), wanted):
-        for place, made in batch.items():
-            if made.tokens != wanted[place].sampling.max_new_tokens:
+        for number, made in batch.items():
+            if made.tokens != wanted[number].sampling.max_new_tokens:
                 raise RuntimeError(f"a text of {made.tokens} tokens")
-            found[place] = made.text
-    return [found[place] for place in range(len(wanted))]
+            texts[number] = made.text
+    return [texts[number] for number in range(len(wanted))]
 
 
-def one_by_one(speaker: LanguageModel, wanted: Sequence[Request]) -> list[str]:
-    """By transformers' ``generate``."""
+def one_by_one(model: LanguageModel, wanted: Sequence[Request]) -> list[str]:
+    """Texts of transformers' ``generate``."""
     texts = []
     for request in wanted:
-        ids = torch.tensor([_ids(speaker, request)], device=device())
-        made = speaker.inner.generate(
-            ids, attention_mask=torch.ones_like(ids), generation_config=_greedy(speaker, request)
+        ids = torch.tensor([_ids(model, request)], device=device())
+        made = model.inner.generate(
+            ids, attention_mask=torch.ones_like(ids), generation_config=_greedy(model, request)
         )
-        texts.append(speaker.decode(made[0, ids.shape[1] :].tolist()))
+        texts.append(model.decode(made[0, ids.shape[1] :].tolist()))
     return texts
 
 
-def _ids(speaker: LanguageModel, request: Request) -> list[int]:
-    return chat_ids(speaker.tokenizer, request.prompt, request.system, request.examples)
+def _ids(model: LanguageModel, request: Request) -> list[int]:
+    return chat_ids(model.tokenizer, request.prompt, request.system, request.examples)
 
 
-def _greedy(speaker: LanguageModel, request: Request, **others: Any) -> GenerationConfig:
+def _greedy(model: LanguageModel, request: Request, **others: Any) -> GenerationConfig:
     options: dict[str, Any] = {
         "max_new_tokens": request.sampling.max_new_tokens,
         "min_new_tokens": request.sampling.max_new_tokens,
         "do_sample": False,
-        "eos_token_id": sorted(speaker.stop_ids),
-        "pad_token_id": speaker.pad_id,
+        "eos_token_id": sorted(model.stop_ids),
+        "pad_token_id": model.pad_id,
     }
     return GenerationConfig(**(options | others))
 
 
 def same_tokens(job: Job, wanted: Sequence[Request]) -> float:
-    """Share of texts that are the same in a batch and alone, in float32."""
-    speaker = load_language_model(job.model, "--config", "float32").to(device())
-    pairs = zip(batched(speaker, wanted, len(wanted)), one_by_one(speaker, wanted), strict=True)
+    """Share of texts that are equal in a batch and alone, in float32."""
+    model = load_language_model(job.model, "--config", "float32").to(device())
+    pairs = zip(batched(model, wanted, len(wanted)), one_by_one(model, wanted), strict=True)
     return sum(ours == theirs for ours, theirs in pairs) / len(wanted)
 
 
 def measure_continuous(job: Job) -> None:
-    """Transformers' ``generate_batch``, which may hand back less than it was asked for."""
+    """Measure transformers' ``generate_batch``, which may return fewer texts than requested."""
     wanted = requests(job.sizes.texts, job.sizes.new_tokens)
     plain = load_language_model(job.model, "--config", "bfloat16").to(device())
     prompts = [_ids(plain, request) for request in wanted]
     blocks = sum(len(prompt) + job.sizes.new_tokens + PAGE for prompt in prompts) // PAGE
-    # No token ends a text: a least length is not among what it can do.
+    # No token ends a text, because generate_batch has no minimum length.
     config = _greedy(plain, wanted[0], min_new_tokens=None, eos_token_id=-1)
     cache = ContinuousBatchingConfig(page_size=PAGE, num_blocks=blocks)
     made: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def measure_continuous(job: Job) -> None:
                 inputs=prompts,
                 generation_config=config,
                 continuous_batching_config=cache,
-                persistent_manager=True,  # what the first call captured serves the second
+                persistent_manager=True,  # the second call reuses what the first one captured
             )
         )
 
@@ -164,7 +164,7 @@ def measure_continuous(job: Job) -> None:
     drawn = sum(len(one.generated_tokens) for one in made.values())
     job.keep("continuous", "seconds with preparing, and without", took)
     if drawn != len(wanted) * job.sizes.new_tokens:
-        raise SystemExit(f"error: {drawn} tokens came of {len(wanted) * job.sizes.new_tokens}")
+        raise SystemExit(f"error: {drawn} tokens instead of {len(wanted) * job.sizes.new_tokens}")
     job.keep("continuous", "tokens/s", round(drawn / took[-1], 1))
     ours = read(Path(job.results)).get("generation", {}).get("texts")
     if ours:

@@ -1,17 +1,17 @@
-"""What this project does on a GPU, against its targets: 20 minutes on one card.
+"""Training and generation on a GPU, compared with targets: 20 minutes on one card.
 
-``python -m benchmarks.gpu.run``, or ``make bench-gpu``. A model of the shape of Llama 3.2
-1B with random weights; nothing is downloaded. ``--config tiny`` tries the script itself, on a
-processor too. The sections, each with a time of its own, in a process of its own:
+``python -m benchmarks.gpu.run``, or ``make bench-gpu``. The model has the shape of Llama 3.2 1B and
+random weights; nothing is downloaded. ``--config tiny`` tries the script itself, on a CPU too. Each
+section runs in its own process with its own time limit:
 
-- equality: packed batches compute what plain ones do, or nothing is timed. It is always run.
-- adapters, weights: our steps, their useful-FLOP MFU, what the reference costs.
-- generation, continuous: texts in our batches, one at a time, in transformers' own batches.
-- peer: our step against TRL's, where ``--peer_python`` has it; it is skipped where not.
+- equality: packed batches compute the same as plain ones, or nothing is timed. It always runs.
+- adapters, weights: our steps, their useful-FLOP MFU, and the cost of the reference.
+- generation, continuous: texts in our batches, one at a time, and in transformers' own batches.
+- peer: our step compared with TRL's if ``--peer_python`` has it; skipped if not.
 - compiled_weights, compiled_adapters: steps after ``torch.compile``.
 
-Writes ``benchmarks/results/gpu.json`` piece by piece: what is killed leaves what it had. A later
-call with ``--only`` adds to a file of the same card and versions, and begins another one anew.
+Writes ``results/gpu.json`` piece by piece, so an interrupted run leaves what it has. A later call
+with ``--only`` adds to a file of the same card and versions, and replaces any other.
 """
 
 import argparse
@@ -36,9 +36,9 @@ from preflexor_pl.cli.entry import quiet_libraries
 
 SHAPE = "llama-3.2-1b"
 MFU, REFERENCE = "useful-FLOP MFU", "reference / training, 3 epochs"
-GRACE = 30  # seconds that a section may take beyond its time
+GRACE = 30  # seconds that a section may run beyond its limit
 PREPARE = "run:prepare", 1.0
-SECTIONS = {  # what measures it, and its share of the minutes
+SECTIONS = {  # function, and its largest share of the minutes
     "equality": ("equality:measure", 0.15),
     "adapters": ("steps:measure_adapters", 0.1),
     "weights": ("steps:measure_weights", 0.15),
@@ -51,29 +51,29 @@ SECTIONS = {  # what measures it, and its share of the minutes
 
 
 def prepare(job: Job) -> None:
-    """Make the model, and begin the file unless it is one of this card and these versions."""
+    """Save the model; start a new file unless there is one of this card and these versions."""
     from benchmarks.random_model import save_random_model
 
     if card() == "cpu" and job.shape == SHAPE:
         raise SystemExit("error: no CUDA device: --config tiny tries the script on a processor")
     path = Path(job.results)
-    known = setting("torch", "transformers", "peft", "lightning")
-    here = {"card": card(), "shape": job.shape, "versions": known["versions"]}
+    facts = setting("torch", "transformers", "peft", "lightning")
+    here = {"card": card(), "shape": job.shape, "versions": facts["versions"]}
     before = read(path)
     if {name: before.get(name) for name in here} != here:
         if before:
-            print(f"{path} is of another card, shape or version: it begins anew", flush=True)
-        write(path, here | {"machine": known["machine"]})
+            print(f"{path} is of another card, shape or version: it is replaced", flush=True)
+        write(path, here | {"machine": facts["machine"]})
     save_random_model(job.shape, Path(job.model), device())
 
 
 def run(section: str, job: Job, allowed: float) -> str:
-    """One section in a process of its own; why it failed, or "".
+    """Run one section in its own process; why it failed, or "".
 
     Args:
         section: a name of ``SECTIONS``, or ``prepare``.
-        job: what it is to do.
-        allowed: seconds.
+        job: the job of the section.
+        allowed: limit in seconds.
     """
     task = json.dumps(asdict(replace(job, seconds=allowed)))
     process = subprocess.Popen(
@@ -82,10 +82,10 @@ def run(section: str, job: Job, allowed: float) -> str:
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # what it starts ends with it
+        start_new_session=True,  # a group of its own, so that its children are killed too
     )
     try:
-        _, said = process.communicate(timeout=allowed + GRACE)
+        _, errors = process.communicate(timeout=allowed + GRACE)
     except subprocess.TimeoutExpired:
         return f"took more than {allowed:.0f} s"
     finally:
@@ -93,13 +93,13 @@ def run(section: str, job: Job, allowed: float) -> str:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.returncode:
-        print(said[-3000:], file=sys.stderr, flush=True)
-        return (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1][:500]
+        print(errors[-3000:], file=sys.stderr, flush=True)
+        return (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1][:500]
     return ""
 
 
 def targets(found: dict[str, Any]) -> Iterator[tuple[str, float, str, float]]:
-    """What there is to compare: name, measured, at least or at most, target."""
+    """Targets that were measured: name, measured value, ">=" or "<=", target."""
     for row, what, way, target in (
         ("W2 dpo bfloat16 lora", "TRL's time / ours", ">=", 2.0),
         ("W1 dpo bfloat16 lora", "TRL's time / ours", ">=", 1.6),
@@ -117,12 +117,12 @@ def targets(found: dict[str, Any]) -> Iterator[tuple[str, float, str, float]]:
     ):
         for name, row in found.get(section, {}).items():
             value = row.get(what) if isinstance(row, dict) else None
-            if isinstance(value, dict):  # a card that is not known has no share
+            if isinstance(value, dict):  # no share on an unknown card
                 yield f"{section} {name}: {what}", value["median"], way, target
 
 
-def judge(path: Path) -> None:
-    """Add what became of the targets to the file, and show it."""
+def check_targets(path: Path) -> None:
+    """Add whether each target is met to the file, and print it."""
     found = read(path)
     found["targets"] = {
         name: {
@@ -138,23 +138,23 @@ def judge(path: Path) -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The command line."""
+    """The command-line options."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", default=SHAPE, choices=list(SIZES))
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="and equality")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="besides equality")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--peer_python", type=Path, default=PEER_PYTHON)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--section", help=argparse.SUPPRESS)  # within a section's process
+    parser.add_argument("--section", help=argparse.SUPPRESS)  # in the process of a section
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def measured(options: argparse.Namespace, job: Job) -> bool:
-    """Every section that was asked for; whether none failed.
+    """Run every section that was asked for; whether none failed.
 
     Raises:
-        SystemExit: there is no model, or what would be timed is not equal.
+        SystemExit: there is no model, or packed and plain batches differ.
     """
     until = time.monotonic() + 60 * options.minutes
     failed = run("prepare", job, 60 * options.minutes)
@@ -169,13 +169,13 @@ def measured(options: argparse.Namespace, job: Job) -> bool:
         found = read(Path(job.results))
         found.pop(section, None)
         write(Path(job.results), found)
-        failed = run(section, job, allowed) if allowed > 0 else "no time was left for it"
+        failed = run(section, job, allowed) if allowed > 0 else "no time left"
         job.keep(section, "wall s", round(left - (until - time.monotonic()), 1))
         if failed:
             job.keep(section, "failed", failed)
             good = False
         if not read(Path(job.results))["equality"].get("passed"):
-            raise SystemExit("error: packed batches are not shown to be plain ones: nothing counts")
+            raise SystemExit("error: packed batches do not equal plain ones: nothing counts")
     return good
 
 
@@ -183,7 +183,7 @@ def main() -> None:
     """Measure, compare with the targets, print and write."""
     options = parsed()
     quiet_libraries()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))  # and so is the section
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))  # and the section with it
     if options.section:
         job = Job(**json.loads(options.job))
         module, _, function = SECTIONS.get(options.section, PREPARE)[0].partition(":")
@@ -196,7 +196,7 @@ def main() -> None:
         peer = str(options.peer_python.absolute())
         job = Job(options.config, str(Path(folder) / "model"), str(path), peer, 0.0)
         good = measured(options, job)
-    judge(path)
+    check_targets(path)
     sys.exit(0 if good else 1)
 
 

@@ -1,9 +1,10 @@
-"""Our training steps in one process: share of the card's peak, and what the reference costs.
+"""Our training steps in one process: share of the card's peak, and the cost of the reference.
 
-Adapters train as in a run, marker rows with them. Where every weight trains a run holds float32;
-here the weights and AdamW's state are bfloat16, which is what a card's peak is for. DPO, a fused
-AdamW, the reference's log-probs at hand: a step is that of the policy, batches moved within it.
-The reference's own time is that of one pass over the same pairs, over that of three epochs of them.
+Adapters train with marker rows, as in a run. A run that trains every weight holds float32; here the
+weights and AdamW's state are bfloat16, the dtype of a card's peak. The loss is DPO and AdamW is
+fused. The reference's log-probs are known beforehand, so a step is that of the policy, including
+the transfer of its batches. The cost of the reference is one pass over the pairs, relative to three
+epochs of training on them.
 """
 
 import time
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import preflexor_pl.policy.kernels.head
 from benchmarks.gpu.flops import Shape, useful_flops, utilisation
 from benchmarks.gpu.job import Job, card, seconds
 from benchmarks.report.record import spread
@@ -29,13 +29,14 @@ from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.forward import flat_logps
+from preflexor_pl.policy.kernels import head
 from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.language_model import load_language_model
 from preflexor_pl.policy.policy import Policy
 
-EPOCHS = 3  # of a round
+EPOCHS = 3  # in a round
 WARM_UP = 3
-KEPT_BYTES = 4 * 2**30  # room for the head's coefficients, to see what computing them again costs
+KEPT_BYTES = 4 * 2**30  # memory for the head's coefficients, to compare with recomputing
 
 Result = dict[str, Any]
 Batches = list[list[FlatBatch]]  # of each step
@@ -46,12 +47,12 @@ class Side:
     """A model that trains.
 
     Attributes:
-        rank: of the adapters.
+        rank: rank of the adapters; 0 if every weight trains.
         model: the transformers model.
-        trained: what the optimiser steps.
+        trained: parameters of the optimiser.
         collator: packs pairs.
-        logps: of a batch's targets, differentiable.
-        reference: the same of the reference.
+        logps: log-probs of a batch's targets, differentiable.
+        reference: the reference's log-probs of them.
     """
 
     rank: int
@@ -63,7 +64,7 @@ class Side:
 
 
 def adapters(job: Job) -> Side:
-    """The policy of a run."""
+    """The policy of a run, with adapters."""
     settings = PolicySettings(job.model, "bfloat16", lora=LoRASettings(RANK, 2 * RANK))
     policy = Policy(settings).to(device())
     trained = [weight for weight in policy.parameters() if weight.requires_grad]
@@ -72,66 +73,66 @@ def adapters(job: Job) -> Side:
 
 
 def every_weight(job: Job) -> Side:
-    """The model itself, in bfloat16."""
-    speaker = load_language_model(job.model, "--config", "bfloat16").to(device())
-    model = speaker.model.requires_grad_(True)
-    save_fewer_activations(model)  # as a policy does
+    """The model without adapters, in bfloat16."""
+    loaded = load_language_model(job.model, "--config", "bfloat16").to(device())
+    model = loaded.model.requires_grad_(True)
+    save_fewer_activations(model)  # as in a policy
 
     def logps(batch: FlatBatch) -> Tensor:
         return flat_logps(model, batch)
 
     reference = torch.no_grad()(logps)
     trained = list(model.parameters())
-    return Side(0, model, trained, collator_of(speaker), logps, reference)
+    return Side(0, model, trained, collator_of(loaded), logps, reference)
 
 
 def measure_adapters(job: Job) -> None:
-    """Adapters on each workload."""
+    """Steps of the adapters on each workload."""
     side = adapters(job)
     for workload in job.sizes.workloads:
         job.keep("adapters", workload, fastest(side, workload, job))
 
 
 def measure_weights(job: Job) -> None:
-    """Every weight on each workload, and with more room for the head's coefficients."""
+    """Steps of every weight on each workload, and with the head's coefficients kept."""
     side = every_weight(job)
     for workload in job.sizes.workloads:
         job.keep("weights", workload, fastest(side, workload, job))
-        with _room_for(KEPT_BYTES):
+        with _keeping(KEPT_BYTES):
             kept = fastest(side, workload, job)
         job.keep("weights_with_coefficients_kept", workload, kept)
 
 
 def measure_compiled_adapters(job: Job) -> None:
-    """Adapters, after ``torch.compile``."""
+    """Steps of the adapters after ``torch.compile``."""
     _measure_compiled("compiled_adapters", adapters(job), job)
 
 
 def measure_compiled_weights(job: Job) -> None:
-    """Every weight, after ``torch.compile``."""
+    """Steps of every weight after ``torch.compile``."""
     _measure_compiled("compiled_weights", every_weight(job), job)
 
 
 def _measure_compiled(section: str, side: Side, job: Job) -> None:
-    """Compile each layer of the decoder; nothing is timed unless it still computes the same."""
+    """Compile each decoder layer; nothing is timed unless the results stay the same."""
     first = Workload.named(job.sizes.workloads[0])
     batch = batches_of(side, first, job.sizes.budgets[0], job)[0][0]
-    plain = taught(side, batch)
+    plain = norms(side, batch)
     for layer in side.model.get_decoder().layers:
         layer.compile(dynamic=True)
     started = time.perf_counter()
-    ours = taught(side, batch)
+    ours = norms(side, batch)
     job.keep(section, "seconds of the first pass", round(time.perf_counter() - started, 1))
     differ = {name: relative_difference(ours[name], plain[name]) for name in plain}
     job.keep(section, "apart from eager", differ)
     if not max(differ.values()) <= TOLERANCE["bfloat16"]:
-        raise SystemExit("error: compiled layers compute something else")
+        raise SystemExit("error: compiled layers give other results")
     for workload in job.sizes.workloads:
         job.keep(section, workload, fastest(side, workload, job))
 
 
-def taught(side: Side, batch: FlatBatch) -> dict[str, float]:
-    """The log-probs' norm and the gradient's, of the sum of chosen less rejected."""
+def norms(side: Side, batch: FlatBatch) -> dict[str, float]:
+    """Norms of the log-probs, and of the gradient of sum(chosen - rejected)."""
     there = batch.to(device())
     found = side.logps(there)
     logps = there.sums(found)
@@ -143,19 +144,16 @@ def taught(side: Side, batch: FlatBatch) -> dict[str, float]:
 
 
 @contextmanager
-def _room_for(size: int) -> Iterator[None]:
-    before, preflexor_pl.policy.kernels.head.KEEP_BYTES = (
-        preflexor_pl.policy.kernels.head.KEEP_BYTES,
-        size,
-    )
+def _keeping(size: int) -> Iterator[None]:
+    before, head.KEEP_BYTES = head.KEEP_BYTES, size
     try:
         yield
     finally:
-        preflexor_pl.policy.kernels.head.KEEP_BYTES = before
+        head.KEEP_BYTES = before
 
 
 def fastest(side: Side, workload: str, job: Job) -> Result:
-    """Steps with the best of the budgets that there was time for; what does not fit is said."""
+    """Result with the fastest budget that there was time for, and the budgets that did not fit."""
     found: list[Result] = []
     too_much = []
     for budget in job.sizes.budgets:
@@ -169,29 +167,29 @@ def fastest(side: Side, workload: str, job: Job) -> Result:
         torch.cuda.empty_cache()
     if not found:
         memory = f"out of memory with every one of {too_much} tokens a micro-batch"
-        return {"failed": memory if too_much else "no time was left for it"}
+        return {"failed": memory if too_much else "no time left"}
     best = min(found, key=lambda one: one["seconds"]["median"])
     others = {one["budget"]: one["seconds"]["median"] for one in found}
     return best | {"seconds by budget": others, "too large": too_much}
 
 
 def stepped(side: Side, workload: str, budget: int, job: Job) -> Result:
-    """Steps of one side: their time, memory, share of the peak; and the reference's time."""
+    """Steps of one side: time, memory, share of the peak, and the cost of the reference."""
     sizes = job.sizes
     named = Workload.named(workload)
     lengths = named.lengths(sizes.steps * sizes.pairs_per_step)
     batches = batches_of(side, named, budget, job)
     optimizer = torch.optim.AdamW(side.trained, lr=LR, weight_decay=0.0, fused=True)
     idle = _memory()
-    known = referenced(side, batches)
+    with_reference = add_reference(side, batches)
     for _ in range(WARM_UP):
-        step(side, optimizer, known[0])
+        step(side, optimizer, with_reference[0])
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     took, reference = [], []
     for _ in job.repeats():
-        took.append(seconds(lambda: steps(side, optimizer, known)))
-        reference.append(seconds(lambda: referenced(side, batches)))
+        took.append(seconds(lambda: [step(side, optimizer, one) for one in with_reference]))
+        reference.append(seconds(lambda: add_reference(side, batches)))
     flops = useful_flops(Shape.of(side.model.config), lengths, side.rank)
     shares = [utilisation(flops, each, card()) for each in took]
     return {
@@ -209,33 +207,26 @@ def stepped(side: Side, workload: str, budget: int, job: Job) -> Result:
 
 
 def batches_of(side: Side, workload: Workload, budget: int, job: Job) -> Batches:
-    """The micro-batches of each step, not yet on the device."""
+    """The micro-batches of each step, on the CPU."""
     size, vocabulary = job.sizes.pairs_per_step, side.model.config.vocab_size
     pairs = tokenized(workload.draw(job.sizes.steps, size, vocabulary))
     steps = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-    made: Any = [
+    return [
         [side.collator(group, (0, 0)) for group in micro_batches(step, budget, packed=True)]
         for step in steps
     ]
-    return made  # type: ignore[no-any-return]
 
 
-def referenced(side: Side, batches: Batches) -> Batches:
-    """The batches with the reference's log-probs, kept off the device as in a run."""
+def add_reference(side: Side, batches: Batches) -> Batches:
+    """The batches with the reference's log-probs, on the CPU as in a run."""
     return [
         [replace(one, reference=side.reference(one.to(device())).cpu()) for one in step]
         for step in batches
     ]
 
 
-def steps(side: Side, optimizer: Any, batches: Batches) -> None:
-    """One after the other."""
-    for one in batches:
-        step(side, optimizer, one)
-
-
 def step(side: Side, optimizer: Any, batches: list[FlatBatch]) -> None:
-    """One optimiser step, as the module makes it."""
+    """Make one optimiser step, as the module does."""
     pairs = sum(map(len, batches))
     for batch in batches:
         there = batch.to(device())
@@ -248,7 +239,7 @@ def step(side: Side, optimizer: Any, batches: list[FlatBatch]) -> None:
 
 
 def _memory(peak: bool = False) -> int:
-    """Bytes on the card; 0 without one."""
+    """Allocated bytes on the GPU; 0 without one."""
     if not torch.cuda.is_available():
         return 0
     return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()

@@ -1,15 +1,15 @@
-"""CorpusGraph against raw hnswlib, faiss and exact search: recall, queries a second, memory.
+"""CorpusGraph compared with hnswlib, faiss and exact search: recall, queries per second, memory.
 
 ``make bench-retrieval`` or ``python -m benchmarks.retrieval.compare``, about 10 minutes on one
 core; the first time 10 more, to embed the sentences. faiss is in ``.venv-peers``.
 
 20,000 vectors of real sentences (``sentences.py``) and 1,000 queries, which are other sentences;
-the 10 nearest are asked for, all queries at once and one at a time. Each side has one thread and,
-every time, a fresh process, which builds its index and searches it (``retrieval_sides.py``). The
-order is that of the sides, then backwards: a machine that gets slower favours none. A ratio is that
-of two runs of one pass. HNSW searches are compared at the same ef, CorpusGraph's own.
+the 10 nearest are searched, with all queries at once and one at a time. Each measurement of a side
+has one thread and a fresh process, which builds the index and searches it (``sides.py``). The order
+is that of the sides, then backwards, so a machine that becomes slower favours none. A ratio
+compares two runs of one pass. HNSW indexes are compared at the same ef, that of CorpusGraph.
 
-Writes ``benchmarks/results/retrieval.json``.
+Writes ``results/retrieval.json``.
 """
 
 import argparse
@@ -37,14 +37,14 @@ SPEEDS = "queries/s together", "queries/s one at a time"
 
 
 def prepare(path: Path, rows: np.ndarray, queries: np.ndarray) -> None:
-    """Write what a side is given: [N, D], [Q, D], and [Q] the similarity of the tenth neighbour."""
+    """Write the input of a side: [N, D], [Q, D], and [Q] the similarity of the 10th neighbour."""
     blocks = (query[None] @ rows.T for query in queries)  # [1, N]
     tenth = np.concatenate([np.partition(similar, -K, axis=1)[:, -K] for similar in blocks])
     np.savez(path, rows=rows, queries=queries, tenth=tenth)
 
 
 def run(side: str, path: Path) -> dict[str, Any]:
-    """A side in a process of its own."""
+    """The measurement of a side in a fresh process."""
     python = PEER_PYTHON if SIDES[side].package == "faiss-cpu" else sys.executable
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     made: dict[str, Any] = run_module(
@@ -54,13 +54,13 @@ def run(side: str, path: Path) -> dict[str, Any]:
 
 
 def at_ef(made: dict[str, Any]) -> dict[str, float]:
-    """Of a side's searches that of the ef at which sides are compared."""
+    """The search of a side at the ef at which sides are compared."""
     [found] = [one for one in made["searches"] if one["ef"] in (0, EF)]
     return found
 
 
 def ratios(passes: Sequence[dict[str, dict[str, Any]]], other: str) -> dict[str, Any]:
-    """Ours / another's, of each pass: speeds (above 1: ours is quicker), time to build an HNSW."""
+    """Ours / another side's: queries per second (above 1: ours is faster), time to build."""
     pairs = [(made[OURS], made[other]) for made in passes]
     speeds = {s: spread([at_ef(a)[s] / at_ef(b)[s] for a, b in pairs]) for s in SPEEDS}
     built = [a["build seconds"] / b["build seconds"] for a, b in pairs if at_ef(b)["ef"]]
@@ -68,7 +68,7 @@ def ratios(passes: Sequence[dict[str, dict[str, Any]]], other: str) -> dict[str,
 
 
 def summary(passes: Sequence[dict[str, dict[str, Any]]], side: str) -> dict[str, Any]:
-    """Medians of a side over all passes; of recall the least."""
+    """Medians of a side over all passes; for recall the minimum."""
     mine = [made[side] for made in passes]
     sizes = ("build seconds", "MB", "MB at the peak of the build")
     searches = []
@@ -83,7 +83,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=int, default=VECTORS)
-    parser.add_argument("--repeats", type=int, default=3, help="of all sides, and backwards")
+    parser.add_argument("--repeats", type=int, default=3, help="of the sides, both directions")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if not PEER_PYTHON.exists():

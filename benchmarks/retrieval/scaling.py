@@ -1,15 +1,15 @@
-"""How CorpusGraph grows: building time, queries a second and memory for 1,000 to 200,000 vectors.
+"""Growth of CorpusGraph: build time, queries per second and memory for 1,000 to 200,000 vectors.
 
 ``python -m benchmarks.retrieval.scaling``, about half an hour on one core, and 4 GB;
 ``--sizes 1000 20000`` for fewer. Up to 20,000 the vectors are those of real sentences
-(``sentences.py``). Beyond, the others are made: a real one drawn at random and as much noise, of
-length 1 again, which makes clusters around the real ones. The queries are 1,000 other sentences.
+(``sentences.py``). The rest are synthetic: a random real vector plus as much noise, normalised
+again, which makes clusters around the real ones. The queries are 1,000 other sentences.
 
-Each size has a fresh process (``retrieval_sides.py``). Exponents are slopes of a straight line
-through the logarithms, by least squares, over the sizes that are not searched exhaustively:
-time or memory grows as vectors ** exponent.
+Each size runs in a fresh process (``sides.py``). An exponent is the slope of a straight line
+through the logarithms, by least squares, over the sizes that are not searched exhaustively: time or
+memory grows as vectors ** exponent.
 
-Writes ``benchmarks/results/retrieval-scaling.json``.
+Writes ``results/retrieval-scaling.json``.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 
 
 def vectors(real: np.ndarray, count: int) -> np.ndarray:
-    """[count, D]: the first of the real ones, and made ones where these do not suffice."""
+    """[count, D]: the first real vectors, and synthetic ones if there are too few."""
     rng = np.random.default_rng(0)
     missing = max(0, count - len(real))
     noise = rng.standard_normal((missing, real.shape[1]), dtype=np.float32)
@@ -44,7 +44,7 @@ def vectors(real: np.ndarray, count: int) -> np.ndarray:
 
 
 def exponents(points: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Of each thing that grows; nothing where there are fewer than two sizes to fit."""
+    """Exponent of each quantity; empty if there are fewer than two sizes to fit."""
     fitted = [point for point in points if point["vectors"] > EXACT_NODES]
     if len(fitted) < 2:
         return {}

@@ -1,8 +1,9 @@
 """Vectors of real sentences, from text that every machine with this project's ``.venv`` has.
 
-The sentences are those of the docstrings of installed packages, cut and chosen by rule, each once,
-in an order that a seed fixes. Their all-MiniLM vectors (384 numbers, length 1) take minutes on one
-core; they are made once and kept in the cache folder, by the versions of all that they come from.
+The sentences are those of the docstrings of installed packages, cut and selected by rule, each
+once, in a seeded order. Their all-MiniLM vectors (384 numbers, length 1) take minutes on one core;
+they are computed once and kept in the cache folder, under the versions of everything they come
+from.
 """
 
 import ast
@@ -23,7 +24,7 @@ from preflexor_pl.core.settings import DEFAULT_EMBEDDER
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.policy.model_source import cache_folder
 
-PACKAGES = {  # to import, to install
+PACKAGES = {  # import name -> distribution
     "datasets": "datasets",
     "lightning": "lightning",
     "matplotlib": "matplotlib",
@@ -36,22 +37,22 @@ PACKAGES = {  # to import, to install
     "torch": "torch",
     "transformers": "transformers",
 }
-RULE = "1"  # by which sentences are chosen; another one, other vectors
+RULE = "1"  # version of the rule that selects sentences
 SENTENCE_END = re.compile(
     r"(?<=[.!?\u2026])[\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z0-9])"
-)  # part of the rule: how a corpus is cut may change, these vectors may not
+)  # part of the rule: the splitter of the corpus may change, these vectors may not
 PLAIN = re.compile(r"[A-Z][\w ,;:'()/-]+\.")  # no code, no mark-up
 WORDS = range(6, 41)
-MOST_OF_A_FILE = 30  # so that no package's habit of speech makes up the whole
+MOST_PER_FILE = 30  # so that no package's style dominates
 
 Rows = NDArray[np.float32]
 
 
 def sentence_vectors(count: int) -> tuple[Rows, str]:
-    """Vectors [count, 384] of different sentences, and the name under which they are kept.
+    """Vectors [count, 384] of different sentences, and the name of their cache file.
 
     Raises:
-        SystemExit: the installed packages have fewer sentences.
+        SystemExit: the installed packages have too few sentences.
     """
     embedder = Embedder(DEFAULT_EMBEDDER, device="cpu")
     versions = [f"{name} {version(name)}" for name in PACKAGES.values()]
@@ -68,19 +69,19 @@ def sentence_vectors(count: int) -> tuple[Rows, str]:
 
 
 def sentences(count: int) -> list[str]:
-    """The first ``count`` sentences, in an order that does not depend on how many.
+    """The first ``count`` sentences, in an order that does not depend on ``count``.
 
     Raises:
-        SystemExit: there are fewer.
+        SystemExit: there are too few.
     """
     files = sorted(path for name in PACKAGES for path in _files(name))
     random.Random(0).shuffle(files)
     found: dict[str, None] = {}
     with stage("reading docstrings", count) as progress:
         for path in files:
-            mine = dict.fromkeys(s for text in _docstrings(path) for s in _cut(text))
-            fresh = [sentence for sentence in mine if sentence not in found]
-            found.update(dict.fromkeys(fresh[:MOST_OF_A_FILE]))
+            in_file = dict.fromkeys(s for text in _docstrings(path) for s in _cut(text))
+            new = [sentence for sentence in in_file if sentence not in found]
+            found.update(dict.fromkeys(new[:MOST_PER_FILE]))
             progress.advance(min(len(found), count) - progress.done)
             if len(found) >= count:
                 return list(found)[:count]
@@ -99,7 +100,7 @@ def _docstrings(path: Path) -> Iterator[str]:
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     try:
         parsed = ast.parse(path.read_bytes())
-    except SyntaxError:  # of a Python newer than this one
+    except SyntaxError:  # syntax of a newer Python
         return
     for node in ast.walk(parsed):
         if isinstance(node, kinds):
@@ -108,7 +109,7 @@ def _docstrings(path: Path) -> Iterator[str]:
 
 def _cut(text: str) -> Iterator[str]:
     for paragraph in text.split("\n\n"):
-        if ">>>" in paragraph or "--" in paragraph:  # an example, a heading's line
+        if ">>>" in paragraph or "--" in paragraph:  # an example or a heading's underline
             continue
         for sentence in SENTENCE_END.split(" ".join(paragraph.split())):
             if PLAIN.fullmatch(sentence) and len(sentence.split()) in WORDS:

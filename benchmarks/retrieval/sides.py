@@ -1,11 +1,11 @@
-"""One way to find the nearest of some vectors, measured in this process alone.
+"""One index over some vectors, measured in this process alone.
 
-``python -m benchmarks.retrieval.sides SIDE VECTORS.npz`` prints JSON; ``retrieval.py`` and
-``retrieval_scaling.py`` call it, a fresh process each time, in the environment that has the
-library. All sides have one thread, the same vectors of length 1 and the inner product; the HNSW
-ones also the same links and the same breadth of construction.
+``python -m benchmarks.retrieval.sides SIDE VECTORS.npz`` prints JSON. ``compare.py`` and
+``scaling.py`` start it in a fresh process each time, in the environment that has the library. All
+sides have one thread, the same vectors of length 1 and the inner product; the HNSW indexes also
+have the same links and ef of construction.
 
-Recall counts a neighbour that is as similar as the exact tenth: of equal ones any will do.
+Recall counts a neighbour that is at least as similar as the exact 10th, so ties are all correct.
 """
 
 import ctypes
@@ -21,18 +21,18 @@ import numpy as np
 from benchmarks.processes import print_result
 
 K = 10
-LINKS, EF_CONSTRUCTION, EF = 32, 200, 200  # what CorpusGraph has
+LINKS, EF_CONSTRUCTION, EF = 32, 200, 200  # those of CorpusGraph
 EFS = (50, 100, EF, 400)
-PASSES = 3  # over all queries; the median counts
-ALIKE = 1e-6  # of similarities, in float32
+PASSES = 3  # over all queries; their median is reported
+EQUAL = 1e-6  # difference of two similarities in float32
 
 
 class Side(Protocol):
     """An index over [N, D].
 
     Attributes:
-        package: that does the work.
-        efs: breadths of search to measure; 0 where there is none to choose.
+        package: distribution of the index.
+        efs: values of ef to measure; 0 for an exact search.
     """
 
     package: str
@@ -41,12 +41,12 @@ class Side(Protocol):
     def __init__(self, rows: np.ndarray) -> None: ...
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """Numbers of the K nearest to each of [Q, D], as [Q, K] or what can be made into that."""
+        """Row numbers of the K nearest to each of [Q, D]: [Q, K], as an array or lists of ids."""
         ...
 
 
 class Graph:
-    """CorpusGraph, which chooses its own breadth."""
+    """CorpusGraph, which chooses ef itself."""
 
     package, efs = "hnswlib", (EF,)
 
@@ -56,12 +56,12 @@ class Graph:
         self.graph = CorpusGraph.build([str(number) for number in range(len(rows))], rows)
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """With ids in the place of numbers."""
+        """See ``Side``; ids are row numbers as text."""
         return self.graph.search(queries, K)[0]
 
 
 class Hnswlib:
-    """The library under CorpusGraph, as its documentation shows its use."""
+    """The library under CorpusGraph, used as its documentation shows."""
 
     package, efs = "hnswlib", EFS
 
@@ -73,13 +73,13 @@ class Hnswlib:
         self.index.add_items(rows, num_threads=1)
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """With a breadth of ``ef``."""
+        """See ``Side``."""
         self.index.set_ef(ef)
         return self.index.knn_query(queries, K, num_threads=1)[0]
 
 
 class FaissHNSW:
-    """HNSW by faiss."""
+    """faiss's HNSW index."""
 
     package, efs = "faiss-cpu", EFS
 
@@ -92,13 +92,13 @@ class FaissHNSW:
         self.index.add(rows)
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """With a breadth of ``ef``."""
+        """See ``Side``."""
         self.index.hnsw.efSearch = ef
         return self.index.search(queries, K)[1]
 
 
 class FaissFlat:
-    """Exact search by faiss."""
+    """faiss's exact index."""
 
     package, efs = "faiss-cpu", (0,)
 
@@ -110,7 +110,7 @@ class FaissFlat:
         self.index.add(rows)
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """Over all vectors."""
+        """See ``Side``."""
         return self.index.search(queries, K)[1]
 
 
@@ -123,7 +123,7 @@ class Exact:
         self.rows = rows
 
     def search(self, queries: np.ndarray, ef: int) -> Any:
-        """Over all vectors."""
+        """See ``Side``."""
         similar = queries @ self.rows.T  # [Q, N]
         top = np.argpartition(-similar, K - 1, axis=1)[:, :K]
         order = np.argsort(-np.take_along_axis(similar, top, 1), axis=1)
@@ -140,13 +140,13 @@ SIDES: dict[str, type[Side]] = {
 
 
 def measure(side: type[Side], rows: np.ndarray, queries: np.ndarray, tenth: np.ndarray) -> Any:
-    """Build and search: times, memory over that of the process before, and recall.
+    """Build and search: times, memory above that of the process before, and recall.
 
     Args:
-        side: what to build.
+        side: index to build.
         rows: [N, D].
         queries: [Q, D].
-        tenth: [Q] similarity of the exact K-th neighbour.
+        tenth: [Q] similarity of the exact 10th neighbour.
     """
     side(rows[:K]).search(queries[:1], side.efs[0])  # imports
     before, started = memory("VmRSS"), time.perf_counter()
@@ -164,7 +164,7 @@ def measure(side: type[Side], rows: np.ndarray, queries: np.ndarray, tenth: np.n
 def search(
     index: Side, ef: int, rows: np.ndarray, queries: np.ndarray, tenth: np.ndarray
 ) -> dict[str, float]:
-    """Queries a second, all given at once and one at a time, and recall."""
+    """Queries per second, all at once and one at a time, and recall."""
     together, alone = [], []
     index.search(queries[: len(queries) // 10], ef)
     for _ in range(PASSES):
@@ -179,7 +179,7 @@ def search(
     similar = np.einsum("qd,qkd->qk", queries, rows[numbers])
     hits = [
         len(set(row[near].tolist()))
-        for row, near in zip(numbers, similar >= tenth[:, None] - ALIKE, strict=True)
+        for row, near in zip(numbers, similar >= tenth[:, None] - EQUAL, strict=True)
     ]
     return {
         "ef": ef,
@@ -190,8 +190,8 @@ def search(
 
 
 def memory(key: str) -> float:
-    """MB of this process: VmRSS, now; VmHWM, at most so far."""
-    ctypes.CDLL(None).malloc_trim(0)  # freed, but kept for later by the C library
+    """MB of this process: VmRSS is the current value, VmHWM the peak."""
+    ctypes.CDLL(None).malloc_trim(0)  # return memory that the C library keeps for later
     [line] = [s for s in Path("/proc/self/status").read_text().splitlines() if s.startswith(key)]
     return int(line.split()[1]) / 1024
 

@@ -1,18 +1,18 @@
-"""Making a round, in batches and one call at a time.
+"""Making a round in batches, compared with one call at a time.
 
 ``python -m benchmarks.rounds.batching``, about 8 minutes on two CPU cores.
 
 - rounds: a round of pairs as ``fit`` makes it, over the sample corpus with the packaged model as
-  teacher and policy. The time is that of the whole round, journal, graph and adapter file included.
-- generate: the requests of that round, one after the other by transformers' ``model.generate``, its
-  cache on, on the same weights without adapters around them. The time is that of the calls alone.
+  teacher and policy. The time is that of the whole round, with journal, graph and adapter file.
+- generate: the requests of that round, one after the other, by transformers' ``model.generate``
+  with its cache, on the same weights without adapters. The time is that of the calls alone.
 - batches of one: the same requests by this project's own generator, one in a batch.
 
-All in float32 and greedy, second tries too, so the texts must be the same: where fewer than 95 %
-are, there is no result. Left-padded rows round otherwise than a row alone, so a near tie may tip.
-The order is rounds, generate, generate, rounds: a machine that gets slower favours neither.
+All texts are greedy and in float32, second tries included, so they must be equal: there is no
+result if fewer than 95 % are. Left padding changes the rounding, so a near tie may go either way.
+The order is rounds, generate, generate, rounds, so a machine that becomes slower favours neither.
 
-Writes ``benchmarks/results/making_rounds.json``.
+Writes ``results/making_rounds.json``.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from preflexor_pl.policy.language_model import LanguageModel, load_language_mode
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds.rounds import Rounds
 
-SAME, TARGET = 0.95, 2.5  # least share of equal texts; least ratio
+MIN_EQUAL, TARGET = 0.95, 2.5  # smallest share of equal texts; smallest ratio
 BATCH = 48  # as in configs/orpo.yaml, and so are the limits below
 TEXT = Sampling(max_new_tokens=96, temperature=0, repetition_penalty=1.15)
 THINKING = replace(TEXT, max_new_tokens=64)
@@ -56,8 +56,8 @@ REJECTED = Sampling(max_new_tokens=96, min_new_tokens=16, temperature=0)
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """One text of a round: who was asked what, and what came."""
+class Generated:
+    """One text of a round: whether the policy wrote it, the request, and the completion."""
 
     by_policy: bool
     request: Request
@@ -65,34 +65,34 @@ class Spoken:
 
 
 @dataclass
-class Listening:
-    """Hands requests on, greedy all of them, and notes each text in ``heard``."""
+class Recorder:
+    """Passes requests on as greedy ones and records each text in ``texts``."""
 
     source: LocalGenerator
-    heard: list[Spoken] = field(default_factory=list)
+    texts: list[Generated] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """Of the source."""
+        """Name of the source."""
         return self.source.name
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
-        """As the source has them."""
+        """The batches of the source."""
         return self.source.batches(requests)
 
     def complete(self, requests: Sequence[Request], watch: Any = None) -> list[Completion]:
-        """By the source."""
+        """Completions of the source."""
         greedy = [replace(r, sampling=replace(r.sampling, temperature=0)) for r in requests]
         made = self.source.complete(greedy, watch)
         triples = zip(greedy, made, strict=True)
-        self.heard += [
-            Spoken(self.source.role == "policy", r, completion) for r, completion in triples
+        self.texts += [
+            Generated(self.source.role == "policy", r, completion) for r, completion in triples
         ]
         return made
 
 
 class _Stops(StoppingCriteria):
-    """Ends a text at a stop string: cheaper for one row than transformers' own ``stop_strings``."""
+    """Ends a text at a stop string; faster for one row than transformers' ``stop_strings``."""
 
     def __init__(self, decode: Callable[[list[int]], str], stop: Sequence[str], begin: int) -> None:
         self.decode, self.stop, self.begin = decode, stop, begin
@@ -102,9 +102,9 @@ class _Stops(StoppingCriteria):
         return torch.tensor([any(stop in text for stop in self.stop)])
 
 
-def generate(speaker: LanguageModel, by_policy: bool, request: Request) -> str:
+def generate(model: LanguageModel, by_policy: bool, request: Request) -> str:
     """One text by ``model.generate``."""
-    prompt = chat_ids(speaker.tokenizer, request.prompt, request.system, request.examples)
+    prompt = chat_ids(model.tokenizer, request.prompt, request.system, request.examples)
     ids = torch.tensor([prompt])
     sampling = request.sampling
     config = GenerationConfig(
@@ -112,34 +112,34 @@ def generate(speaker: LanguageModel, by_policy: bool, request: Request) -> str:
         min_new_tokens=sampling.min_new_tokens or None,
         do_sample=False,
         use_cache=True,
-        eos_token_id=sorted(speaker.stop_ids),
-        pad_token_id=speaker.pad_id,
-        suppress_tokens=None if by_policy else speaker.marker_ids,
+        eos_token_id=sorted(model.stop_ids),
+        pad_token_id=model.pad_id,
+        suppress_tokens=None if by_policy else model.marker_ids,
     )
     penalty = RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty, len(prompt))
-    stops = _Stops(speaker.decode, request.stop, len(prompt))
-    made = speaker.inner.generate(
+    stops = _Stops(model.decode, request.stop, len(prompt))
+    made = model.inner.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         generation_config=config,
         logits_processor=[penalty] if sampling.repetition_penalty != 1 else [],
         stopping_criteria=StoppingCriteriaList([stops] if request.stop else []),
     )
-    text = speaker.decode([i for i in made[0, len(prompt) :].tolist() if i not in speaker.stop_ids])
+    text = model.decode([i for i in made[0, len(prompt) :].tolist() if i not in model.stop_ids])
     for stop in request.stop:
         text = text.split(stop, 1)[0]
     return text
 
 
-def alone(speaker: LanguageModel, by_policy: bool, request: Request) -> str:
+def alone(model: LanguageModel, by_policy: bool, request: Request) -> str:
     """One text by this project's own generator."""
-    generator = LocalGenerator(speaker, "policy" if by_policy else "base", batch_size=1)
+    generator = LocalGenerator(model, "policy" if by_policy else "base", batch_size=1)
     [made] = generator.complete([request])
     return made.text
 
 
 def prepare(run: Path, pairs: int) -> Rounds:
-    """The rounds of a run whose every text is greedy."""
+    """The rounds of a run whose texts are all greedy."""
     data = PreferenceDataModule(
         "corpus",
         str(run),
@@ -156,43 +156,43 @@ def prepare(run: Path, pairs: int) -> Rounds:
     return data.rounds_of(Policy(PolicySettings(dtype="float32")))
 
 
-def in_rounds(rounds: Rounds, pairs: int) -> tuple[float, list[Spoken]]:
-    """Seconds of one round that is made anew, and its texts."""
+def in_rounds(rounds: Rounds, pairs: int) -> tuple[float, list[Generated]]:
+    """Seconds to make one round from the start, and its texts."""
     shutil.rmtree(rounds.folder(0), ignore_errors=True)
-    heard: list[Spoken] = []
+    texts: list[Generated] = []
     rounds.teacher, rounds.writer = (
-        Listening(getattr(speaker, "source", speaker), heard)
-        for speaker in (rounds.teacher, rounds.writer)
+        Recorder(getattr(generator, "source", generator), texts)
+        for generator in (rounds.teacher, rounds.writer)
     )
     started = time.monotonic()
     rounds.make(0, pairs, 0)
-    return time.monotonic() - started, heard
+    return time.monotonic() - started, texts
 
 
 def one_by_one(
     how: Callable[[LanguageModel, bool, Request], str],
-    speaker: LanguageModel,
-    texts: list[Spoken],
+    model: LanguageModel,
+    texts: list[Generated],
     title: str,
 ) -> tuple[float, float]:
-    """Seconds of ``texts`` made one after the other, and the share that is the same."""
+    """Seconds to make ``texts`` one after the other, and the share that is equal."""
     same, started = 0, time.monotonic()
     with stage(title, len(texts)) as progress, torch.inference_mode():
-        for spoken in texts:
-            made = how(speaker, spoken.by_policy, spoken.request)
-            same += made == spoken.completion.text
+        for text in texts:
+            made = how(model, text.by_policy, text.request)
+            same += made == text.completion.text
             progress.advance(1, different=progress.done + 1 - same)
     return time.monotonic() - started, same / len(texts)
 
 
 def compare(
-    rounds: Rounds, speaker: LanguageModel, pairs: int, repeats: int
-) -> tuple[list[dict[str, Any]], list[Spoken]]:
-    """Times in the order rounds, generate, generate, rounds; and the texts of a round."""
+    rounds: Rounds, model: LanguageModel, pairs: int, repeats: int
+) -> tuple[list[dict[str, Any]], list[Generated]]:
+    """Times in the order rounds, generate, generate, rounds, and the texts of a round."""
     made: list[dict[str, Any]] = []
     for _ in range(repeats):
         first, texts = in_rounds(rounds, pairs)
-        others = [one_by_one(generate, speaker, texts, "generate") for _ in range(2)]
+        others = [one_by_one(generate, model, texts, "generate") for _ in range(2)]
         second, again = in_rounds(rounds, pairs)
         if again != texts:
             raise RuntimeError("two greedy rounds of one model differ")
@@ -207,28 +207,28 @@ def main() -> None:
     """Measure, check the texts, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=1, help="of rounds, generate, both again")
+    parser.add_argument("--repeats", type=int, default=1, help="of all four measurements")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as name:
         rounds = prepare(Path(name), options.pairs)
-        speaker = load_language_model(PolicySettings().model_name, "model", "float32")
+        model = load_language_model(PolicySettings().model_name, "model", "float32")
         warm = Request("Why is silk tough?", sampling=Sampling(max_new_tokens=8, temperature=0))
         for how in (generate, alone):
-            how(speaker, True, warm)
+            how(model, True, warm)
         rounds.library.search(warm.prompt, 1)
-        measured, texts = compare(rounds, speaker, options.pairs, options.repeats)
-        own, same = one_by_one(alone, speaker, texts, "batches of one")
+        measured, texts = compare(rounds, model, options.pairs, options.repeats)
+        own, same = one_by_one(alone, model, texts, "batches of one")
     equal = min(one["same texts"] for one in measured)
     seconds = median(one["seconds"]["rounds"] for one in measured)
-    if equal < SAME:
-        raise SystemExit(f"error: only {equal:.0%} of the texts are the same: nothing to compare")
+    if equal < MIN_EQUAL:
+        raise SystemExit(f"error: only {equal:.0%} of the texts are equal: no ratio counts")
     result = setting("torch", "transformers", "peft") | {
         "pairs": options.pairs,
         "texts": len(texts),
-        "tokens": sum(spoken.completion.tokens for spoken in texts),
+        "tokens": sum(text.completion.tokens for text in texts),
         "target": TARGET,
         "generate / rounds": spread([one["ratio"] for one in measured]),
         "same texts": equal,

@@ -2,14 +2,14 @@
 
 ``python -m benchmarks.rounds.kill_recovery``, about 4 minutes.
 
-A process makes 24 pairs with a teacher behind HTTP, 8 calls in flight, and a tiny policy of its own
-for the rejected answers. SIGKILL comes at a random moment, another process goes on, until 30 kills
-are done, over as many rounds as that takes. Each round must end in the very files of one that was
-left alone. The server knows every call that was made; texts carry its tag, so the journal says
-which of them were on disk when the kill came: none of those may be made again.
+A process makes 24 pairs with a teacher behind HTTP, 8 calls in flight, and a tiny policy for the
+rejected answers. SIGKILL comes at a random moment and another process continues, until 30 kills are
+done, over as many rounds as that takes. Each round must end with the same files as an undisturbed
+one. The server records every call, and each text contains the tag of its call, so the journal says
+which calls were on disk at the time of the kill: none of them may be made again.
 
-Processes come from a forkserver that has the libraries imported, so that kills fall into the making
-of the round and not into imports. About 4 minutes. Writes ``benchmarks/results/kills.json``.
+Processes come from a forkserver that has imported the libraries, so that kills hit the round and
+not the imports. Writes ``results/kills.json``.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from preflexor_pl.server.generator import RemoteGenerator
 
 PAIRS, IN_FLIGHT = 24, 8
 TEACHER = Teacher((0.05, 0.15), unusable=0.1)
-LIVES = 3  # a process lives for a third of the time that a round takes, on average
+KILLS_PER_ROUND = 3  # a process lives for a third of a round's time on average
 FILES = "plan.json", "pairs.jsonl", "drops.jsonl", "manifest.json"
 PRELOADED = [
     "benchmarks.rounds.fakes", "openai", "peft", "transformers",
@@ -50,23 +50,23 @@ PRELOADED = [
 ]  # fmt: skip
 
 
-def shelf() -> CorpusIndex:
-    """A paragraph of the sample corpus a chunk, each in a direction of its own."""
+def small_index() -> CorpusIndex:
+    """The paragraphs of the sample corpus as chunks, with random vectors."""
     chunks = {}
     for path in sorted(Path("corpus").glob("*.md")):
-        for place, text in enumerate(path.read_text(encoding="utf-8").split("\n\n")):
-            chunk = Chunk(f"{path.name}#{place}", path.name, text, 0, len(text), path.stem)
+        for number, text in enumerate(path.read_text(encoding="utf-8").split("\n\n")):
+            chunk = Chunk(f"{path.name}#{number}", path.name, text, 0, len(text), path.stem)
             chunks[chunk.id] = chunk
     embedder: Any = HashEmbedder()
     vectors = embedder.encode([chunk.text for chunk in chunks.values()])
     return CorpusIndex(chunks, CorpusGraph.build(list(chunks), vectors), embedder, [])
 
 
-def live(url: str, model: Path, folder: Path, begun: Connection) -> None:
-    """What each process does: make the round in ``folder``, or what is missing of it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # progress of so many processes helps no one
+def continue_round(url: str, model: Path, folder: Path, begun: Connection) -> None:
+    """What each process does: make the missing part of the round in ``folder``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # hides the progress of the processes
     quiet_libraries()
-    library = shelf()
+    library = small_index()
     teacher = RemoteGenerator(ServerSettings(url, "scripted", in_flight=IN_FLIGHT))
     lora = LoRASettings(rank=4, alpha=8)
     policy = Policy(PolicySettings(model_name=str(model), dtype="float32", lora=lora))
@@ -78,42 +78,44 @@ def live(url: str, model: Path, folder: Path, begun: Connection) -> None:
 
 @dataclass
 class Rounds:
-    """Makes rounds in processes that it may kill.
+    """Makes rounds in processes that may be killed.
 
     Attributes:
-        server: of the teacher.
-        model: the policy's folder.
-        context: where processes come from.
+        server: the teacher.
+        model: folder of the policy.
+        context: starts the processes.
     """
 
     server: FakeServer
     model: Path
     context: Any
 
-    def live(self, folder: Path, most: float | None) -> tuple[bool, float]:
-        """One process, killed after ``most`` seconds of its round; whether it was, and its age."""
+    def run(self, folder: Path, limit: float | None) -> tuple[bool, float]:
+        """Run a process and kill it after ``limit`` seconds; whether it was killed, and its age."""
         receiver, sender = self.context.Pipe(duplex=False)
-        made = self.context.Process(target=live, args=(self.server.url, self.model, folder, sender))
+        made = self.context.Process(
+            target=continue_round, args=(self.server.url, self.model, folder, sender)
+        )
         made.start()
         sender.close()
         receiver.recv()
         started = time.monotonic()
-        made.join(most)
+        made.join(limit)
         killed, age = made.exitcode is None, time.monotonic() - started
         made.kill()
         made.join()
         if not killed and made.exitcode:
-            raise RuntimeError(f"{folder}: a process ended by itself with {made.exitcode}")
-        time.sleep(0.2)  # until the server has read what the dead had sent
+            raise RuntimeError(f"{folder}: a process ended by itself: exit code {made.exitcode}")
+        time.sleep(0.2)  # until the server has read what the process sent
         return killed, age
 
-    def asked(self, since: int) -> list[str]:
-        """Tags of the calls from number ``since`` on."""
+    def tags(self, since: int) -> list[str]:
+        """Tags of the calls with number ``since`` and later."""
         return [call.tag for call in self.server.calls[since:]]
 
 
 def recorded(folder: Path) -> list[tuple[str, str]]:
-    """(call, tag of the text) of each whole line of a journal; no tag where the policy spoke."""
+    """(call, tag of its text) of each whole line of a journal; "" for texts of the policy."""
     path = folder / "calls.jsonl"
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     records = [json.loads(line) for line in lines]
@@ -124,18 +126,18 @@ def recorded(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def disturbed(rounds: Rounds, folder: Path, wait: Any, kills: int) -> list[dict[str, Any]]:
-    """One round, killed after each ``wait()`` seconds, ``kills`` times at most: what each cost."""
+def interrupted(rounds: Rounds, folder: Path, wait: Any, kills: int) -> list[dict[str, Any]]:
+    """Kill one round after each ``wait()`` seconds, at most ``kills`` times: the cost of each."""
     made: list[dict[str, Any]] = []
-    known: set[str] = set()  # tags on disk when the process began
+    on_disk: set[str] = set()  # tags, when the process began
     while True:
         since = len(rounds.server.calls)
-        killed, age = rounds.live(folder, wait() if len(made) < kills else None)
-        asked = rounds.asked(since)
+        killed, age = rounds.run(folder, wait() if len(made) < kills else None)
+        asked = rounds.tags(since)
         if made:
-            made[-1]["recorded calls repeated"] = len(known.intersection(asked))
+            made[-1]["recorded calls repeated"] = len(on_disk.intersection(asked))
         journal = recorded(folder)
-        known = {tag for _, tag in journal if tag}
+        on_disk = {tag for _, tag in journal if tag}
         if not killed:
             return made
         last = journal[-1][0].split("/")[0] if journal else "nothing"
@@ -144,14 +146,14 @@ def disturbed(rounds: Rounds, folder: Path, wait: Any, kills: int) -> list[dict[
                 "after": round(age, 3),
                 "calls on disk": len(journal),
                 "last of them": last,
-                "calls lost": len(set(asked) - known),
+                "calls lost": len(set(asked) - on_disk),
             }
         )
 
 
-def ended(rounds: Rounds, folder: Path, since: int, kills: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is to be said of a whole round, whose calls began with number ``since``."""
-    times = Counter(rounds.asked(since))
+def cost(rounds: Rounds, folder: Path, since: int, kills: list[dict[str, Any]]) -> dict[str, Any]:
+    """Kills and repeated calls of a whole round, whose first call has number ``since``."""
+    times = Counter(rounds.tags(since))
     lines = Counter(call for call, _ in recorded(folder))
     return {
         "kills": kills,
@@ -162,27 +164,27 @@ def ended(rounds: Rounds, folder: Path, since: int, kills: list[dict[str, Any]])
 
 
 def run(rounds: Rounds, folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """A round that is left alone, then others until so many kills are done."""
+    """An undisturbed round, then interrupted ones until there were so many kills."""
     whole = folder / "undisturbed"
-    _, seconds = rounds.live(whole, None)
+    _, seconds = rounds.run(whole, None)
     left_alone = {"calls": len(rounds.server.calls), "seconds": round(seconds, 3)}
-    print(f"left alone: {left_alone}", flush=True)
+    print(f"undisturbed: {left_alone}", flush=True)
     draw = random.Random(seed)
     made: list[dict[str, Any]] = []
     with stage("kills", kills) as progress:
         while (done := sum(len(one["kills"]) for one in made)) < kills:
             again, since = folder / f"killed-{len(made)}", len(rounds.server.calls)
-            costs = disturbed(
-                rounds, again, lambda: draw.expovariate(LIVES / seconds), kills - done
+            costs = interrupted(
+                rounds, again, lambda: draw.expovariate(KILLS_PER_ROUND / seconds), kills - done
             )
             same = {n: (again / n).read_bytes() == (whole / n).read_bytes() for n in FILES}
-            made.append(ended(rounds, again, since, costs) | {"identical": same})
+            made.append(cost(rounds, again, since, costs) | {"identical": same})
             progress.advance(len(costs))
     return {"left alone": left_alone, "each round": made}
 
 
 def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The numbers to look at."""
+    """Totals over all rounds."""
     kills = [kill for one in rounds for kill in one["kills"]]
     lost = [kill["calls lost"] for kill in kills]
     return {
@@ -199,7 +201,7 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Kill, print and write."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
@@ -211,10 +213,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, FakeServer(TEACHER) as server:
         model = save_random_model("tiny", Path(name) / "model", "cpu")
         result = run(Rounds(server, model, context), Path(name), options.kills, options.seed)
-    told = summary(result["each round"])
+    totals = summary(result["each round"])
     facts = {"pairs": PAIRS, "in flight": IN_FLIGHT, "seed": options.seed}
-    save("kills", setting("torch", "openai", "httpx2") | facts | told | result, options.out)
-    print(told)
+    save("kills", setting("torch", "openai", "httpx2") | facts | totals | result, options.out)
+    print(totals)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""How much of a server's time is hidden behind training, in a real run.
+"""The share of a server's time that passes during training, in a real run.
 
 ``python -m benchmarks.rounds.prefetch``, about 15 minutes.
 
-``configs/orpo.yaml`` with a teacher on loopback that takes two seconds a call, asked four at a
-time, for two rounds of 16 pairs: once with ``data.prefetch``, once without. The pairs must be the
-same; what differs is how long training waits for the second round. Policy, training and rejected
-answers are the real ones.
+``configs/orpo.yaml`` with a teacher on loopback that takes two seconds a call, four calls at a
+time, for two rounds of 16 pairs: once with ``data.prefetch``, once without. The pairs must be
+equal; the difference is how long training waits for the second round. Policy, training and rejected
+answers are real.
 
-Writes ``benchmarks/results/overlap.json``.
+Writes ``results/overlap.json``.
 """
 
 import argparse
@@ -33,23 +33,29 @@ SMALL = (
 )
 
 
-def run(overlap: bool, folder: Path) -> dict[str, Any]:
-    """One whole command: its pairs, and what its lines say about the second round."""
+def run(prefetch: bool, folder: Path) -> dict[str, Any]:
+    """Run the whole command: its pairs, and the times it prints for the second round.
+
+    Raises:
+        SystemExit: it printed no time of that round: its messages have changed.
+    """
     with FakeServer(Teacher((SECONDS, SECONDS))) as server:
-        # Of a pair's record, the teacher's name has no port: the runs can be compared.
+        # The teacher's name in a pair has no port, so the pairs of two runs can be compared.
         settings = {"base_url": server.url, "model": "m", "in_flight": str(IN_FLIGHT)}
         command = [sys.executable, "-m", "preflexor_pl.fit", "--config", "configs/orpo.yaml"]
         command += [f"--data.teacher.server.{key}={value}" for key, value in settings.items()]
-        command += [*SMALL, f"--data.prefetch={str(overlap).lower()}", f"--run={folder}"]
+        command += [*SMALL, f"--data.prefetch={str(prefetch).lower()}", f"--run={folder}"]
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         wall = time.monotonic() - started
     asked = re.findall(
         r"^  round 1 · (?:question|thinking|answer): .*?· (\d+) s", done.stdout, re.M
     )
-    hidden = re.findall(r"^  round 1: (\d+) s of asking hidden", done.stdout, re.M)
+    hidden = re.findall(r"^  round 1: (\d+) s of .* training$", done.stdout, re.M)
+    if not asked and not hidden:
+        raise SystemExit(f"error: no time of round 1 in what fit printed:\n{done.stdout[-2000:]}")
     return {
-        "overlap": overlap,
+        "overlap": prefetch,
         "calls": len(server.calls),
         "seconds, the whole command": round(wall, 1),
         "seconds of asking that training waited for, round 1": sum(map(int, asked)),
@@ -62,15 +68,15 @@ def run(overlap: bool, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run both, compare, and keep the numbers."""
+    """Run both, compare, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS)
     out = parser.parse_args().out
     with tempfile.TemporaryDirectory() as name:
-        runs = [run(overlap, Path(name, str(overlap))) for overlap in (True, False)]
+        runs = [run(prefetch, Path(name, str(prefetch))) for prefetch in (True, False)]
     first, second = (one.pop("pairs") for one in runs)
     if first != second:
-        raise SystemExit("with and without overlap the pairs differ")
+        raise SystemExit("error: the pairs with and without data.prefetch differ")
     teacher = {"seconds a call": SECONDS, "in flight": IN_FLIGHT}
     result = {**setting("torch", "lightning"), "teacher": teacher, "runs": runs}
     save("overlap", {**result, "pairs are the same": True}, out)

@@ -1,13 +1,13 @@
-"""How the time of making a round grows with its pairs.
+"""Growth of the time to make a round with its number of pairs.
 
 ``python -m benchmarks.rounds.scaling``, about 6 minutes on two CPU cores.
 
-Rounds as in ``making_rounds.py``: over the sample corpus, with the packaged model as teacher and
-policy, in float32 and greedy, up to 48 texts in a batch. A run of its own for each size; its index
-is there before the clock starts. Growth is the slope of a straight line through the logarithms: 1
-is linear.
+The rounds are those of ``batching.py``: over the sample corpus, with the packaged model as teacher
+and policy, in float32 and greedy, up to 48 texts in a batch. Each size has its own run, whose index
+is built before the time starts. The exponent is the slope of a straight line through the
+logarithms: 1 is linear.
 
-Writes ``benchmarks/results/rounds-scaling.json``.
+Writes ``results/rounds-scaling.json``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from preflexor_pl.cli.entry import quiet_libraries
 
 
 def measure(pairs: int) -> dict[str, Any]:
-    """One round of ``pairs``."""
+    """Time and size of one round of ``pairs``."""
     with tempfile.TemporaryDirectory() as name:
         rounds = prepare(Path(name), pairs)
         rounds.library.search("Why is silk tough?", 1)
@@ -34,7 +34,7 @@ def measure(pairs: int) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "pairs/s": round(pairs / seconds, 4),
         "texts": len(texts),
-        "tokens": sum(spoken.completion.tokens for spoken in texts),
+        "tokens": sum(text.completion.tokens for text in texts),
     }
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    measure(1)  # what is made once for a process
+    measure(1)  # warm-up: what a process does once
     made = []
     for pairs in options.pairs:
         made.append(measure(pairs))

@@ -1,17 +1,18 @@
-"""How near a round with a teacher behind HTTP comes to the least time that its calls can take.
+"""Wall time of a round with a teacher behind HTTP, compared with the lower bound from its calls.
 
 ``python -m benchmarks.rounds.server_teacher``, about 3 minutes, little work for the CPU.
 
-32 pairs over the sample corpus; the teacher takes about a second for each call and is asked 16 at
-a time; rejected answers are instant. Everything between prompt and pairs.jsonl is the real thing:
-client, journal, graph, embedder. No schedule is quicker than
+A round of 32 pairs over the sample corpus. A call to the teacher takes about a second, 16 calls run
+at a time, and rejected answers take no time. Everything between prompt and pairs.jsonl is real:
+client, journal, graph, embedder. No schedule is faster than
 
-    bound = max(longest chain of calls that need each other, seconds of all calls / in flight)
+    bound = max(longest chain of dependent calls, seconds of all calls / calls in flight)
 
-Three teachers: one as regular as a clock, one whose calls take 0.5 to 1.5 s, and that one with a
-tenth of its texts of no use, so that they are asked for again. Leaves out the start of the process.
+There are three teachers: one of constant time, one whose calls take 0.5 to 1.5 s, and the same with
+a tenth of its texts unusable, so that they are requested again. The start of the process is not
+timed.
 
-Writes ``benchmarks/results/server_teacher.json``.
+Writes ``results/server_teacher.json``.
 """
 
 import argparse
@@ -40,13 +41,13 @@ TARGET = 1.2
 
 
 def make(teacher: Teacher, library: CorpusIndex, pairs: int, folder: Path) -> dict[str, Any]:
-    """One round: its wall time against the bound, and where the time went."""
+    """One round: its wall time, the bound, and the time of each stage."""
     with FakeServer(teacher) as server:
         generator = RemoteGenerator(ServerSettings(server.url, "m", in_flight=IN_FLIGHT))
         maker = pair_maker(generator, InstantPolicy(), library, pairs)
-        started, worked = time.monotonic(), time.process_time()
+        started, cpu = time.monotonic(), time.process_time()
         made = make_round(maker, folder, pairs)
-        wall, worked = time.monotonic() - started, time.process_time() - worked
+        wall, cpu = time.monotonic() - started, time.process_time() - cpu
     calls = server.calls
     chain = teacher.longest_chain(calls)
     work = sum(map(teacher.seconds_of, calls)) / IN_FLIGHT
@@ -55,7 +56,7 @@ def make(teacher: Teacher, library: CorpusIndex, pairs: int, folder: Path) -> di
         "calls": len(calls),
         "most at once": server.max_concurrent,
         "wall": round(wall, 3),
-        "CPU seconds, the server's included": round(worked, 3),
+        "CPU seconds, the server's included": round(cpu, 3),
         "longest chain": round(chain, 3),
         "calls / in flight": round(work, 3),
         "wall / bound": round(wall / max(chain, work), 3),
@@ -64,7 +65,7 @@ def make(teacher: Teacher, library: CorpusIndex, pairs: int, folder: Path) -> di
 
 
 def stage(kind: str, teacher: Teacher, calls: list[Call]) -> dict[str, Any]:
-    """Calls of one kind: from the first one's begin to the last one's end, and work in between."""
+    """Calls of one kind: time from the first start to the last end, and their work."""
     mine = [call for call in calls if call.kind == kind]
     ends = [call.time + teacher.seconds_of(call) for call in mine]
     seconds = max(ends) - min(call.time for call in mine)
@@ -78,7 +79,7 @@ def stage(kind: str, teacher: Teacher, calls: list[Call]) -> dict[str, Any]:
 
 
 def warm_up(library: CorpusIndex) -> None:
-    """What a process does once: import the client, run the embedder."""
+    """Import the client and run the embedder, as a process does once."""
     with FakeServer(Teacher((0.0, 0.0))) as server:
         RemoteGenerator(ServerSettings(server.url, "m")).complete([Request(next(iter(KINDS)))])
     library.search("toughness", 1)

@@ -1,20 +1,22 @@
-from benchmarks.gpu.flops import Shape, peak_of, seen, useful_flops, utilisation
+from benchmarks.gpu.flops import Shape, peak_of, useful_flops, utilisation, visible_keys
 from benchmarks.random_model import config_of
 
 # q is 4x4, k and v 4x2, o 4x4, gate and up 4x3, down 3x4: 16 + 8 + 8 + 16 + 12 + 12 + 12 = 84.
-ONE_LAYER = Shape(layers=1, hidden=4, heads=2, shared=1, size=2, inner=3, vocabulary=5)
+ONE_LAYER = Shape(layers=1, hidden=4, heads=2, kv_heads=1, head_size=2, inner=3, vocabulary=5)
 PAIR = (2, 1, 1)  # 4 tokens, 2 of them targets
 
 
 def test_queries_of_a_pair_see_the_prompt_and_their_own_response():
-    assert seen(PAIR) == (1 + 2 + 3) + (2 + 1)  # [prompt | chosen], then one rejected token
-    assert seen((3, 2, 2)) == (1 + 2 + 3 + 4 + 5) + (4 + 5)
+    assert visible_keys(PAIR) == (1 + 2 + 3) + (2 + 1)  # [prompt | chosen], then one rejected token
+    assert visible_keys((3, 2, 2)) == (1 + 2 + 3 + 4 + 5) + (4 + 5)
 
 
 def test_useful_operations_of_one_layer_by_hand():
     matrices = 2 * 4 * 84  # of four tokens
     head = 2 * 2 * 4 * 5  # of two targets
-    attention = 9 * 2 * 2 * (2 + 2)  # keys seen, heads, size: scores and their sums of values
+    attention = (
+        9 * 2 * 2 * (2 + 2)
+    )  # keys visible_keys, heads, size: scores and their sums of values
     assert useful_flops(ONE_LAYER, [PAIR], 0) == 3 * (matrices + head + attention)
     # Rank 1: 8 + 6 + 6 + 8 + 7 + 7 + 7 = 49 more weights, and frozen ones have no gradient.
     adapters = 2 * 4 * 49

@@ -14,7 +14,7 @@ def test_what_became_of_the_targets(tmp_path):
     weights = {"W2": {gpu.MFU: {"median": 0.36}, gpu.REFERENCE: {"median": 0.11}}, "wall s": 3.0}
     adapters = {"W2": {gpu.MFU: "unknown card"}}
     path.write_text(json.dumps({"peer": peer, "weights": weights, "adapters": adapters}))
-    gpu.judge(path)
+    gpu.check_targets(path)
     assert [(one["measured"], one["met"]) for one in read(path)["targets"].values()] == [
         (2.1, True),
         (0.5, False),
