@@ -18,7 +18,7 @@ from preflexor_pl.batches.collate import PairBatch
 from preflexor_pl.batches.layout import FlatBatch
 from preflexor_pl.policy.kernels import packed_attention
 from preflexor_pl.policy.kernels.head import Head
-from preflexor_pl.policy.model_errors import NotServed
+from preflexor_pl.policy.model_errors import UnsupportedLayout
 
 
 def batch_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:
@@ -33,7 +33,7 @@ def batch_logps(model: Any, batch: PairBatch | FlatBatch) -> Tensor:
         float32.
 
     Raises:
-        NotServed: the model cannot run a flat batch; see :func:`flat_logps`.
+        UnsupportedLayout: the model cannot run a flat batch; see :func:`flat_logps`.
     """
     if isinstance(batch, FlatBatch):
         return flat_logps(model, batch)
@@ -63,11 +63,11 @@ def flat_logps(model: Any, batch: FlatBatch, checked: bool = False) -> Tensor:
         [N] in nats, at least float32.
 
     Raises:
-        NotServed: the model's head is no matrix, or its attention cannot be packed.
+        UnsupportedLayout: the model's head is no matrix, or its attention cannot be packed.
     """
     rows, body, head = batch.rows, model.get_decoder(), head_of(model)
     if body in (model, model.get_output_embeddings()):
-        raise NotServed("it has no part that gives hidden states without its head")
+        raise UnsupportedLayout("it has no part that gives hidden states without its head")
     ids: Any = {"input_ids": rows.input_ids}
     embedded = _embedded(model.get_input_embeddings(), rows.input_ids)
     if embedded is not None:
@@ -89,14 +89,14 @@ def head_of(model: Any) -> Head:
     """The head of a model as a matrix with scale and softcap.
 
     Raises:
-        NotServed: the head is no matrix, or has a bias.
+        UnsupportedLayout: the head is no matrix, or has a bias.
     """
     module = model.get_output_embeddings()
     table, rows, values = _table(module)
     if type(table) is not nn.Linear:
-        raise NotServed(f"its head is no matrix but a {type(table).__name__}")
+        raise UnsupportedLayout(f"its head is no matrix but a {type(table).__name__}")
     if table.bias is not None:
-        raise NotServed("its head has a bias")
+        raise UnsupportedLayout("its head has a bias")
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     divided = getattr(config, "logits_scaling", None)
@@ -150,7 +150,7 @@ def _attending(model: Any, name: str) -> Iterator[None]:
         yield
         return
     if not model._can_set_attn_implementation():  # transformers would only warn
-        raise NotServed("its layers have no attention that can be replaced")
+        raise UnsupportedLayout("its layers have no attention that can be replaced")
     try:
         model.set_attn_implementation(name)
         yield

@@ -12,7 +12,7 @@ from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.policy.forward import flat_logps
 from preflexor_pl.policy.lora_targets import tracked
-from preflexor_pl.policy.model_errors import FOREIGN, NotServed, in_one_line, place_of
+from preflexor_pl.policy.model_errors import FOREIGN, UnsupportedLayout, in_one_line, place_of
 from preflexor_pl.policy.policy import Policy
 
 LENGTHS = ((24, 9, 5), (19, 4, 8))  # of prompt, chosen and rejected response
@@ -51,7 +51,8 @@ def choose_batching(policy: Policy, collator: PairCollator) -> Batching:
             break
         name = policy.source.name
         log_line(
-            f"data.batching: {batching} does not serve {name} ({reason}): {NEXT[batching]} is used"
+            f"data.batching: {name} does not support {batching} ({reason}): "
+            f"{NEXT[batching]} is used"
         )
         batching = NEXT[batching]
     return batching
@@ -70,7 +71,7 @@ def _refusal(
         stray = _depends_on_others(policy, collator, pairs)
     except torch.OutOfMemoryError:
         raise
-    except NotServed as reason:
+    except UnsupportedLayout as reason:
         return str(reason)
     except FOREIGN as error:
         return f"the model's own code is not written for it: {place_of(error)}"

@@ -14,7 +14,7 @@ LENGTH = 300  # characters of a reason
 CODE = "it needs Python code of its own, which is never run: choose a family that transformers has"
 
 
-class NotServed(ValueError):
+class UnsupportedLayout(ValueError):
     """A model cannot be run in a layout; the message gives the user the reason."""
 
 

@@ -169,7 +169,7 @@ def test_a_model_with_a_state_is_not_packed(tmp_path, chosen):
     used, [line] = chosen(policy, "packed")
     assert used == "padded"
     assert line == (
-        f"data.batching: packed does not serve {tmp_path}/model "
+        f"data.batching: {tmp_path}/model does not support packed "
         "(a response depends on tokens of others): padded is used"
     )
 

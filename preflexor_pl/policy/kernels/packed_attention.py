@@ -13,7 +13,7 @@ from torch import Tensor
 from preflexor_pl.batches.layout import Spans
 from preflexor_pl.policy.kernels.block_attention import AttentionSpec, block_attention
 from preflexor_pl.policy.kernels.decode_attention import not_ignored
-from preflexor_pl.policy.model_errors import NotServed
+from preflexor_pl.policy.model_errors import UnsupportedLayout
 
 NAME, CHECKED = "preflexor_packed", "preflexor_packed_checked"
 NEEDS_GQA_FLAG = torch.__version__ >= "2.12"  # before that, varlen_attn infers shared heads
@@ -49,11 +49,13 @@ def packed_attention(
         ([1, T, H, D], None).
 
     Raises:
-        NotServed: the model did not pass the spans on, or its attention has sinks or a mask of its
-            own.
+        UnsupportedLayout: the model did not pass the spans on, or its attention has sinks or a mask
+            of its own.
     """
     if spans is None or attention_mask is not None or not_ignored(others):
-        raise NotServed("its attention has a mask or sinks of its own, or hides what packing needs")
+        raise UnsupportedLayout(
+            "its attention has a mask or sinks of its own, or hides what packing needs"
+        )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and softcap is None and query.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, spans, scale, sliding_window), None
@@ -111,12 +113,12 @@ def checked_attention(
     """:func:`packed_attention` that also checks the masks which the model asks for.
 
     Raises:
-        NotServed: a mask hides keys that the arguments of the attention do not mention.
+        UnsupportedLayout: a mask hides keys that the arguments of the attention do not mention.
     """
     if isinstance(attention_mask, _Mask):
         if attention_mask.custom or attention_mask.window != sliding_window:
             rule = "a rule of its own" if attention_mask.custom else attention_mask.window
-            raise NotServed(f"its attention hides more than packing sees (window: {rule})")
+            raise UnsupportedLayout(f"its attention hides more than packing sees (window: {rule})")
         attention_mask = None
     return packed_attention(
         module, query, key, value, attention_mask, sliding_window=sliding_window, **others
