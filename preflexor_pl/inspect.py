@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from preflexor_pl.batches.show import (
-    inert,
+    escape_controls,
     is_plain,
+    label_tokens,
     legend,
-    look,
     plain_text_console,
-    show,
-    summarise,
+    print_pair,
+    print_statistics,
 )
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import OwnFlags, cli_of, count, policy_at_start
@@ -54,12 +54,12 @@ def main(args: Sequence[str]) -> int:
     data: PreferenceDataModule = cli.datamodule
     path, pairs, draw = _asked_for(data, own)
     collator = data.collator_of(tokenizer_of(cli.model.settings))
-    seen = [look(collator, pair, draw) for pair in pairs]
+    seen = [label_tokens(collator, pair, draw) for pair in pairs]
     console.print(f"{path}, masks of round {draw[0]}, epoch {draw[1]}: {data.masking}")
     console.print(legend(is_plain(console)))
     for one in seen[: own.count]:
-        show(console, collator, one)
-    summarise(console, seen)
+        print_pair(console, collator, one)
+    print_statistics(console, seen)
     return 0
 
 
@@ -124,7 +124,7 @@ def _reproduce(cli: "PreferenceCLI", index: int, console: Console) -> int:
     answers = reproduce(data, policy_at_start(cli), index)
     differing = {name: pair for name, pair in answers.items() if pair[0] != pair[1]}
     for name, (before, now) in differing.items():
-        console.print(f"{inert(name)} differs", style="bold")
+        console.print(f"{escape_controls(name)} differs", style="bold")
         console.print(f"  then: {_excerpt(before, now)}\n  now:  {_excerpt(now, before)}")
     same = len(answers) - len(differing)
     console.print(f"{same} of {len(answers)} rejected answers are the same")
@@ -163,7 +163,7 @@ def _excerpt(text: str, other: str) -> str:
     """Where ``text`` begins to differ from ``other``, in one line."""
     alike = takewhile(lambda letters: letters[0] == letters[1], zip(text, other, strict=False))
     start = max(0, len(list(alike)) - EXCERPT // 4)
-    shown = inert(text[start : start + EXCERPT]).replace("\n", "\\n")
+    shown = escape_controls(text[start : start + EXCERPT]).replace("\n", "\\n")
     return f"{'…' if start else ''}{shown}{'…' if len(text) > start + EXCERPT else ''}"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from preflexor_pl.batches.show import inert, plain_text_console
+from preflexor_pl.batches.show import escape_controls, plain_text_console
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
@@ -80,7 +80,7 @@ def show(
     console: Console, library: "CorpusIndex", pair: PreferencePair, markers: MarkerStrings = DEFAULT
 ) -> None:
     """Print a pair: sources, question, both sides, and who wrote each."""
-    console.rule(inert(pair.id), style="none")
+    console.rule(escape_controls(pair.id), style="none")
     for chunk_id in pair.chunk_ids:
         chunk = library.chunks[chunk_id]
         text = " ".join(chunk.text.split())
@@ -99,15 +99,15 @@ def show(
 def show_drops(console: Console, drops: Sequence[dict[str, str]]) -> None:
     """Print what was dropped, and why."""
     for drop in drops:
-        console.rule(inert(f"dropped {drop['id']}: {drop['reason']}"), style="none")
+        console.rule(escape_controls(f"dropped {drop['id']}: {drop['reason']}"), style="none")
         _part(console, "question", drop["question"] or None)
         _part(console, "text", drop["text"])
 
 
 def _part(console: Console, title: str, text: str | None) -> None:
     if text is not None:
-        console.print(inert(" ".join(title.split())), style="bold")
-        console.print(f"{inert(text.strip())}\n")
+        console.print(escape_controls(" ".join(title.split())), style="bold")
+        console.print(f"{escape_controls(text.strip())}\n")
 
 
 if __name__ == "__main__":

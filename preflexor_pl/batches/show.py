@@ -35,7 +35,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LabelledPair:
     """A pair as ids; ``problem`` is the reason why it is not trained on, or ""."""
 
     pair: PreferencePair
@@ -44,36 +44,38 @@ class Seen:
     sides: dict[str, Side]
 
 
-def look(collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]) -> Seen:
+def label_tokens(
+    collator: "PairCollator", pair: PreferencePair, draw: tuple[int, int]
+) -> LabelledPair:
     """A pair with the masks of ``draw``, (round, epoch), not truncated."""
     made = collator.tokenize(pair)
     targets = collator.supervised(made, draw)
     sides = {
         name: Side(getattr(made, name), kept) for name, kept in zip(SIDES, targets, strict=True)
     }
-    return Seen(pair, collator.problem_of(made), made.prompt, sides)
+    return LabelledPair(pair, collator.problem_of(made), made.prompt, sides)
 
 
-def show(console: Console, collator: "PairCollator", seen: Seen) -> None:
+def print_pair(console: Console, collator: "PairCollator", seen: LabelledPair) -> None:
     """Print a pair with its tokens marked, and the counts of each kind."""
     pair, plain = seen.pair, is_plain(console)
     prompt = len(seen.prompt)
     title = f"{pair.id} · round {pair.round} · step {pair.policy_step}"
-    console.rule(inert(title), style="none")
-    console.print(_painted(collator, seen.prompt, ["prompt"] * prompt, plain))
+    console.rule(escape_controls(title), style="none")
+    console.print(_styled(collator, seen.prompt, ["prompt"] * prompt, plain))
     for name, side in seen.sides.items():
         kinds = ["supervised" if target else "masked" for target in side.supervised]
         console.print(f"\n{name}:", style="bold")
-        console.print(_painted(collator, side.ids, kinds, plain))
+        console.print(_styled(collator, side.ids, kinds, plain))
         counts = [prompt, kinds.count("masked"), kinds.count("supervised"), prompt + len(side.ids)]
-        told = zip(("prompt", "masked", "supervised", "total"), counts, strict=True)
-        console.print(f"tokens: {' · '.join(f'{kind} {n}' for kind, n in told)}")
+        totals = zip(("prompt", "masked", "supervised", "total"), counts, strict=True)
+        console.print(f"tokens: {' · '.join(f'{kind} {n}' for kind, n in totals)}")
     if seen.problem:
         console.print(f"not trained on: {seen.problem}", style="bold red")
     console.print()
 
 
-def _painted(collator: "PairCollator", ids: list[int], kinds: list[str], plain: bool) -> Text:
+def _styled(collator: "PairCollator", ids: list[int], kinds: list[str], plain: bool) -> Text:
     """Tokens as text in the styles of their kinds, or in brackets without colour."""
     text, markers = Text(), astuple(collator.markers)
     read = _reader(collator.tokenizer, ids)
@@ -83,7 +85,7 @@ def _painted(collator: "PairCollator", ids: list[int], kinds: list[str], plain: 
         for marker, part in groupby(run, key=lambda place: ids[place] in markers):
             places = list(part)
             style = f"{STYLES[kind]} bold" if marker else STYLES[kind]
-            text.append(inert(read(places[0], places[-1] + 1)), style)
+            text.append(escape_controls(read(places[0], places[-1] + 1)), style)
         text.append(after)
     return text
 
@@ -104,7 +106,7 @@ def _reader(tokenizer: Any, ids: list[int]) -> Callable[[int, int], str]:
     return lambda start, end: upto(end)[len(upto(start)) :]
 
 
-def inert(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Text whose terminal control characters are escaped."""
     return text.translate(_SHOWN)
 
@@ -128,7 +130,7 @@ def legend(plain: bool) -> Text:
     return text if plain else text.append("marker", "bold")
 
 
-def summarise(console: Console, seen: Sequence[Seen]) -> None:
+def print_statistics(console: Console, seen: Sequence[LabelledPair]) -> None:
     """Print token statistics of all pairs; those that are not trained on are only counted."""
     used = [one for one in seen if not one.problem]
     table = Table("tokens", box=None, pad_edge=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from preflexor_pl.batches.show import inert
+from preflexor_pl.batches.show import escape_controls
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Shown:
         self._growing, self._given, self._kind = False, "", step.kind
         told = [f"{step.tokens} tokens", f"{step.seconds:.1f} s", *step.problems]
         cut = ["cut at its limit"] if step.finish_reason == "length" else []
-        self.console.print(inert(" · ".join([*told, *cut])), style="dim italic")
+        self.console.print(escape_controls(" · ".join([*told, *cut])), style="dim italic")
 
     def end(self, traces: "Sequence[Trace]") -> None:
         """Print the final answers."""
@@ -83,8 +83,8 @@ class Shown:
             numbered = f" {number}: {trace.question}" if len(traces) > 1 else ""
             why = f" (stopped: {trace.stopped})" if trace.stopped else ""
             self.console.print()
-            self.console.print(inert(f"Answer{numbered}{why}"), style="bold cyan")
-            self.console.print(inert(trace.cited or "(no answer)"), style="bold")
+            self.console.print(escape_controls(f"Answer{numbered}{why}"), style="bold cyan")
+            self.console.print(escape_controls(trace.cited or "(no answer)"), style="bold")
         calls, tokens = sum(t.calls for t in traces), sum(t.tokens for t in traces)
         seconds = time.monotonic() - self._began
         self.console.print(f"{calls} calls, {tokens} tokens, {seconds:.0f} s", style="dim italic")
@@ -102,5 +102,5 @@ class Shown:
                 self._thinking = part in (markers.think_start, markers.reflect_start)
                 line.append(part, "dim")
             else:
-                line.append(inert(part), "dim" if self._thinking else "bold")
+                line.append(escape_controls(part), "dim" if self._thinking else "bold")
         self.console.print(line, end="")

@@ -163,7 +163,7 @@ def test_masks_are_those_of_the_round_and_epoch_in_training(see, tmp_path, model
 
     collator, twice = masked(model_folder, 0.5), replace(PAIR, rejected=PAIR.chosen)
     labels = collator.relaid("plain")([collator.tokenize(twice)], (1, 3)).labels
-    sides = show.look(collator, twice, (1, 3)).sides
+    sides = show.label_tokens(collator, twice, (1, 3)).sides
     for row, name in enumerate(["chosen", "rejected"]):
         assert sides[name].supervised == (labels[row, TOKENS:] >= 0).tolist()
         assert sum(sides[name].supervised) == 24 - 7  # floor(0.5 x 13 thinking tokens + 0.5) masked
@@ -187,7 +187,7 @@ def on_a_terminal(model_folder):
     terminal = Console(
         file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True
     )
-    show.show(terminal, collator, show.look(collator, pair, (0, 0)))
+    show.print_pair(terminal, collator, show.label_tokens(collator, pair, (0, 0)))
     return terminal.file.getvalue()
 
 

@@ -3,7 +3,7 @@
 import json
 
 from preflexor_pl import fit, preview
-from preflexor_pl.batches.show import inert
+from preflexor_pl.batches.show import escape_controls
 from tests.scripted import GOOD, kind_of
 from tests.server.bad_server import BadServer, good
 from tests.tiny import refused
@@ -32,7 +32,7 @@ def test_pairs_are_shown_in_full_with_their_sources_and_writers(call_verb, teach
         thought = GOOD["thinking"].format(subject)
         assert f"**Reasoning Steps**: {thought}\n\n**Materials and Concepts**: {thought}" in source
         assert f"\nanswer, by script\n{GOOD['answer'].format(subject)}\n" in source
-        rejected = inert(pair["rejected"].strip())
+        rejected = escape_controls(pair["rejected"].strip())
         assert f"\nrejected answer, by {pair['rejected_source']}, cut\n{rejected}\n" in source
     assert "reflection" not in told
     assert told.endswith("3 pairs, in runs/mine/preview; fit does not use them\n")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from preflexor_pl import reason
-from preflexor_pl.batches.show import inert
+from preflexor_pl.batches.show import escape_controls
 from preflexor_pl.cli import entry
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.policy.generation import LocalGenerator
@@ -92,7 +92,7 @@ def test_a_question_prints_its_steps_and_an_answer(call, think, run):
     [trace] = think("Why?", "--keep_going")
     titled = re.findall(r"^the (?:model|critic) .*$", out, re.MULTILINE)
     assert len(titled) == len(kinds(trace)) == trace["calls"]
-    shown = inert(trace["answer"])
+    shown = escape_controls(trace["answer"])
     assert shown
     assert f"\nAnswer\n{shown}\n{trace['calls']} calls, {trace['tokens']} tokens, " in out
 
@@ -129,7 +129,7 @@ def test_a_chat_remembers_what_was_said(call, run, asked, monkeypatch):
     answers = dict(request.examples[-1] for request in asked if request.examples)
     assert [*answers] == ["Why?", "How?"]
     for text in answers.values():
-        assert f"\nAnswer\n{inert(text)}\n" in out
+        assert f"\nAnswer\n{escape_controls(text)}\n" in out
     last = asked[-1]
     assert last.prompt == "What? Use <|thinking|>."
     assert dict(last.examples) == answers
