@@ -18,7 +18,7 @@ STATE_SPACE = "A_log", "D"  # parameters of a selective state-space layer (Gu an
 READ_BY_KERNELS = "out_proj", "dt_proj"  # its layers whose weights fused kernels read themselves
 
 
-def unserved(model: Any) -> list[str]:
+def layers_without_effect(model: Any) -> list[str]:
     """Names of the linear layers, the head excepted, on which an adapter would have no effect.
 
     Args:

@@ -1,14 +1,12 @@
 """The settings of the run that left some weights, read from the files next to them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from preflexor_pl.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from preflexor_pl.policy.previous_phase import PreviousPhase
+from preflexor_pl.policy.previous_phase import PreviousPhase
 
 
-def config_of(start: "PreviousPhase") -> dict[str, Any]:
+def config_of(start: PreviousPhase) -> dict[str, Any]:
     """The config of the run that left ``start``; empty if there is none next to it."""
     import yaml
 
@@ -21,7 +19,7 @@ def config_of(start: "PreviousPhase") -> dict[str, Any]:
         raise ConfigError(f"{path} is damaged ({error})") from error
 
 
-def trained_for(start: "PreviousPhase") -> dict[str, Any]:
+def trained_for(start: PreviousPhase) -> dict[str, Any]:
     """How the run prompted its model; an exported model has this in its config."""
     config = config_of(start)
     reflects = start.markers.reflect_start in start.trained_markers and at(

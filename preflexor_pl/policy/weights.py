@@ -23,7 +23,12 @@ from preflexor_pl.policy.artifact import write_adapter, write_whole
 from preflexor_pl.policy.base_copy import BaseCopy, gigabytes
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.load import resolve_dtype
-from preflexor_pl.policy.lora_targets import kind_of, kinds_of, left_out_experts, unserved
+from preflexor_pl.policy.lora_targets import (
+    kind_of,
+    kinds_of,
+    layers_without_effect,
+    left_out_experts,
+)
 from preflexor_pl.policy.merge import fold, merged
 from preflexor_pl.policy.model_errors import in_one_line
 from preflexor_pl.policy.previous_phase import PreviousPhase
@@ -92,7 +97,7 @@ class AdapterWeights(nn.Module):
         if self.lora.target_modules != "all-linear":
             return []
         with in_one_line(f"{name} cannot be trained"):
-            names = unserved(base)
+            names = layers_without_effect(base)
         if names:
             log_line(
                 f"No adapters on {kinds_of(names)}: {name} reads these weights itself, "

@@ -71,7 +71,7 @@ def test_without_its_adapters_it_is_the_base_to_the_bit(model, phases, number):
     assert read.holds_base
 
 
-def test_speaking_leaves_every_weight_as_it_was(phases):
+def test_generation_leaves_every_weight_as_it_was(phases):
     read = trained(phases[2][0])
     before = {name: p.detach().clone() for name, p in read.named_parameters()}
     on = said(read, "policy")

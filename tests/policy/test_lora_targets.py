@@ -6,7 +6,7 @@ import torch
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings
 from preflexor_pl.policy.gradient_check import check_gradients
-from preflexor_pl.policy.lora_targets import unserved
+from preflexor_pl.policy.lora_targets import layers_without_effect
 from preflexor_pl.policy.merge import merged
 from tests.families import save_family
 from tests.policy.test_adapters import disturb, logits, same
@@ -69,7 +69,7 @@ def test_one_of_many_experts_that_other_tokens_call_counts_as_called():
 
             return SimpleNamespace(logits=self.head(self.layers[1](self.table(input_ids))))
 
-    assert unserved(Experts().requires_grad_(False)) == ["never"]
+    assert layers_without_effect(Experts().requires_grad_(False)) == ["never"]
 
 
 @pytest.mark.parametrize(
