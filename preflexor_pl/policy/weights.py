@@ -61,9 +61,7 @@ class AdapterWeights(nn.Module):
         self.seed = derive_seed(seed, "lora")
         self.start = start
         self.dtype = resolve_dtype(settings.dtype)
-        self.merges = (
-            not settings.quantization
-        )  # a sum with 4-bit weights would be rounded to 4 bit
+        self.merges = not settings.quantization  # nothing can be added to 4-bit weights
         self.base_copy = BaseCopy(settings) if start and start.base_weights else None
 
     def prepare(self, name: str, base: Any, trained_rows: list[int]) -> Any:
@@ -81,11 +79,10 @@ class AdapterWeights(nn.Module):
             ConfigError: adapters do not fit the model, or cannot be added to it.
         """
         left_out = self._layers_left_out(name, base)
-        model = base
         if self.start:
             self.start.put_rows(base)
-            model = stack_earlier(base, self.start.adapters)
-        model = attach_lora(model, self.lora, trained_rows, self.seed, left_out)
+        stack = stack_earlier(base, self.start.adapters if self.start else [])
+        model = attach_lora(stack, self.lora, trained_rows, self.seed, left_out)
         experts = left_out_experts(model)
         if experts:
             count = sum(experts.values()) / 1e6
@@ -111,7 +108,7 @@ class AdapterWeights(nn.Module):
 
     @contextmanager
     def policy(self, policy: LanguageModel) -> Iterator[Any]:
-        """The transformers model with all adapters, merged where the dtype allows it."""
+        """The transformers model with all adapters, merged unless the base is in 4 bit."""
         with merged(policy.model) if self.merges else nullcontext():
             yield policy.inner
 
