@@ -105,7 +105,7 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class Arriving(Generator, Protocol):
+class ConcurrentGenerator(Generator, Protocol):
     """A source whose texts do not depend on each other: each can be kept when it is there."""
 
     def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:

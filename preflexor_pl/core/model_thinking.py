@@ -1,8 +1,8 @@
-"""What a model thinks for itself before it replies, told apart from the reply.
+"""Separates the reply of a reasoning model from the thoughts that it writes before it.
 
-Reasoning models write their thoughts into the text, each family in its own form. ``FORMS`` is the
-table of these forms; a user can name others. A text that only talks about such tags is left as it
-is: tags in code, in the middle of a sentence, or around a word or two are no thoughts.
+Each family of models marks its thoughts with its own tags. ``TAGS`` lists them; a user can name
+others. A text that only mentions such tags is left unchanged: tags in code, in the middle of a
+sentence, or around a word or two do not mark thoughts.
 """
 
 import re
@@ -14,7 +14,7 @@ from preflexor_pl.core.generator import FinishReason, Request
 from preflexor_pl.core.special_tokens import DOT
 
 NAMES = "think", "thinking", "thought", "thoughts", "reasoning"  # as <name>, any case, attributes
-FORMS = (
+TAGS = (
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1, OpenThinker
@@ -28,7 +28,7 @@ FORMS = (
     ),  # Granite 3.2
 )
 ONLY_THINKING, THINKING_CUT = "only_thinking", "cut_while_thinking"  # why a text is of no use
-MENTION = 3  # so many words, or fewer, between two tags on a line are said about the tags
+MENTION = 3  # up to so many words between two tags on a line only mention the tags
 
 Found = Literal["", "closed", "open"]  # whether there were thoughts, and whether they ended
 
@@ -47,32 +47,32 @@ _GOES_ON = re.compile(r"[ \t]+[a-z]|[ \t]*[,;:.)`\"'\u2019\u201d]")  # a sentenc
 
 @dataclass(frozen=True)
 class ThinkingTags:
-    """How one family of models sets its thoughts apart."""
+    """The tags with which one family of models marks its thoughts."""
 
     opening: re.Pattern[str]
     closing: re.Pattern[str]
 
 
-def form(opening: str, closing: str) -> ThinkingTags:
-    """The form of two patterns, known also where they are inert: tokens of a chat template are."""
+def thinking_tags(opening: str, closing: str) -> ThinkingTags:
+    """Tags of two patterns; they match also where their first character is escaped."""
     both = (re.sub(r"\A\\?.", rf"\g<0>{DOT}?", text) for text in (opening, closing))
     return ThinkingTags(*(re.compile(text, re.IGNORECASE) for text in both))
 
 
-def forms(tags: Sequence[str] = ()) -> tuple[ThinkingTags, ...]:
-    """The table, after the forms that ``tags`` name: ``notes``, or ``<<notes>> <</notes>>``."""
+def all_thinking_tags(tags: Sequence[str] = ()) -> tuple[ThinkingTags, ...]:
+    """``TAGS``, after the user's own ``tags``, such as ``notes`` or ``<<notes>> <</notes>>``."""
     pairs = [tag.split(" ") for tag in tags if " " in tag]
     names = [re.escape(tag) for tag in (*(tag for tag in tags if " " not in tag), *NAMES)]
     name = f"(?:{'|'.join(names)})"  # some models close another one of them than they opened
     tagged = [(rf"<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>")]
     own = [(re.escape(opening), re.escape(closing)) for opening, closing in pairs]
-    return tuple(form(*pair) for pair in (*own, *tagged, *FORMS))
+    return tuple(thinking_tags(*pair) for pair in (*own, *tagged, *TAGS))
 
 
-def reply_in(text: str, known: Sequence[ThinkingTags]) -> tuple[str, Found]:
-    """The reply in a text, without the thoughts around it, and whether there were any.
+def strip_thinking(text: str, known: Sequence[ThinkingTags]) -> tuple[str, Found]:
+    """The reply in a text, without the thoughts before it, and whether there were any.
 
-    What stands before thoughts belongs to them; thoughts that do not end leave no reply.
+    Text before the thoughts is dropped with them; thoughts that do not end leave no reply.
     """
     reply, found = _without_channels(text)
     again = not found
@@ -101,7 +101,7 @@ def _without_channels(text: str) -> tuple[str, Found]:
 
 
 def _end(text: str, one: ThinkingTags) -> int | None:
-    """Where the thoughts of this form end, that the text begins with or comes to; None: no such."""
+    """The end of the first thoughts in these tags; None where there are none."""
     first = one.opening.match(text)
     if first and not _is_mention(text, first, one):
         closing = _closing(text, first, one)
@@ -125,7 +125,7 @@ def _tags(text: str, one: ThinkingTags) -> Iterator[re.Match[str]]:
 
 
 def _closing(text: str, opening: re.Match[str], one: ThinkingTags) -> re.Match[str] | None:
-    """The tag that balances the opening one; the last where thoughts talk about their tags."""
+    """The tag that balances the opening one; the last one where the thoughts mention tags."""
     depth, last = 1, None
     for tag in _tags(text[opening.end() :], one):
         depth += 1 if one.opening.fullmatch(tag[0]) else -1
@@ -137,7 +137,7 @@ def _closing(text: str, opening: re.Match[str], one: ThinkingTags) -> re.Match[s
 
 
 def _is_mention(text: str, opening: re.Match[str], one: ThinkingTags) -> bool:
-    """Whether the opening tag is talked about: a sentence goes on after it, or its closing."""
+    """Whether the text only mentions the tag: a sentence goes on after it or its closing tag."""
     closing = one.closing.search(text, opening.end())
     if not closing:
         return bool(_GOES_ON.match(text, opening.end()))
@@ -162,14 +162,14 @@ def _ends_in(text: str, one: ThinkingTags) -> bool:
 
 
 def thinking_problem(reply: str, found: Found, finish: FinishReason) -> str:
-    """Why there is no reply but thoughts; "" where there is one, or where there are none either."""
+    """Why there are thoughts and no reply; "" where there is a reply, or neither."""
     if not found or reply.strip():
         return ""
     return THINKING_CUT if finish == "length" else ONLY_THINKING
 
 
-def told_of(problem: str, switch: str, request: Request) -> str:
-    """What a model's thoughts used up, and what to set; its name goes before.
+def thinking_advice(problem: str, switch: str, request: Request) -> str:
+    """What a model's thoughts used up, and what to set; follows the model's name.
 
     Args:
         problem: ``only_thinking`` or ``cut_while_thinking``.

@@ -6,7 +6,13 @@ A reply that cannot be used is asked for once more; then its item is dropped wit
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from preflexor_pl.core.generator import Arriving, Completion, Generator, Request, journal_name
+from preflexor_pl.core.generator import (
+    Completion,
+    ConcurrentGenerator,
+    Generator,
+    Request,
+    journal_name,
+)
 from preflexor_pl.core.progress import Stage, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
@@ -191,7 +197,7 @@ class JournaledClient:
         kept = {call: self.journal.recall(call, r, known) for call, r in requests.items()}
         made = {call: completion for call, completion in kept.items() if completion is not None}
         missing = [call for call in requests if call not in made]
-        if missing and isinstance(source, Arriving):
+        if missing and isinstance(source, ConcurrentGenerator):
 
             def keep(place: int, completion: Completion) -> None:
                 call = missing[place]

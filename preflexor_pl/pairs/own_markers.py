@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
-from preflexor_pl.core.model_thinking import form, forms, reply_in
+from preflexor_pl.core.model_thinking import all_thinking_tags, strip_thinking, thinking_tags
 
-_FORMS = (form("<reflect(?:ion)?>", "</reflect(?:ion)?>"), *forms())
+_FORMS = (thinking_tags("<reflect(?:ion)?>", "</reflect(?:ion)?>"), *all_thinking_tags())
 _TAG = re.compile(  # of any of these forms, to find few texts to read and to name what they hold
     r"[<\[◁][^\w\s<>]{0,2}[\w:]*(?:think|thought|reason|reflect|channel|unused9)[^<>\]▷\n]{0,40}[>\]▷]",
     re.IGNORECASE,
@@ -49,7 +49,7 @@ def _other_markers(
         return
     plain = markers.pattern.sub(" ", text)
     yield from (marker for other in others for marker in other.all if marker in plain)
-    if _TAG.search(plain) and reply_in(plain, _FORMS)[1]:
+    if _TAG.search(plain) and strip_thinking(plain, _FORMS)[1]:
         yield from _TAG.findall(plain)
 
 

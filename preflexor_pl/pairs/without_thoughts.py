@@ -5,29 +5,36 @@ from dataclasses import replace
 from typing import Any
 
 from preflexor_pl.core.generator import (
-    Arriving,
     Completion,
+    ConcurrentGenerator,
     Generator,
     Keep,
     Request,
     Watch,
     journal_name,
 )
-from preflexor_pl.core.model_thinking import forms, reply_in, thinking_problem, told_of
+from preflexor_pl.core.model_thinking import (
+    all_thinking_tags,
+    strip_thinking,
+    thinking_advice,
+    thinking_problem,
+)
 from preflexor_pl.core.progress import log_line
 
 
 def without_thoughts(
     generator: Generator, tags: Sequence[str] = (), switch: str = ""
 ) -> "WithoutThoughts":
-    """The Generator of texts without thoughts, Arriving where ``generator`` is.
+    """The Generator of texts without thoughts, ConcurrentGenerator where ``generator`` is.
 
     Args:
         generator: the model's, or an object of the user's own.
-        tags: further forms of thoughts, as for :func:`forms`.
-        switch: as for :func:`told_of`.
+        tags: further tags, as for :func:`all_thinking_tags`.
+        switch: as for :func:`thinking_advice`.
     """
-    kind = ArrivingWithoutThoughts if isinstance(generator, Arriving) else WithoutThoughts
+    kind = (
+        ConcurrentWithoutThoughts if isinstance(generator, ConcurrentGenerator) else WithoutThoughts
+    )
     return kind(generator, tags, switch)
 
 
@@ -36,15 +43,15 @@ class WithoutThoughts:
 
     Args:
         generator: the model's.
-        tags: further forms of thoughts, as for :func:`forms`.
-        switch: as for :func:`told_of`.
+        tags: further tags, as for :func:`all_thinking_tags`.
+        switch: as for :func:`thinking_advice`.
     """
 
     def __init__(self, generator: Generator, tags: Sequence[str] = (), switch: str = "") -> None:
         self.generator = generator
         self.tags = tuple(tags)
         self.switch = switch
-        self._forms = forms(tags)
+        self._forms = all_thinking_tags(tags)
         self._told: set[str] = set()
 
     @property
@@ -75,20 +82,20 @@ class WithoutThoughts:
     def _read(self, request: Request, completion: Completion) -> Completion:
         if completion.problem or request.prefill:  # what begins for it, it goes on with
             return completion
-        reply, found = reply_in(completion.text, self._forms)
+        reply, found = strip_thinking(completion.text, self._forms)
         if not found:
             return completion
         problem = thinking_problem(reply, found, completion.finish_reason)
         if problem and problem not in self._told:
             self._told.add(problem)
-            log_line(f"  {self.name} {told_of(problem, self.switch, request)}")
+            log_line(f"  {self.name} {thinking_advice(problem, self.switch, request)}")
         return replace(completion, text=reply, problem=problem)
 
 
-class ArrivingWithoutThoughts(WithoutThoughts):
+class ConcurrentWithoutThoughts(WithoutThoughts):
     """The same of a generator whose texts are kept one by one, as each arrives."""
 
-    generator: Arriving
+    generator: ConcurrentGenerator
 
     def complete_each(self, requests: Sequence[Request], keep: Keep) -> None:
         """Make ``requests``, as the model does, and have each kept without its thoughts."""

@@ -1,4 +1,4 @@
-"""What one command may ask of a server: so many calls, tokens and minutes, and at what rate."""
+"""The budget of one command: calls, tokens and minutes of a server, and the rate of its calls."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,7 +11,7 @@ RESUME = "what it said is kept, and the same command goes on from here"
 
 
 class Budget:
-    """Counts what is used, and says when a call may begin.
+    """Counts what is used and delays or refuses calls.
 
     Args:
         settings: of the server.
@@ -33,7 +33,7 @@ class Budget:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the block's time as time of asking."""
+        """Count the time of the block towards ``max_minutes``."""
         self._began = time.monotonic()
         try:
             yield
@@ -41,7 +41,7 @@ class Budget:
             self._seconds, self._began = self._seconds_asked(), None
 
     def pause(self, seconds: float) -> None:
-        """Begin no call for so long."""
+        """Begin no call for ``seconds``."""
         self._free = max(self._free, time.monotonic() + seconds)
 
     async def wait_turn(self, sleep: Callable[[float], Awaitable[None]]) -> None:

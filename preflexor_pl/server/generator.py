@@ -19,7 +19,7 @@ class RemoteGenerator:
     Args:
         settings: which server, and what may be asked of it.
         key: to name in an error; that of the settings where none is given.
-        thinking_tags: further forms of the model's thoughts, as for ``model_thinking.forms``.
+        thinking_tags: further tags around the model's thoughts, see ``model_thinking``.
         report: takes a line for the user.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The HTTP client of one server, and what of this machine's environment it heeds.
+"""The HTTP client of one server, and the environment variables that it follows.
 
 A server on this machine is asked without a proxy. A proxy or a file of certificates that cannot be
 used is named by its variable; its value, which may hold a password, is not shown.
@@ -22,7 +22,7 @@ CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
 
 
 def open_client(settings: ServerSettings, secret: str, key: str) -> httpx2.AsyncClient:
-    """A client that nothing was asked with yet.
+    """A new client.
 
     Args:
         settings: of the server.
@@ -30,7 +30,7 @@ def open_client(settings: ServerSettings, secret: str, key: str) -> httpx2.Async
         key: of the settings, for errors.
 
     Raises:
-        ConfigError: a variable of the environment names what cannot be used.
+        ConfigError: an environment variable names a proxy or certificates that cannot be used.
     """
     seconds, proxied = settings.timeout_seconds, proxy_variable(settings) != ""
     encrypted = settings.base_url.startswith("https") or proxied
@@ -38,7 +38,7 @@ def open_client(settings: ServerSettings, secret: str, key: str) -> httpx2.Async
         return httpx2.AsyncClient(
             verify=_tls(key) if encrypted else False,
             trust_env=proxied,
-            follow_redirects=False,  # what is asked, and the key, go to this server alone
+            follow_redirects=False,  # prompts and key go to this server alone
             timeout=httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
             limits=httpx2.Limits(max_connections=settings.in_flight),
             headers={"Accept-Encoding": "identity"},  # a small reply can unpack into a large one
@@ -56,7 +56,7 @@ def open_client(settings: ServerSettings, secret: str, key: str) -> httpx2.Async
 
 
 def proxy_variable(settings: ServerSettings) -> str:
-    """What names the proxy that calls go through: mostly a variable; "" where there is none."""
+    """The variable that names the proxy of calls, or "the system's settings"; "" for none."""
     host = settings.host.strip("[]")
     local = host == "localhost" or host.endswith(".localhost") or host in ("::1", "0.0.0.0")
     if local or host.startswith("127.") or (getproxies() and proxy_bypass(host)):

@@ -1,4 +1,4 @@
-"""What a server sent back, read with suspicion: a text, or why there is none."""
+"""Validates a server's reply: gives its text, or the reason why there is none."""
 
 import json
 import math
@@ -13,15 +13,15 @@ from preflexor_pl.core.model_thinking import (
     ONLY_THINKING,
     Found,
     ThinkingTags,
-    forms,
-    reply_in,
+    all_thinking_tags,
+    strip_thinking,
     thinking_problem,
 )
 from preflexor_pl.core.special_tokens import escape_special_tokens
 
-CHARACTERS = 4  # of a token, where the server does not count them
-SHOWN = 160  # characters of what a server said, in an error
-PIECE = 8  # so many characters of the key in a row give it away
+CHARACTERS = 4  # a token, where the server does not count tokens
+SHOWN = 160  # characters of a server's text in an error
+PIECE = 8  # characters of the key in a row that are hidden
 TOO_LONG = "server_too_long"  # why there is no text: the prompt is longer than the server reads
 CUT = "length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit"
 FILTERED = "content_filter", "safety", "refusal", "recitation", "prohibited_content", "blocklist"
@@ -29,11 +29,11 @@ NO_END = "tool_calls", "function_call", "tool_use", "error", "abort", "cancelled
 
 
 class RetryableError(Exception):
-    """A call failed in a way that another try may mend.
+    """A call failed, and another try may succeed.
 
     Args:
         reason: for the user.
-        wait: seconds that the server asks to be left alone for.
+        wait: seconds of the server's Retry-After.
     """
 
     def __init__(self, reason: str, wait: float = 0) -> None:
@@ -43,11 +43,11 @@ class RetryableError(Exception):
 
 
 class UnreadableReply(RetryableError):
-    """The server answered, and what it sent holds no text.
+    """The server's reply holds no text.
 
     Args:
         problem: a slug.
-        sent: what it sent, or the beginning of it.
+        sent: the reply, or its beginning.
     """
 
     def __init__(self, problem: str, sent: object = "") -> None:
@@ -56,7 +56,7 @@ class UnreadableReply(RetryableError):
 
 
 class RequestRefused(Exception):
-    """The server will not answer this very request.
+    """The server does not answer this request.
 
     Args:
         problem: a slug.
@@ -71,7 +71,7 @@ def parsed(body: bytes) -> dict[str, Any]:
     """The JSON object in a body.
 
     Raises:
-        UnreadableReply: there is none, or it tells of an error.
+        UnreadableReply: there is none, or it is an error.
     """
     try:
         tree = json.loads(body)
@@ -85,7 +85,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def tokens_used(tree: dict[str, Any], request: Request) -> int:
-    """Tokens of prompt and reply, as the server counts them; else by their characters."""
+    """Tokens of prompt and reply: the server's count, else an estimate from characters."""
     counted = _count(tree, "total_tokens")
     if counted is not None:
         return counted
@@ -97,38 +97,38 @@ def tokens_used(tree: dict[str, Any], request: Request) -> int:
 def read_completion(
     tree: dict[str, Any],
     request: Request,
-    known: Sequence[ThinkingTags] = forms(),
-    tell: Callable[[str], None] = lambda line: None,
-    begins_inside: bool = False,
+    known: Sequence[ThinkingTags] = all_thinking_tags(),
+    report: Callable[[str], None] = lambda line: None,
+    starts_thinking: bool = False,
 ) -> Completion:
-    """The completion in a reply, its text inert and without the model's own thoughts.
+    """The completion in a reply, its special tokens escaped, without the model's thoughts.
 
     Args:
         tree: the reply.
         request: that it answers.
-        known: forms of thoughts.
-        tell: told of what is odd about the reply and does not matter.
-        begins_inside: whether the model's texts begin inside its thoughts: one that is cut before
-            their closing tag is nothing else.
+        known: tags around thoughts.
+        report: takes a line on what is unusual in a usable reply.
+        starts_thinking: whether the model's texts begin inside its thoughts: one that is cut
+            before their closing tag consists of thoughts alone.
 
     Raises:
-        UnreadableReply: there is no text, or no telling whether it is whole.
-        RequestRefused: the model, or a filter, will not answer.
+        UnreadableReply: there is no text, or it is unknown whether it is complete.
+        RequestRefused: the model, or a filter, refuses to answer.
     """
     message, finish = _message(tree)
     if str(finish).lower() in FILTERED or message.get("refusal"):
         raise RequestRefused("server_refusal")
     tokens = _count(tree, "completion_tokens")
-    end = _end(finish, tokens, request, tell)
-    reply, found = reply_in(_content(message), known)
-    if begins_inside and not found and end == "length":
+    end = _end(finish, tokens, request, report)
+    reply, found = strip_thinking(_content(message), known)
+    if starts_thinking and not found and end == "length":
         reply, found = "", "open"
     text = (
         escape_special_tokens(reply).strip("\n") if found else escape_special_tokens(reply).lstrip()
     )
-    for stop in request.stop:  # not every server heeds them
+    for stop in request.stop:  # not every server applies them
         text = text.split(stop, 1)[0]
-    problem = thinking_problem(text, found or _thought_elsewhere(tree, message), end)
+    problem = thinking_problem(text, found or _thoughts_elsewhere(tree, message), end)
     if problem == ONLY_THINKING:
         raise UnreadableReply(problem)
     if not text.strip() and end != "length":
@@ -138,14 +138,14 @@ def read_completion(
 
 
 def closes_unopened_thoughts(tree: dict[str, Any], known: Sequence[ThinkingTags]) -> bool:
-    """Whether a reply ends thoughts that it does not begin: the chat template has begun them."""
+    """Whether a reply ends thoughts that the chat template began."""
     text = _content(_message(tree)[0])
     unopened = any(one.closing.search(text) and not one.opening.search(text) for one in known)
-    return unopened and bool(reply_in(text, known)[1])
+    return unopened and bool(strip_thinking(text, known)[1])
 
 
 def _message(tree: dict[str, Any]) -> tuple[dict[str, Any], object]:
-    """The message of a reply, and why it ended."""
+    """The message of a reply, and its finish_reason."""
     choices = tree.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise UnreadableReply("server_no_choices")
@@ -156,12 +156,12 @@ def _message(tree: dict[str, Any]) -> tuple[dict[str, Any], object]:
 
 
 def _end(
-    finish: object, tokens: int | None, request: Request, tell: Callable[[str], None]
+    finish: object, tokens: int | None, request: Request, report: Callable[[str], None]
 ) -> FinishReason:
-    """Whether a text ended or was cut; a reason that is not known is an end, as far as it can be.
+    """Whether a text ended or was cut; an unknown reason is an end, unless the limit is reached.
 
     Raises:
-        UnreadableReply: the text is said not to have ended.
+        UnreadableReply: the reason says that the text did not end.
     """
     reason = str(finish or "").lower()
     if reason in NO_END:
@@ -169,14 +169,14 @@ def _end(
     if reason in CUT:
         return "length"
     if reason != "stop":
-        tell(f"says finish_reason {finish!r:.40}, which counts as the end of a text")
+        report(f"says finish_reason {finish!r:.40}, which counts as the end of a text")
         if tokens is not None and tokens >= request.sampling.max_new_tokens:
             return "length"
     return "stop"
 
 
 def _content(message: dict[str, Any]) -> str:
-    """The text of a message, also where it comes in parts; thoughts among these are left out."""
+    """The text of a message; of a message in parts, the text parts without thoughts."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
@@ -184,8 +184,8 @@ def _content(message: dict[str, Any]) -> str:
     return content.lstrip() if isinstance(content, str) else ""
 
 
-def _thought_elsewhere(tree: dict[str, Any], message: dict[str, Any]) -> Found:
-    """Whether thoughts came beside the text, or were only counted."""
+def _thoughts_elsewhere(tree: dict[str, Any], message: dict[str, Any]) -> Found:
+    """Whether thoughts are in other fields of the message, or only in the token count."""
     beside = any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
     usage = tree.get("usage")
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
@@ -200,7 +200,7 @@ def _count(tree: dict[str, Any], name: str) -> int | None:
 
 
 def seconds_to_wait(retry_after: str | None) -> float:
-    """What a Retry-After header asks for: seconds, or a date; 0 where it cannot be read."""
+    """The seconds of a Retry-After header, also of a date; 0 where it cannot be read."""
     try:
         seconds = float(retry_after or 0)
     except ValueError:
@@ -212,7 +212,7 @@ def seconds_to_wait(retry_after: str | None) -> float:
 
 
 def redacted(text: str, key: str) -> str:
-    """One short line of what a server said, without a piece of the key in it."""
+    """One short line of a server's text, without any piece of the key."""
     text = text[: 9 * SHOWN]
     size = min(PIECE, len(key))
     pieces = {key[i : i + size] for i in range(len(key) - size + 1) if size}

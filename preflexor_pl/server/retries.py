@@ -14,7 +14,7 @@ import anyio
 
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.generator import Completion, Request
-from preflexor_pl.core.model_thinking import ONLY_THINKING, THINKING_CUT, told_of
+from preflexor_pl.core.model_thinking import ONLY_THINKING, THINKING_CUT, thinking_advice
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.server.budget import RESUME
 from preflexor_pl.server.connection import Connection, FieldRefused
@@ -151,14 +151,14 @@ class RequestPool:
                 raise
         tree = parsed(body)
         state.budget.tokens += tokens_used(tree, request)
-        state.starts_thinking |= closes_unopened_thoughts(tree, state.forms)
-        return read_completion(tree, request, state.forms, state.report_once, state.starts_thinking)
+        state.starts_thinking |= closes_unopened_thoughts(tree, state.tags)
+        return read_completion(tree, request, state.tags, state.report_once, state.starts_thinking)
 
     def _count_unreadable(self, problem: str, reason: str, request: Request) -> None:
         """Count a text that cannot be read; after some in a row, stop with advice."""
         advice = ""
         if problem in (ONLY_THINKING, THINKING_CUT):
-            advice = told_of(problem, self.state.thinking_switch, request)
+            advice = thinking_advice(problem, self.state.thinking_switch, request)
             self.state.report_once(advice)
         self.state.unreadable += 1
         if self.state.unreadable >= MAX_UNREADABLE:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from preflexor_pl.core.model_thinking import forms
+from preflexor_pl.core.model_thinking import all_thinking_tags
 from preflexor_pl.core.teacher_settings import ServerSettings
 from preflexor_pl.server.accepted_fields import AcceptedFields
 from preflexor_pl.server.budget import Budget
@@ -14,11 +14,11 @@ class ServerState:
     Args:
         settings: of the server.
         key: of these settings, to name in an error.
-        thinking_tags: further forms of the model's thoughts, as for ``model_thinking.forms``.
+        thinking_tags: further tags around the model's thoughts, see ``model_thinking``.
         report: takes a line for the user.
 
     Attributes:
-        forms: of thoughts, which are removed from texts.
+        tags: around the model's thoughts, which are removed from texts.
         budget: how much of it is used up.
         fields: that the server accepts.
         unreadable: replies in a row without a text.
@@ -37,7 +37,7 @@ class ServerState:
         self.settings = settings
         self.key = key
         self.name = f"{settings.model} at {settings.host}"
-        self.forms = forms(thinking_tags)
+        self.tags = all_thinking_tags(thinking_tags)
         self.budget = Budget(settings, key)
         self.fields = AcceptedFields(settings, self.report_once)
         self.unreadable = 0

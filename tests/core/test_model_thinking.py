@@ -2,13 +2,13 @@
 
 import pytest
 
-from preflexor_pl.core.generator import Arriving, Completion, Request
-from preflexor_pl.core.model_thinking import forms, reply_in
+from preflexor_pl.core.generator import Completion, ConcurrentGenerator, Request
+from preflexor_pl.core.model_thinking import all_thinking_tags, strip_thinking
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.without_thoughts import WithoutThoughts, without_thoughts
 from tests.scripted import Scripted
 
-FORMS = forms()
+FORMS = all_thinking_tags()
 THOUGHT = "Okay, the user wants a short answer. Hmm, <b>layers</b>.\n\nWait: maybe not."
 REPLY = "Its layers share the load."
 TOKENS = [
@@ -68,7 +68,7 @@ def as_a_local_model_writes(text):
     "read", [lambda text: text, escape_special_tokens, as_a_local_model_writes]
 )
 def test_thoughts_are_taken_off(text, read):
-    assert reply_in(read(text), FORMS) == (REPLY, "closed")
+    assert strip_thinking(read(text), FORMS) == (REPLY, "closed")
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_thoughts_are_taken_off(text, read):
     ],
 )
 def test_thoughts_that_do_not_end_leave_nothing(text):
-    assert reply_in(text, FORMS) == ("", "open")
+    assert strip_thinking(text, FORMS) == ("", "open")
 
 
 @pytest.mark.parametrize("text", [f"<think>\n{THOUGHT}\n</think>", f"{THOUGHT}\n</think>\n"])
 def test_nothing_but_thoughts_leaves_nothing(text):
-    assert reply_in(text, FORMS)[0] == ""
-    assert reply_in(text, FORMS)[1]
+    assert strip_thinking(text, FORMS)[0] == ""
+    assert strip_thinking(text, FORMS)[1]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_nothing_but_thoughts_leaves_nothing(text):
     ],
 )
 def test_a_text_about_tags_is_left_alone(text):
-    assert reply_in(text, FORMS) == (text, "")
+    assert strip_thinking(text, FORMS) == (text, "")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_text_about_tags_is_left_alone(text):
     ],
 )
 def test_a_form_of_the_users(tag, text):
-    assert reply_in(text, FORMS) == (text, "")
-    assert reply_in(text, forms([tag])) == (REPLY, "closed")
+    assert strip_thinking(text, FORMS) == (text, "")
+    assert strip_thinking(text, all_thinking_tags([tag])) == (REPLY, "closed")
 
 
 def test_a_local_model_is_read_without_its_thoughts_and_told_of_once(capsys):
@@ -164,7 +164,7 @@ def test_texts_that_arrive_one_by_one_are_kept_without_thoughts():
     model = OneByOne("m", batch_size=1)
     model._answer = lambda request: Completion(f"<think>x</think>{request.prompt}", "stop", 9)
     reader, kept = without_thoughts(model), []
-    assert isinstance(reader, Arriving)
+    assert isinstance(reader, ConcurrentGenerator)
     requests = [Request("a"), Request("b")]
     reader.complete_each(requests, lambda place, made: kept.append((place, made.text)))
     assert kept == [(1, "b"), (0, "a")]
@@ -173,4 +173,4 @@ def test_texts_that_arrive_one_by_one_are_kept_without_thoughts():
 
 def test_texts_of_a_batch_do_not_arrive_one_by_one():
     """The journal makes a batch again whole: in bfloat16 a text depends on it."""
-    assert not isinstance(without_thoughts(Scripted("m")), Arriving)
+    assert not isinstance(without_thoughts(Scripted("m")), ConcurrentGenerator)

@@ -12,7 +12,7 @@ from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import CorrectnessJudge
-from preflexor_pl.core.generator import Arriving, Completion, Generator, Request, Watch
+from preflexor_pl.core.generator import ConcurrentGenerator, Completion, Generator, Request, Watch
 from preflexor_pl.pairs.own_pairs import OwnPairs
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.prompt_files import BUILT_IN
@@ -140,7 +140,7 @@ def test_thoughts_of_a_teacher_of_ones_own_are_taken_off(tmp_path, model_folder,
     data = make_data(tmp_path, teacher, tmp_path / "corpus")
     rounds = data.rounds_of(tiny_policy(model_folder))
     assert [one.text for one in rounds.teacher.complete([Request("a")])] == ["It bends."]
-    assert isinstance(rounds.teacher, Arriving) == (kind is OneByOne)
+    assert isinstance(rounds.teacher, ConcurrentGenerator) == (kind is OneByOne)
     assert (rounds.teacher.name, data.own_teacher) == ("by class path", teacher)
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.generator import Arriving, Request
+from preflexor_pl.core.generator import ConcurrentGenerator, Request
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.server import http_client
 from preflexor_pl.server.generator import RemoteGenerator
@@ -47,7 +47,7 @@ def test_a_request_is_sent_as_chat_with_what_the_api_knows():
         "stop": ["\n", ". "],
     }
     assert generator.name == "big at 127.0.0.1"
-    assert isinstance(generator, Arriving)
+    assert isinstance(generator, ConcurrentGenerator)
 
 
 def test_texts_come_in_the_order_of_their_requests_and_are_kept_as_they_come():
