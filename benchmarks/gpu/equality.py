@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.gpu.job import Job
 from benchmarks.random_model import config_of
 from benchmarks.training.equality import TOLERANCE
-from benchmarks.training.layouts import RANK, Found, by_layout, norm, tokenized
+from benchmarks.training.layouts import RANK, Comparison, by_layout, norm, tokenized
 from benchmarks.training.protocol import device
 from benchmarks.training.workloads import Workload
 from preflexor_pl.batches.layout import Spans, packed
@@ -32,31 +32,33 @@ def measure(job: Job) -> None:
     wrong = []
     for window in WINDOWS:
         name = f"attention, window {window}"
-        found = attention(pairs, window)
-        job.keep("equality", name, found)
-        wrong += [f"{name}: {way}" for way in found if not found[way] <= TOLERANCE["bfloat16"]]
+        comparison = attention(pairs, window)
+        job.keep("equality", name, comparison)
+        wrong += [
+            f"{name}: {way}" for way in comparison if not comparison[way] <= TOLERANCE["bfloat16"]
+        ]
     for rank in (0, RANK):
-        for name, found in by_layout(job.model, pairs, rank).items():
-            job.keep("equality", name, found)
-            wrong += [f"{name}: {what}" for what in disagreements(found)]
+        for name, comparison in by_layout(job.model, pairs, rank).items():
+            job.keep("equality", name, comparison)
+            wrong += [f"{name}: {what}" for what in disagreements(comparison)]
     job.keep("equality", "wrong", wrong)
     job.keep("equality", "passed", not wrong)
 
 
-def disagreements(found: Found) -> list[str]:
+def disagreements(comparison: Comparison) -> list[str]:
     """What differs by more than its tolerance."""
-    dtype, between = found["dtype"], found["apart"]
+    dtype, between = comparison["dtype"], comparison["apart"]
     compared = ["logps", "gradient norm", *(["gradient"] if dtype == "float32" else [])]
     wrong = [name for name in compared if not between[name] <= TOLERANCE[dtype]]
-    if "from float32" in found:
-        ours, plain = found["from float32"]["packed"], found["from float32"]["plain"]
+    if "from float32" in comparison:
+        ours, plain = comparison["from float32"]["packed"], comparison["from float32"]["plain"]
         wrong += [
             f"{name} from float32" for name in ours if not ours[name] <= MAX_RATIO * plain[name]
         ]
     return wrong
 
 
-def attention(pairs: list[TokenizedPair], window: int | None) -> Found:
+def attention(pairs: list[TokenizedPair], window: int | None) -> Comparison:
     """Error of packed attention in bfloat16 against float32: its output and each gradient.
 
     On a GPU these are two implementations: variable-length attention, and two calls per pair.

@@ -60,8 +60,8 @@ def in_turn(ways: Sequence[Way], repeat: int) -> Sequence[Way]:
 
 def read(path: Path) -> dict[str, Any]:
     """The JSON of a file; empty if there is no file."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return result
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

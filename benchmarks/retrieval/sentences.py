@@ -76,16 +76,16 @@ def sentences(count: int) -> list[str]:
     """
     files = sorted(path for name in PACKAGES for path in _files(name))
     random.Random(0).shuffle(files)
-    found: dict[str, None] = {}
+    selected: dict[str, None] = {}
     with stage("reading docstrings", count) as progress:
         for path in files:
             in_file = dict.fromkeys(s for text in _docstrings(path) for s in _cut(text))
-            new = [sentence for sentence in in_file if sentence not in found]
-            found.update(dict.fromkeys(new[:MOST_PER_FILE]))
-            progress.advance(min(len(found), count) - progress.done)
-            if len(found) >= count:
-                return list(found)[:count]
-    raise SystemExit(f"error: {len(found)} sentences in {', '.join(PACKAGES)}, not {count}")
+            new = [sentence for sentence in in_file if sentence not in selected]
+            selected.update(dict.fromkeys(new[:MOST_PER_FILE]))
+            progress.advance(min(len(selected), count) - progress.done)
+            if len(selected) >= count:
+                return list(selected)[:count]
+    raise SystemExit(f"error: {len(selected)} sentences in {', '.join(PACKAGES)}, not {count}")
 
 
 def _files(package: str) -> Iterator[Path]:

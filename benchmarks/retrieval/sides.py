@@ -169,13 +169,13 @@ def search(
     index.search(queries[: len(queries) // 10], ef)
     for _ in range(PASSES):
         started = time.perf_counter()
-        found = index.search(queries, ef)
+        nearest = index.search(queries, ef)
         together.append(time.perf_counter() - started)
         started = time.perf_counter()
         for query in queries:
             index.search(query[None], ef)
         alone.append(time.perf_counter() - started)
-    numbers = np.asarray(found).astype(int)  # [Q, K]
+    numbers = np.asarray(nearest).astype(int)  # [Q, K]
     similar = np.einsum("qd,qkd->qk", queries, rows[numbers])
     hits = [
         len(set(row[near].tolist()))

@@ -73,22 +73,22 @@ def sweeps(
     }
     made: list[dict[str, Result]] = []
     for repeat in range(repeats):
-        found: dict[str, Result] = {}
+        results: dict[str, Result] = {}
         for rung in in_turn(rungs, repeat):
-            one = found[rung.name] = measure(bench, row, rung, attention, steps)
+            one = results[rung.name] = measure(bench, row, rung, attention, steps)
             require_same(row, rung, plain[rung.dtype], one)
             print(f"{repeat + 1}/{repeats} {rung.name}: {one['seconds']} s", flush=True)
-        made.append({rung.name: found[rung.name] for rung in rungs})
+        made.append({rung.name: results[rung.name] for rung in rungs})
     return made
 
 
-def require_same(row: Row, rung: Rung, plain: Result, found: Result) -> None:
+def require_same(row: Row, rung: Rung, plain: Result, result: Result) -> None:
     """Stop if the first step of a rung differs from the plainest one's in the same dtype.
 
     Raises:
         SystemExit: names the rung.
     """
-    two = {name: {"plain": plain[name], rung.name: found[name]} for name in COMPARED}
+    two = {name: {"plain": plain[name], rung.name: result[name]} for name in COMPARED}
     wrong = disagreements(row.loss, two, rung.dtype)
     if wrong:
         raise SystemExit(f"error: no time counts, {' and '.join(wrong)}: {two}")

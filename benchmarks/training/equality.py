@@ -40,31 +40,31 @@ def check_equality(bench: Bench, row: Row, hows: Mapping[str, How]) -> dict[str,
             "ours": bench.run("ours", same, hows["ours"] | {"masked": 0.0}, 1, 0, bare),
             "trl": bench.run("trl", same, theirs, 1, 0, bare),
         }
-        found = {name: {side: first[side][name] for side in first} for name in COMPARED}
-        wrong = disagreements(row.loss, found, dtype)
+        values = {name: {side: first[side][name] for side in first} for name in COMPARED}
+        wrong = disagreements(row.loss, values, dtype)
         if wrong:
-            raise SystemExit(f"error: {same.name}: no time counts, {' and '.join(wrong)}: {found}")
-        seen[dtype] = found
+            raise SystemExit(f"error: {same.name}: no time counts, {' and '.join(wrong)}: {values}")
+        seen[dtype] = values
     return seen
 
 
-def disagreements(loss: str, found: Mapping[str, Mapping[str, float]], dtype: str) -> list[str]:
+def disagreements(loss: str, values: Mapping[str, Mapping[str, float]], dtype: str) -> list[str]:
     """The differences, in words.
 
     Args:
         loss: dpo, exo or orpo.
-        found: for each of ``COMPARED``, the value of every way.
+        values: for each of ``COMPARED``, the value of every way.
         dtype: of the weights.
     """
     wrong = []
     tolerance = TOLERANCE[dtype]
     norms = tolerance if dtype == "float32" else ROUNDED
     for name, most in zip(COMPARED, (tolerance, norms), strict=True):
-        first, *others = found[name].values()
+        first, *others = values[name].values()
         if any(relative_difference(first, other) > most for other in others):
             wrong.append(f"the {name} differs")
     if loss == "dpo" and any(
-        relative_difference(one, math.log(2)) > tolerance for one in found["loss"].values()
+        relative_difference(one, math.log(2)) > tolerance for one in values["loss"].values()
     ):
         wrong.append("DPO does not start at ln 2")
     return wrong

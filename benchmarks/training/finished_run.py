@@ -46,17 +46,22 @@ class _Times(Callback):
         self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
+def use_plain_kernels() -> None:
+    """Use peft's own layers, and the C library's defaults for freed memory, in this process."""
+    from peft.tuners.lora.layer import Linear
+
+    from preflexor_pl.policy import load
+    from preflexor_pl.policy.kernels.lora_linear import LoRALinear
+
+    LoRALinear.forward = Linear.forward  # type: ignore[method-assign]
+    load.keep_freed_memory = lambda: False
+
+
 def train(run: Path, way: str) -> None:
     """Train on the pairs of the first round and print losses and times."""
     quiet_libraries()
     if way == "plain":
-        from peft.tuners.lora.layer import Linear
-
-        from preflexor_pl.policy import load
-        from preflexor_pl.policy.kernels.lora_linear import LoRALinear
-
-        LoRALinear.forward = Linear.forward  # type: ignore[method-assign]
-        load.keep_freed_memory = lambda: False
+        use_plain_kernels()
     cli = cli_of(["--config", str(run / "config.yaml"), "--run", str(run)])
     module, data = cli.model, cli.datamodule
     module.configure_model()

@@ -21,7 +21,7 @@ from preflexor_pl.policy.policy import Policy
 UNLIMITED = 10**9  # tokens
 RANK = 16  # of the adapters, on both sides
 
-Found = dict[str, Any]
+Comparison = dict[str, Any]
 
 
 def tokenized(pairs: Sequence[Pair]) -> list[TokenizedPair]:
@@ -45,7 +45,7 @@ class Learned(NamedTuple):
     gradients: dict[str, Tensor]
 
 
-def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Found]:
+def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Comparison]:
     """Difference of packed and plain batches, and of both to float32, by dtype.
 
     Args:
@@ -53,7 +53,7 @@ def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Fo
         pairs: pairs of one micro-batch.
         rank: rank of the adapters; 0 trains every weight.
     """
-    made: dict[str, Found] = {}
+    made: dict[str, Comparison] = {}
     truth: Learned | None = None
     for dtype in TOLERANCE:
         policy = _policy(model, dtype, rank)
@@ -61,16 +61,16 @@ def by_layout(model: str, pairs: list[TokenizedPair], rank: int) -> dict[str, Fo
         ours = learned(policy, collator, pairs)
         plain = learned(policy, collator.relaid("plain"), pairs)
         truth = truth or plain
-        found: Found = {"dtype": dtype, "apart": distance(ours, plain)}
-        found["apart"]["gradient norm"] = relative_difference(
+        comparison: Comparison = {"dtype": dtype, "apart": distance(ours, plain)}
+        comparison["apart"]["gradient norm"] = relative_difference(
             norm(ours.gradients), norm(plain.gradients)
         )
         if truth is not plain:
-            found["from float32"] = {
+            comparison["from float32"] = {
                 "packed": distance(ours, truth),
                 "plain": distance(plain, truth),
             }
-        made[f"{'adapters' if rank else 'every weight'} {dtype}"] = found
+        made[f"{'adapters' if rank else 'every weight'} {dtype}"] = comparison
         del policy, ours, plain
     return made
 
@@ -88,7 +88,7 @@ def learned(policy: Policy, collator: PairCollator, pairs: list[TokenizedPair]) 
     return Learned(torch.cat(parts).float(), gradients)
 
 
-def distance(one: Learned, other: Learned) -> Found:
+def distance(one: Learned, other: Learned) -> Comparison:
     """Norm of the difference over the norm of ``other``, for log-probs and gradients."""
     between = {name: one.gradients[name].float() - g for name, g in other.gradients.items()}
     return {

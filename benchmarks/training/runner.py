@@ -119,17 +119,9 @@ class Bench:
             drawn = [pair | {"prompt_ids": pair["prompt_ids"][-1:]} for pair in drawn]
         path = self.folder / "pairs.jsonl"
         write(path, warmed(drawn, warm_up * row.pairs_per_step))
-        task = Task(
-            model=str(self.model),
-            pairs=str(path),
-            loss=row.loss,
-            dtype=row.dtype,
-            rank=row.rank,
-            pairs_per_step=row.pairs_per_step,
-            warm_up=warm_up,
-            steps=steps,
-            how=how,
-        )
+        fields = {name: getattr(row, name) for name in ("loss", "dtype", "rank", "pairs_per_step")}
+        given = str(self.model), str(path)
+        task = Task(*given, **fields, warm_up=warm_up, steps=steps, how=how)
         result: Result = run_module(
             f"training.{side}",
             json.dumps(asdict(task)),

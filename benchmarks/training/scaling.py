@@ -44,8 +44,8 @@ def curve(
     return {"exponents": grows, "points": made}
 
 
-def main() -> None:
-    """Measure both curves of both sides, print and write."""
+def parsed() -> argparse.Namespace:
+    """The command-line options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", nargs="+", type=int, default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--pairs", nargs="+", type=int, default=[1, 2, 4, 8], help="in a step")
@@ -59,7 +59,12 @@ def main() -> None:
     parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
     parser.add_argument("--steps", type=int, default=2, help="timed steps, after one warm-up step")
     add_options(parser, "rank", "model", "peer_python", "out")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure both curves of both sides, print and write."""
+    options = parsed()
     quiet_libraries()
 
     def row(length: int, pairs: int) -> Row:

@@ -83,12 +83,16 @@ class _Stamp(TrainerCallback):
         self.measurement.step_ended()
 
 
-def trainer_of(task: Task, measurement: Measurement, folder: str) -> Any:
-    """TRL's trainer for the task."""
+def arguments_of(task: Task, folder: str) -> dict[str, Any]:
+    """Arguments that DPOConfig and ORPOConfig share.
+
+    Raises:
+        SystemExit: the pairs of a step do not split into micro-batches.
+    """
     micro = task.how["micro"]
     if task.pairs_per_step % micro:
         raise SystemExit(f"error: {task.pairs_per_step} pairs do not split into batches of {micro}")
-    common: dict[str, Any] = {
+    return {
         "output_dir": folder,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": task.pairs_per_step // micro,
@@ -109,22 +113,24 @@ def trainer_of(task: Task, measurement: Measurement, folder: str) -> Any:
         "dataloader_pin_memory": torch.cuda.is_available(),
         "beta": BETA,
     }
+
+
+def trainer_of(task: Task, measurement: Measurement, folder: str) -> Any:
+    """TRL's trainer for the task."""
+    arguments = arguments_of(task, folder)
     if task.loss == "orpo":
         trainer: Any = _ORPO
-        config: Any = ORPOConfig(**common, max_length=1_000_000)
+        config: Any = ORPOConfig(**arguments, max_length=1_000_000)
     else:
         exo = task.loss == "exo"
         trainer = _DPO
         config = DPOConfig(
-            **common,
+            **arguments,
             loss_type=["exo_pair" if exo else "sigmoid"],
             label_smoothing=EXO_SMOOTHING if exo else 0.0,
             precompute_ref_log_probs=True,
             max_length=None,
         )
-    model = AutoModelForCausalLM.from_pretrained(
-        task.model, dtype=getattr(torch, task.dtype), attn_implementation=task.how["attention"]
-    )
     lora = LoraConfig(
         r=task.rank,
         lora_alpha=2 * task.rank,
@@ -133,7 +139,9 @@ def trainer_of(task: Task, measurement: Measurement, folder: str) -> Any:
         task_type="CAUSAL_LM",
     )
     made = trainer(
-        model=model,
+        model=AutoModelForCausalLM.from_pretrained(
+            task.model, dtype=getattr(torch, task.dtype), attn_implementation=task.how["attention"]
+        ),
         args=config,
         train_dataset=datasets.Dataset.from_list(read(task.pairs)),
         processing_class=AutoTokenizer.from_pretrained(task.model),

@@ -53,8 +53,8 @@ def fastest(
 
 def tune(bench: Bench, row: Row, batching: str, folder: Path) -> None:
     """Find the fastest options of both sides for a row and save them."""
-    found = read(folder / f"{NAME}.json")
-    here = found.setdefault(row.slug, {})
+    saved = read(folder / f"{NAME}.json")
+    here = saved.setdefault(row.slug, {})
     for side, key in (("ours", f"ours {batching}"), ("trl", "trl")):
 
         def seconds(way: How, side: str = side) -> float:
@@ -65,8 +65,8 @@ def tune(bench: Bench, row: Row, batching: str, folder: Path) -> None:
 
         best, tried = fastest(seconds, choices(side, row, batching))
         here[key] = {"best": best, "pairs a step": row.pairs_per_step, "tried": tried}
-    found["setting"] = setting("torch", "transformers", "peft")
-    save(NAME, found, folder)
+    saved["setting"] = setting("torch", "transformers", "peft")
+    save(NAME, saved, folder)
 
 
 def tuned(row: Row, batching: str, folder: Path) -> dict[str, How]:
@@ -76,10 +76,10 @@ def tuned(row: Row, batching: str, folder: Path) -> dict[str, How]:
         SystemExit: there are none, or they were found for steps of another size.
     """
     here = read(folder / f"{NAME}.json").get(row.slug, {})
-    found = {"ours": here.get(f"ours {batching}"), "trl": here.get("trl")}
-    if any(way is None or way["pairs a step"] != row.pairs_per_step for way in found.values()):
+    saved = {"ours": here.get(f"ours {batching}"), "trl": here.get("trl")}
+    if any(way is None or way["pairs a step"] != row.pairs_per_step for way in saved.values()):
         raise SystemExit(
             f"error: {row.name}: not tuned for steps of this size: run with --tune first"
         )
-    ways = {side: way["best"] for side, way in found.items() if way}
+    ways = {side: way["best"] for side, way in saved.items() if way}
     return ways | {"ours": OURS | ways["ours"]}
