@@ -52,14 +52,14 @@ def report(
     left = [part for part in parts if part.name not in done]
     for model, (key, server) in servers.items():
         cost = total(left, model)
-        yield f"The {model}, {server.model} at {server.host}: {_told(cost)}"
+        yield f"The {model}, {server.model} at {server.host}: {_amount(cost)}"
         yield _money(cost, rates)
         minutes = _minutes(cost, server, rates)
         yield _server_time(minutes, server)
         yield from _budgets(cost, minutes, key, server)
     here = [model for model in models if model not in servers]
     cost = Cost(*map(sum, zip(Cost(), *(total(left, model) for model in here), strict=True)))
-    yield f"On this machine, not paid, {' and '.join(here) or 'nothing'}: {_told(cost)}"
+    yield f"On this machine, not paid, {' and '.join(here) or 'nothing'}: {_amount(cost)}"
     yield _machine_time(cost, rates)
 
 
@@ -79,7 +79,7 @@ def _row(parts: Sequence[RoundCost], model: str, stage: str | None) -> tuple[str
     return stage or "all", model, held_out.calls, one.calls, *whole
 
 
-def _told(cost: Cost) -> str:
+def _amount(cost: Cost) -> str:
     return (
         f"{cost.calls} calls, {cost.prompt} prompt tokens, {cost.completion} completion tokens "
         f"(at most {cost.most})"
