@@ -22,6 +22,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.writers import Measures, Writers
 
 LIMITS = {"question": 41, "thinking": 42, "answer": 43, "rejected": 44, "reflection": 45}
 FIRST = 0.25  # temperature of a first try: a second one is asked warmer
@@ -156,14 +157,10 @@ def scripted_maker(
     return PairMaker(
         scripted_settings(**changes),
         library or Shelf(),
-        *speakers,
-        count_tokens=lambda text: len(text.split()),
-        special_tokens=special_tokens,
+        EmbeddingCache((library or Shelf()).embedder.encode),
+        Writers(*speakers, judge=examiner or WordOverlapJudge(), special_tokens=special_tokens),
+        Measures(lambda text: len(text.split()), problem, likelihood),
         seed=5,
-        problem=problem,
-        likelihood=likelihood,
-        examiner=examiner or WordOverlapJudge(),
-        meanings=EmbeddingCache((library or Shelf()).embedder.encode),
     )
 
 

@@ -16,6 +16,7 @@ from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.writers import Measures, Writers
 
 BATCH = 2  # rejected answers
 
@@ -66,15 +67,10 @@ def pair_maker(teacher: Generator, policy: Generator, corpus: CorpusIndex, pairs
     return PairMaker(
         settings,
         corpus,
-        teacher,
-        policy,
-        count_tokens=lambda text: len(text.split()),
-        special_tokens=(),
+        EmbeddingCache(corpus.embedder.encode),
+        Writers(teacher, policy, WordOverlapJudge()),
+        Measures(lambda text: len(text.split()), lambda pair: "", lambda pairs: [0.0] * len(pairs)),
         seed=5,
-        problem=lambda pair: "",
-        likelihood=lambda pairs: [0.0] * len(pairs),
-        examiner=WordOverlapJudge(),
-        meanings=EmbeddingCache(corpus.embedder.encode),
     )
 
 

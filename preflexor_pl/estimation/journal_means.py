@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
+from preflexor_pl.pairs.call_key import (
+    DRAWN_ALIKE,
+    JUDGING,
+    QUESTION,
+    REFLECTION,
+    REJECTED,
+    CallKey,
+)
 from preflexor_pl.pairs.stages import REFLECTED, SPARE
 
 _OWN = "-own-"  # in the id of a pair of the user's own
@@ -48,7 +56,7 @@ def items_needed(stage: str, pairs: int, reflection: bool) -> int:
     """Items that a stage asks about for ``pairs`` pairs where every text is usable."""
     tried, kept = REFLECTED if reflection else (1, 1)
     goal = -(-pairs * tried // kept)
-    return goal + -(-goal // SPARE) if stage == "question" else goal
+    return goal + -(-goal // SPARE) if stage == QUESTION else goal
 
 
 def journal_means(folders: Sequence[Path], count_tokens: Callable[[str], int]) -> JournalMeans:
@@ -71,9 +79,8 @@ def journal_means(folders: Sequence[Path], count_tokens: Callable[[str], int]) -
         calls = _calls(folder / "calls.jsonl", pairs + drops, len(pairs))
         needed.update(_needed(calls, len(pairs)))
         for call, (count, text) in calls.items():
-            stage = call.partition("/")[0]
-            tokens[stage].append(count)
-            texts[stage] += [count_tokens(text)] if text else []
+            tokens[call.stage].append(count)
+            texts[call.stage] += [count_tokens(text)] if text else []
     stages = {
         stage: StageMeans(len(counts) / max(1, needed[stage]), _mean(counts), _mean(texts[stage]))
         for stage, counts in tokens.items()
@@ -86,36 +93,37 @@ def _mean(counts: list[int]) -> float:
     return sum(counts) / max(1, len(counts))
 
 
-def _calls(path: Path, finished: Collection[str], made: int) -> dict[str, tuple[int, str]]:
+def _calls(path: Path, finished: Collection[str], made: int) -> dict[CallKey, tuple[int, str]]:
     """Tokens and text of each call; one that was repeated after a kill counts once.
 
     A preview's journal keeps the calls of earlier, larger previews: they are left out.
     """
     calls = {
-        call: (tokens, text) for call, tokens, text in _records(path, "call", "tokens", "text")
+        CallKey.parse(call): (tokens, text)
+        for call, tokens, text in _records(path, "call", "tokens", "text")
     }
-    reflection = any(call.startswith("reflection/") for call in calls)
-    spare = items_needed("question", made, reflection)
+    reflection = any(call.stage == REFLECTION for call in calls)
+    spare = items_needed(QUESTION, made, reflection)
     most = max([spare, *(_place(item) + 1 for item in finished)])
-    return {call: of for call, of in calls.items() if _OWN in call or _place(_item(call)) < most}
+    return {call: of for call, of in calls.items() if _OWN in call.item or _place(call.item) < most}
 
 
-def _needed(calls: Collection[str], made: int) -> dict[str, int]:
+def _needed(calls: Collection[CallKey], made: int) -> dict[str, int]:
     """By stage, the calls that ``made`` pairs need, and one for each rejected answer of own pairs.
 
     An item takes one call, or one a category or candidate.
     """
     stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for call in calls:
-        stage, item = call.split("/")[:2]
-        stages[stage][item] += stage in ("rejected", "judging") or call.endswith("/0")
+        is_first = call.stage in DRAWN_ALIKE or call.number == 0
+        stages[call.stage][call.item] += is_first
     each = {
         stage: math.gcd(*(count for item, count in items.items() if _OWN not in item))
         for stage, items in stages.items()
     }
-    each["judging"] = each.get("rejected", 1)  # unusable ones are not judged
+    each[JUDGING] = each.get(REJECTED, 1)  # unusable ones are not judged
     return {
-        stage: each[stage] * items_needed(stage, made, "reflection" in stages)
+        stage: each[stage] * items_needed(stage, made, REFLECTION in stages)
         + sum(_OWN in item for item in items)
         for stage, items in stages.items()
     }
@@ -123,10 +131,6 @@ def _needed(calls: Collection[str], made: int) -> dict[str, int]:
 
 def _ids(path: Path) -> list[str]:
     return [id for (id,) in _records(path, "id") if _OWN not in id]
-
-
-def _item(call: str) -> str:
-    return call.split("/")[1]
 
 
 def _place(item: str) -> int:

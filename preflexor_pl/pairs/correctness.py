@@ -16,6 +16,7 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.core.teacher_settings import JudgeSettings
+from preflexor_pl.pairs.call_key import JUDGING, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompts
@@ -62,7 +63,7 @@ class CorrectnessJudge(Protocol):
 
         Args:
             cases: by a name that tells them apart in the round's journal.
-            asker: of the round.
+            asker: the client of the round.
         """
 
 
@@ -110,11 +111,12 @@ class LLMCorrectnessJudge:
         No answer is a wrong one.
         """
         asked = {name: case for name, case in cases.items() if case.answer}
-        requests = {f"judging/{name}": self._request(name, case) for name, case in asked.items()}
-        made = asker.complete("judging", requests, self.generator)
-        replies = {name: made[f"judging/{name}"].text for name in asked}
+        keys = {name: str(CallKey(JUDGING, name)) for name in asked}
+        requests = {keys[name]: self._request(name, case) for name, case in asked.items()}
+        made = asker.complete(JUDGING, requests, self.generator)
+        replies = {name: made[keys[name]].text for name in asked}
         rulings: dict[str, Verdict] = {
-            name: "" if copies_example(text, requests[f"judging/{name}"]) else read_verdict(text)
+            name: "" if copies_example(text, requests[keys[name]]) else read_verdict(text)
             for name, text in replies.items()
         }
         return {name: rulings.get(name, "wrong") for name in cases}

@@ -18,6 +18,7 @@ from preflexor_pl.core.files import RESTORE, read_record, write_atomically, writ
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import log_line
+from preflexor_pl.pairs.call_key import begins
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 
 MANIFEST = "manifest.json"  # in a round's folder
@@ -216,9 +217,9 @@ def vouched_pairs(folder: Path) -> int:
     return count
 
 
-def without_calls(calls: Path, beginning: str, to: Path) -> None:
-    """Copy the records of ``calls`` to ``to``, but for those whose call begins so."""
-    start = f'{{"call": "{beginning}'.encode()  # as ``record`` writes it
+def without_calls(calls: Path, stage: str, to: Path) -> None:
+    """Copy the records of ``calls`` to ``to`` without those of a stage."""
+    start = f'{{"call": "{begins(stage)}'.encode()  # as ``record`` writes it
     kept = [line for line in _whole_lines(calls) if not line.startswith(start)]
     write_atomically(to, "".join(f"{line.decode()}\n" for line in kept))
 

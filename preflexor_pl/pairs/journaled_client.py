@@ -17,6 +17,7 @@ from preflexor_pl.core.progress import Stage, stage
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.pairs.call_key import CallKey
 from preflexor_pl.pairs.grounding import Grounding
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
@@ -58,7 +59,22 @@ class ItemRequest:
 
     def call(self, name: str, attempt: int) -> str:
         """Key of this call in the journal."""
-        return "/".join(filter(None, (name, self.item.id, self.part, str(attempt))))
+        return str(CallKey(name, self.item.id, self.part, attempt))
+
+
+@dataclass(frozen=True)
+class RoundLabel:
+    """Which round it is.
+
+    Attributes:
+        index: of the round; -1 for the held-out set.
+        seed: of the run.
+        title: on the screen; "" shows no progress.
+    """
+
+    index: int
+    seed: int
+    title: str = ""
 
 
 class JournaledClient:
@@ -69,9 +85,7 @@ class JournaledClient:
         teacher: who is asked.
         system_prompt: the teacher's role.
         special_tokens: strings that must stay inert in what the teacher writes.
-        title: of the round, on the screen; "" shows nothing.
-        seed: of the run.
-        index: of the round.
+        label: of the round.
 
     Attributes:
         drops: one record for each item that was dropped.
@@ -83,17 +97,15 @@ class JournaledClient:
         teacher: Generator,
         system_prompt: str,
         special_tokens: Collection[str],
-        title: str,
-        seed: int,
-        index: int,
+        label: RoundLabel,
     ) -> None:
         self.journal = journal
         self.teacher = teacher
         self.system_prompt = system_prompt
         self.special_tokens = special_tokens
-        self.title = title
-        self.seed = seed
-        self.index = index
+        self.title = label.title
+        self.seed = label.seed
+        self.index = label.index
         self.drops: list[dict[str, str]] = []
 
     def ask(

@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.pairs.correctness import CorrectnessJudge
 from preflexor_pl.pairs.drop_reasons import advice, by_reason
 from preflexor_pl.pairs.journal import Journal
-from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
+from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft, RoundLabel
 from preflexor_pl.pairs.own_pairs import OwnPair
 from preflexor_pl.pairs.own_round import OWN, OwnRound
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import EarlierRounds, plan
 from preflexor_pl.pairs.questions import EmbeddingCache
-from preflexor_pl.pairs.rejection import Likelihood, Rejection
+from preflexor_pl.pairs.rejection import Rejection
 from preflexor_pl.pairs.round_facts import facts_of, lines_of
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.stages import Stages
+from preflexor_pl.pairs.writers import Measures, Writers
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,10 @@ class PairMaker:
     Args:
         settings: what the pairs are made of.
         library: chunks and their graph.
-        teacher: writes questions, thinking and answers.
-        policy: the model in training; writes the rejected answers.
-        count_tokens: tokens of a text, in the policy's tokenizer.
-        special_tokens: strings that must stay inert in whatever the teacher writes.
+        embeddings: of texts, in the vectors of its embedder.
+        writers: who writes the texts, and who judges them.
+        measures: by the policy and its tokenizer.
         seed: of the run.
-        problem: why a pair cannot be trained on, as a slug; "" where it can.
-        likelihood: of rejected answers under the policy.
-        examiner: decides whether a rejected answer is right, where that is asked.
-        meanings: of texts, in the embedder's vectors.
         identity: of the weights that policy, teacher and embedder begin with; a plan belongs to
             them.
     """
@@ -81,28 +75,18 @@ class PairMaker:
         self,
         settings: PairSettings,
         library: CorpusIndex,
-        teacher: Generator,
-        policy: Generator,
-        count_tokens: Callable[[str], int],
-        special_tokens: Collection[str],
+        embeddings: EmbeddingCache,
+        writers: Writers,
+        measures: Measures,
         seed: int,
-        problem: Callable[[PreferencePair], str],
-        likelihood: Likelihood,
-        examiner: CorrectnessJudge,
-        meanings: EmbeddingCache,
         identity: str = "",
     ) -> None:
         self.settings = settings
         self.library = library
-        self.teacher = teacher
-        self.policy = policy
-        self.count_tokens = count_tokens
-        self.special_tokens = special_tokens
+        self.embeddings = embeddings
+        self.writers = writers
+        self.measures = measures
         self.seed = seed
-        self.problem = problem
-        self.likelihood = likelihood
-        self.examiner = examiner
-        self.meanings = meanings
         self.identity = identity
 
     def make(self, folder: Path, order: Order) -> list[PreferencePair]:
@@ -125,13 +109,13 @@ class PairMaker:
     def fill(self, journal: Journal, order: Order) -> list[PreferencePair]:
         """As :meth:`make`, in the journal of a round that is not complete."""
         stages = self.stages(journal, order, order.title)
-        asker, tries = stages.asker, len(stages.candidates) + len(order.own)
+        client, tries = stages.client, len(stages.candidates) + len(order.own)
         rejection = self._rejection(stages, order)
         own = OwnRound(
             self.settings,
-            asker,
-            self.policy,
-            self.problem,
+            client,
+            self.writers.policy,
+            self.measures.problem,
             self.library.chunks,
             order.policy_step,
         )
@@ -142,8 +126,8 @@ class PairMaker:
             pairs += made
         pairs = pairs[: order.wanted]
         if not pairs:
-            journal.keep_drops(asker.drops)
-            reasons = [drop["reason"] for drop in asker.drops]
+            journal.keep_drops(client.drops)
+            reasons = [drop["reason"] for drop in client.drops]
             told = f"{by_reason(reasons)}{advice(reasons)}"
             raise CorpusError(f"{journal.folder}: no pair came out of {tries} tries: {told}")
         topics = self.settings.topics
@@ -157,11 +141,11 @@ class PairMaker:
         if order.own:
             facts["own"] = sum(pair.teacher == OWN for pair in pairs)
         if self.settings.needs_ruling:
-            facts["examiner"] = self.examiner.name
+            facts["examiner"] = self.writers.judge.name
             log_line(f"  {order.title}: {rejection.told}")
         for line in lines_of({"pairs": len(pairs), **facts}):
             log_line(f"  {order.title}: {line}")
-        journal.finish(pairs, asker.drops, facts)
+        journal.finish(pairs, client.drops, facts)
         return pairs
 
     def prepare(self, folder: Path, order: Order) -> None:
@@ -191,23 +175,21 @@ class PairMaker:
             self._fingerprint(order),
             lambda: self._planned(order, past),
         )
-        asker = JournaledClient(
+        client = JournaledClient(
             journal,
-            self.teacher,
+            self.writers.teacher,
             self.settings.teacher.system_prompt,
-            self.special_tokens,
-            title,
-            self.seed,
-            order.index,
+            self.writers.special_tokens,
+            RoundLabel(order.index, self.seed, title),
         )
         return Stages(
             self.settings,
             self.library,
-            asker,
+            client,
             order.within,
             past,
-            self.meanings,
-            self.count_tokens,
+            self.embeddings,
+            self.measures.count_tokens,
             [PairDraft(**item) for item in planned],
         )
 
@@ -219,11 +201,9 @@ class PairMaker:
     def _rejection(self, stages: Stages, order: Order) -> Rejection:
         return Rejection(
             self.settings,
-            stages.asker,
-            self.policy if self.settings.rejected == "policy" else self.teacher,
-            self.examiner,
-            self.likelihood,
+            stages.client,
+            self.writers,
+            self.measures,
             stages.texts,
-            self.problem,
             order.policy_step,
         )

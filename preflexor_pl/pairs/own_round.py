@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from preflexor_pl.core.generator import Completion, Generator, Request
 from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.pairs.call_key import REJECTED, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.own_pairs import OwnPair
 from preflexor_pl.pairs.pair import PreferencePair, inert_but_markers
@@ -19,7 +20,7 @@ class OwnRound:
 
     Args:
         settings: how the policy is asked for a rejected answer.
-        asker: of the round; takes the drops.
+        client: of the round; takes the drops.
         policy: the model in training.
         problem: why a pair cannot be trained on, as a slug; "" where it can.
         chunks: of the corpus, by id: those that a pair says it rests on are kept if they are here.
@@ -29,14 +30,14 @@ class OwnRound:
     def __init__(
         self,
         settings: PairSettings,
-        asker: JournaledClient,
+        client: JournaledClient,
         policy: Generator,
         problem: Callable[[PreferencePair], str],
         chunks: Collection[str],
         policy_step: int,
     ) -> None:
         self.settings = settings
-        self.asker = asker
+        self.client = client
         self.policy = policy
         self.problem = problem
         self.chunks = chunks
@@ -44,7 +45,7 @@ class OwnRound:
 
     def pairs(self, own: Sequence[OwnPair]) -> list[PreferencePair]:
         """Those of ``own`` that can be trained on, in their order; the others are dropped."""
-        index = self.asker.index
+        index = self.client.index
         name = f"{index:04d}" if index >= 0 else "held"
         made = [self._pair(pair, f"{name}-own-{n:04d}") for n, pair in enumerate(own)]
         missing = {pair.id for pair, given in zip(made, own, strict=True) if given.rejected is None}
@@ -56,7 +57,7 @@ class OwnRound:
         for pair in made:
             if reasons[pair.id]:
                 item = PairDraft(pair.id, pair.topic, [], pair.prompt)
-                self.asker.drop(item, reasons[pair.id], pair.rejected)
+                self.client.drop(item, reasons[pair.id], pair.rejected)
         return [pair for pair in made if not reasons[pair.id]]
 
     def _completed(
@@ -64,10 +65,10 @@ class OwnRound:
     ) -> list[PreferencePair]:
         """The pairs with rejected answers that the policy wrote for those that miss one."""
         requests = {pair.id: self._request(pair, attempt) for pair in pairs if pair.id in missing}
-        suffix = f"/{attempt}" * bool(attempt)
-        calls = {f"rejected/{id}{suffix}": request for id, request in requests.items()}
-        made = self.asker.complete("rejected", calls, self.policy)
-        written = {id: made[f"rejected/{id}{suffix}"] for id in requests}
+        keys = {id: str(CallKey(REJECTED, id, number=attempt)) for id in requests}
+        calls = {keys[id]: request for id, request in requests.items()}
+        made = self.client.complete(REJECTED, calls, self.policy)
+        written = {id: made[keys[id]] for id in requests}
         return [
             self._written(pair, written[pair.id], requests[pair.id]) if pair.id in written else pair
             for pair in pairs
@@ -77,7 +78,7 @@ class OwnRound:
         settings = self.settings
         markers = settings.markers
         asked = markers.question(pair.prompt) + markers.suffix * settings.rejected_trigger
-        seed = self.asker.seed_of(PairDraft(pair.id, "", []), "rejected", attempt)
+        seed = self.client.seed_of(PairDraft(pair.id, "", []), "rejected", attempt)
         return Request(asked, settings.system_prompt, settings.rejected_sampling, seed)
 
     def _written(
@@ -95,7 +96,7 @@ class OwnRound:
         )
 
     def _pair(self, own: OwnPair, id: str) -> PreferencePair:
-        special_tokens = self.asker.special_tokens
+        special_tokens = self.client.special_tokens
         markers = self.settings.markers
         trigger = markers.suffix * own.prompt.endswith(markers.suffix)
         return PreferencePair(
@@ -103,7 +104,7 @@ class OwnRound:
             prompt=escape_special_tokens(markers.question(own.prompt), special_tokens) + trigger,
             chosen=inert_but_markers(own.chosen, special_tokens, markers),
             rejected=inert_but_markers(own.rejected or "", special_tokens, markers),
-            round=self.asker.index,
+            round=self.client.index,
             topic=escape_special_tokens(own.topic, special_tokens),
             chunk_ids=[id for id in own.chunk_ids if id in self.chunks],
             teacher=OWN,

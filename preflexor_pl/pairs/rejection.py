@@ -1,4 +1,4 @@
-"""The rejected answer of each pair: candidates are drawn and examined, and one is taken.
+"""The rejected answer of each pair: candidates are drawn and judged, and one is taken.
 
 Where none is of use more are drawn, a bounded number of times. With several candidates and a stated
 choice this is rejection sampling:
@@ -10,26 +10,26 @@ choice this is rejection sampling:
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from preflexor_pl.core.errors import TeacherError
-from preflexor_pl.core.generator import Completion, Generator, Request
+from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
-from preflexor_pl.pairs.correctness import Case, CorrectnessJudge, Verdict, answer_of, token_f1
+from preflexor_pl.pairs.call_key import REJECTED, CallKey
+from preflexor_pl.pairs.correctness import Case, Verdict, answer_of, token_f1
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reply_checks import copies_example, refuses
 from preflexor_pl.pairs.reply_parsing import chosen_response
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.writers import Measures, Writers
 
 STRANGE = 16  # so many replies without a ruling: it is no judge
 GOLDEN = (5**0.5 - 1) / 2
 TRIES = 3  # all else of a pair is made by then, and costs more than another draw
-
-Likelihood = Callable[[Sequence[PreferencePair]], list[float]]  # mean log-probs of the rejected
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Candidate:
         item: whose it is.
         name: in the round's journal.
         pair: that it would make.
-        ruling: of the examiner; "" where there is none.
+        ruling: of the judge; "" where there is none.
     """
 
     item: PairDraft
@@ -54,12 +54,10 @@ class Rejection:
 
     Args:
         settings: who writes them, how many, and which is taken.
-        asker: of the round.
-        writer: who writes them.
-        examiner: decides whether one is right.
-        likelihood: of rejected answers under the policy.
+        client: of the round.
+        writers: the policy or the teacher writes them, the judge decides whether one is right.
+        measures: whether a pair can be trained on, and how likely a rejected answer is.
         texts: the texts of chunks, inert, by their ids.
-        problem: why a pair cannot be trained on, as a slug; "" where it can.
         policy_step: optimiser steps made so far, for the record.
 
     Attributes:
@@ -69,21 +67,18 @@ class Rejection:
     def __init__(
         self,
         settings: PairSettings,
-        asker: JournaledClient,
-        writer: Generator,
-        examiner: CorrectnessJudge,
-        likelihood: Likelihood,
+        client: JournaledClient,
+        writers: Writers,
+        measures: Measures,
         texts: Callable[[list[str]], list[str]],
-        problem: Callable[[PreferencePair], str],
         policy_step: int,
     ) -> None:
         self.settings = settings
-        self.asker = asker
-        self.writer = writer
-        self.examiner = examiner
-        self.likelihood = likelihood
+        self.client = client
+        self.writer = writers.policy if settings.rejected == "policy" else writers.teacher
+        self.judge = writers.judge
+        self.measures = measures
         self.texts = texts
-        self.problem = problem
         self.policy_step = policy_step
         self.counts: Counter[str] = Counter()
 
@@ -95,20 +90,20 @@ class Rejection:
             missing = [item for item in items if item.id not in taken]
             found = self._candidates(missing, attempt, failed)
             if self.settings.needs_ruling:
-                found = self._examined(found, failed)
+                found = self._judged(found, failed)
             taken |= self._choose(found)
         for item in items:
             if item.id not in taken:
-                self.asker.drop(item, *failed[item.id])
+                self.client.drop(item, *failed[item.id])
         return [taken[item.id] for item in items if item.id in taken]
 
     @property
     def told(self) -> str:
-        """What came of the examination, in one line."""
+        """What came of the rulings, in one line."""
         counts = self.counts
         return (
             f"{counts['wrong']} of {counts['of_use']} rejected answers ruled wrong, "
-            f"{counts['right']} right, {counts['unclear']} unclear, by {self.examiner.name}"
+            f"{counts['right']} right, {counts['unclear']} unclear, by {self.judge.name}"
         )
 
     def _candidates(
@@ -117,15 +112,12 @@ class Rejection:
         """Those of use; why an item's others are not goes into ``failed``."""
         each = self.settings.rejected_candidates
         draws = [(item, attempt * each + n) for item in items for n in range(each)]
-        names = ["/".join(filter(None, (item.id, str(n or "")))) for item, n in draws]
-        requests = {
-            f"rejected/{name}": self._request(*draw)
-            for name, draw in zip(names, draws, strict=True)
-        }
-        made = self.asker.complete("rejected", requests, self.writer)
+        keys = [CallKey(REJECTED, item.id, number=number) for item, number in draws]
+        requests = {str(key): self._request(*draw) for key, draw in zip(keys, draws, strict=True)}
+        made = self.client.complete(REJECTED, requests, self.writer)
         found: list[Candidate] = []
-        for (item, _), name in zip(draws, names, strict=True):
-            completion, request = made[f"rejected/{name}"], requests[f"rejected/{name}"]
+        for (item, _), key in zip(draws, keys, strict=True):
+            completion, request = made[str(key)], requests[str(key)]
             pair = self._pair(item, completion, request.seed)
             reason = completion.problem or self._why_not(item, pair)
             if not reason and copies_example(pair.rejected, request):
@@ -133,11 +125,11 @@ class Rejection:
             if reason:
                 failed[item.id] = reason, pair.rejected
             else:
-                found.append(Candidate(item, name, pair))
+                found.append(Candidate(item, key.draw, pair))
         self.counts.update(drawn=len(draws), of_use=len(found))
         return found
 
-    def _examined(
+    def _judged(
         self, candidates: list[Candidate], failed: dict[str, tuple[str, str]]
     ) -> list[Candidate]:
         """The candidates with their rulings; with ``only_wrong``, those that are wrong."""
@@ -151,10 +143,10 @@ class Rejection:
             )
             for one in candidates
         }
-        rulings = self.examiner.rule(cases, self.asker)
+        rulings = self.judge.rule(cases, self.client)
         if len(rulings) >= STRANGE and not any(rulings.values()):
             raise TeacherError(
-                f"data.judge: of {len(rulings)} answers {self.examiner.name} called none right or "
+                f"data.judge: of {len(rulings)} answers {self.judge.name} called none right or "
                 "wrong: its replies must begin so and be no worked example; a model that thinks "
                 "first needs its thinking off, or a larger data.judge.sampling.max_new_tokens"
             )
@@ -171,7 +163,7 @@ class Rejection:
         """One for each item that has any, the first among equals."""
         choice = self.settings.rejected_choice
         if choice == "likeliest":
-            scores = self.likelihood([one.pair for one in candidates])
+            scores = self.measures.likelihood([one.pair for one in candidates])
         elif choice in ("closest", "judged"):
             wrong = [choice == "judged" and one.ruling == "wrong" for one in candidates]
             scores = [
@@ -194,9 +186,9 @@ class Rejection:
             asked, system = Prompt(item.question + trigger), settings.system_prompt
         else:
             asked = settings.prompts.ask_wrong_answer(self.texts(item.chunk_ids), item.question)
-            asked = asked.inert(self.asker.special_tokens)
+            asked = asked.inert(self.client.special_tokens)
             system = settings.teacher.system_prompt
-        seed = self.asker.seed_of(item, "rejected", number)
+        seed = self.client.seed_of(item, "rejected", number)
         return Request(
             asked.text, system, settings.rejected_sampling, seed, asked.examples, asked.stop
         )
@@ -209,13 +201,13 @@ class Rejection:
             return "rejected_equals_chosen"
         if self.settings.rejected == "teacher" and refuses(pair.rejected):
             return "rejected_refusal"
-        return self.problem(pair)
+        return self.measures.problem(pair)
 
     def _pair(self, item: PairDraft, rejected: Completion, seed: int) -> PreferencePair:
         text = rejected.text
         # The policy's own text keeps the markers that it emitted.
         if self.settings.rejected == "teacher":
-            text = escape_special_tokens(text, self.asker.special_tokens)
+            text = escape_special_tokens(text, self.client.special_tokens)
         prompt, chosen = item.question, item.answer
         if has_trigger(item, self.settings.untriggered_share):
             prompt += self.settings.markers.suffix
@@ -226,10 +218,10 @@ class Rejection:
             prompt=prompt,
             chosen=chosen,
             rejected=text,
-            round=self.asker.index,
+            round=self.client.index,
             topic=item.topic,
             chunk_ids=item.chunk_ids,
-            teacher=self.asker.teacher.name,
+            teacher=self.client.teacher.name,
             rejected_source=self.writer.name,
             policy_step=self.policy_step,
             seed=seed,

@@ -13,6 +13,7 @@ from preflexor_pl.core.teacher_settings import BACKGROUND, TeacherSettings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reply_parsing as reading
+from preflexor_pl.pairs.call_key import ANSWER, QUESTION, REFLECTION, THINKING
 from preflexor_pl.pairs.grounding import Grounding, grounding
 from preflexor_pl.pairs.journaled_client import ItemRequest, JournaledClient, PairDraft
 from preflexor_pl.pairs.notes import HEADING, says_again
@@ -32,10 +33,10 @@ class Stages:
     Args:
         settings: what the pairs are made of.
         library: chunks and their graph.
-        asker: of the round.
+        client: of the round.
         within: ids of the chunks that may be used.
         past: questions asked before, and earlier pairs that an answer may rest on.
-        meanings: of texts, in the embedder's vectors.
+        embeddings: of texts.
         count_tokens: tokens of a text, in the policy's tokenizer.
         candidates: the round's plan.
     """
@@ -44,10 +45,10 @@ class Stages:
         self,
         settings: PairSettings,
         library: CorpusIndex,
-        asker: JournaledClient,
+        client: JournaledClient,
         within: Collection[str],
         past: EarlierRounds,
-        meanings: EmbeddingCache,
+        embeddings: EmbeddingCache,
         count_tokens: Callable[[str], int],
         candidates: list[PairDraft],
     ) -> None:
@@ -55,13 +56,13 @@ class Stages:
         self.prompts = settings.prompts
         self.teacher: TeacherSettings = settings.teacher
         self.library = library
-        self.asker = asker
+        self.client = client
         self.within = frozenset(within)  # of which the graph prepares a search but once
-        self.meanings = meanings
-        self.asked = QuestionDeduplicator(past.questions, self.meanings)
+        self.embeddings = embeddings
+        self.asked = QuestionDeduplicator(past.questions, self.embeddings)
         self.count_tokens = count_tokens
         self.candidates = candidates
-        self.notes = Notes(past.notes, self.meanings, asker.seed)
+        self.notes = Notes(past.notes, self.embeddings, client.seed)
         self.min_grounding = settings.min_grounding
         self._questions: list[PairDraft] = []  # asked, and not gone further
         self._tried, self._kept = REFLECTED if settings.reflection else (0, 0)
@@ -94,7 +95,7 @@ class Stages:
         A note stands under a heading that says what it is.
         """
         return [
-            escape_special_tokens(self._text(id), self.asker.special_tokens) for id in chunk_ids
+            escape_special_tokens(self._text(id), self.client.special_tokens) for id in chunk_ids
         ]
 
     def _text(self, id: str) -> str:
@@ -107,7 +108,7 @@ class Stages:
     def _ask_questions(self, items: list[PairDraft]) -> list[PairDraft]:
         def accept(item: PairDraft, text: str) -> str:
             item.question, reason = read_question(text)
-            if not reason and not self.meanings.has(item.question):
+            if not reason and not self.embeddings.has(item.question):
                 reason = "question_without_vector"
             if not reason and not self.asked.add(item.question):
                 reason = "question_asked_before"
@@ -120,15 +121,15 @@ class Stages:
             for item in items
         ]
         sampling = self.teacher.question
-        return self.asker.ask(
-            "question", asks, sampling, before_cut=asked_before_cut, first=self._understand
+        return self.client.ask(
+            QUESTION, asks, sampling, before_cut=asked_before_cut, first=self._understand
         )
 
     def _understand(self, texts: list[str]) -> None:
         """Embed the questions in some replies together; they are compared and searched with."""
         questions = [question for question, reason in map(read_question, texts) if not reason]
         if questions:
-            self.meanings(questions)
+            self.embeddings(questions)
 
     def _thinking(self, items: list[PairDraft]) -> list[PairDraft]:
         asks = []
@@ -143,7 +144,7 @@ class Stages:
                 texts = self.texts(rests_on)
                 prompt = self.prompts.ask_category(texts, item.question, wanted)
                 asks.append(ItemRequest(item, name, prompt, accept))
-        kept = self.asker.ask("thinking", asks, self.settings.thinking.sampling)
+        kept = self.client.ask(THINKING, asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
 
     def _reflections(self, items: list[PairDraft]) -> list[PairDraft]:
@@ -160,7 +161,7 @@ class Stages:
             texts, thinking = self.texts(item.chunk_ids), self._thinking_of(item)
             prompt = self.prompts.ask_critique(texts, item.question, thinking)
             asks.append(ItemRequest(item, "", prompt, accept))
-        return self.asker.ask("reflection", asks, self.teacher.critique)
+        return self.client.ask(REFLECTION, asks, self.teacher.critique)
 
     def _answers(self, items: list[PairDraft]) -> list[PairDraft]:
         """Of each item's candidates the one that stands best in its chunks."""
@@ -183,7 +184,7 @@ class Stages:
             prompt = self.prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
             parts = [str(number or "") for number in range(self.teacher.candidates)]
             asks += [ItemRequest(item, part, prompt, accept) for part in parts]
-        return self.asker.ask("answer", asks, self.teacher.answer, one_will_do=True)
+        return self.client.ask(ANSWER, asks, self.teacher.answer, one_will_do=True)
 
     def _grounding(self, item: PairDraft, answer: str) -> Grounding:
         """How far an answer stands in the corpus; an earlier pair is no source."""
@@ -197,7 +198,7 @@ class Stages:
         answers go on resting on source text.
         """
         count = self.settings.enrich_chunks
-        [vector] = self.meanings([item.question])
+        [vector] = self.embeddings([item.question])
         near = self.library.ranked(vector, count + len(item.chunk_ids), self.within)
         new = [(chunk.id, cosine) for chunk, cosine in near if chunk.id not in item.chunk_ids]
         note = self.notes.nearest(item.question)
@@ -212,5 +213,5 @@ class Stages:
         text = self._thinking_of(item)
         if self.count_tokens(text) >= self.settings.thinking.min_tokens:
             return True
-        self.asker.drop(item, "thinking_too_short", text)
+        self.client.drop(item, "thinking_too_short", text)
         return False

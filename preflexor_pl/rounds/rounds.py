@@ -21,6 +21,7 @@ from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.pairs.call_key import REJECTED
 from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
@@ -29,6 +30,7 @@ from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.round_order import held_out_order, round_order
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.writers import Measures, Writers
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy
@@ -102,7 +104,7 @@ class Rounds:
         self.seed = seed
         self.own = own
         self.growth = Growth(run, library, split[0], seed)
-        self.meanings = EmbeddingCache(library.embedder.encode)
+        self.embeddings = EmbeddingCache(library.embedder.encode)
 
     def folder(self, index: int) -> Path:
         """Where the files of a round are."""
@@ -197,7 +199,7 @@ class Rounds:
         with tempfile.TemporaryDirectory() as name:
             again = Path(name)
             shutil.copy(folder / "plan.json", again)
-            without_calls(folder / "calls.jsonl", "rejected/", again / "calls.jsonl")
+            without_calls(folder / "calls.jsonl", REJECTED, again / "calls.jsonl")
             try:
                 return self._make(again, index, wanted, policy_step)
             except ConfigError as error:
@@ -221,19 +223,19 @@ class Rounds:
         return round_order(index, wanted, self.split[0], past, policy_step, self.own)
 
     def _maker(self, settings: PairSettings) -> PairMaker:
-        tokenizer = self.policy.tokenizer
+        tokenizer, system = self.policy.tokenizer, settings.system_prompt
+        judge = self.sources.judge_with(self.teacher, self.special_strings)
         return PairMaker(
             settings,
             self.library,
-            self.teacher,
-            self.writer,
-            lambda text: len(encode(tokenizer, text)),
-            self.special_strings,
+            self.embeddings,
+            Writers(self.teacher, self.writer, judge, self.special_strings),
+            Measures(
+                lambda text: len(encode(tokenizer, text)),
+                self.collator.problem,
+                lambda pairs: rejected_logps(self.policy, pairs, system),
+            ),
             self.seed,
-            self.collator.problem,
-            lambda pairs: rejected_logps(self.policy, pairs, settings.system_prompt),
-            self.sources.judge_with(self.teacher, self.special_strings),
-            self.meanings,
             self.identity,
         )
 

@@ -115,7 +115,7 @@ def made_round(folder, seed, settings):
     maker = scripted_maker(Unreliable("teacher"), Unreliable("policy"))
     maker.settings, maker.seed = settings, seed
     make_round(maker, folder, 48, 0)
-    asked = maker.teacher.asked + maker.policy.asked
+    asked = maker.writers.teacher.asked + maker.writers.policy.asked
     prompts = (chat_ids(TOKENIZER, r.prompt, r.system, r.examples) for r in asked)
     return len(asked), sum(map(len, prompts))
 

@@ -49,7 +49,7 @@ def test_every_marker_is_ours(tokenizer, tmp_path):
 def test_documents_cannot_forge_turns_in_what_the_teacher_is_asked(tokenizer, tmp_path):
     maker, _ = make(tokenizer, tmp_path)
     plain = specials(tokenizer, chat_ids(tokenizer, "x", "Teach.", [("1", "2")] * 2))
-    for request in maker.teacher.asked:
+    for request in maker.writers.teacher.asked:
         ids = chat_ids(tokenizer, request.prompt, request.system, request.examples)
         assert specials(tokenizer, ids) == plain
         assert "·" in request.prompt  # the document's text is there, without its power

@@ -24,7 +24,7 @@ def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
     maker = scripted_maker(enrich_chunks=1)
     pair, _ = make_round(maker, tmp_path, policy_step=12)
 
-    rejected = maker.policy.asked[0]
+    rejected = maker.writers.policy.asked[0]
     assert pair == PreferencePair(
         id="0002-0000",
         prompt="How does silk carry its load? Use <|thinking|>.",
@@ -53,7 +53,7 @@ def test_a_pair_says_what_it_is_and_where_it_came_from(tmp_path):
 def test_stages_run_in_order_and_every_draw_has_its_own_seed(tmp_path):
     maker = scripted_maker()
     make_round(maker, tmp_path)
-    asked = maker.teacher.asked + maker.policy.asked
+    asked = maker.writers.teacher.asked + maker.writers.policy.asked
     kinds = [kind_of(request) for request in asked]
     # 2 are wanted, so 3 questions are asked: one is spare, and goes no further
     assert kinds == ["question"] * 3 + ["thinking"] * 4 + ["answer"] * 2 + ["rejected"] * 2
@@ -64,7 +64,7 @@ def test_a_finished_round_is_read_back_without_asking(tmp_path):
     pairs = make_round(scripted_maker(), tmp_path)
     maker = scripted_maker()
     assert make_round(maker, tmp_path) == pairs
-    assert maker.teacher.asked == maker.policy.asked == []
+    assert maker.writers.teacher.asked == maker.writers.policy.asked == []
 
 
 def test_a_finished_round_does_not_ask_for_its_past(tmp_path):
@@ -107,7 +107,7 @@ def test_the_teacher_is_asked_once_more_and_then_the_item_is_dropped(tmp_path, k
     (drop,) = drops(tmp_path / "bad")
     assert (drop["id"], drop["reason"]) == ("0002-0000", reason)
     assert drop["text"] == (said if isinstance(said, str) else said.text)
-    tries = [r for r in maker.teacher.asked if kind_of(r) == kind and "silk" in r.prompt]
+    tries = [r for r in maker.writers.teacher.asked if kind_of(r) == kind and "silk" in r.prompt]
     assert len(tries) == (4 if kind == "thinking" else 2)  # two categories
 
     once = scripted_maker(
@@ -197,13 +197,13 @@ def test_a_round_without_a_pair_is_an_error_with_its_reasons(tmp_path):
 def test_topics_are_searched_for_and_asked_about(tmp_path):
     maker = scripted_maker(topics=["webs", "glue"], questions_per_topic=2, library=Shelf(["coral"]))
     with_numbers = iter("abcd")
-    maker.teacher.reply = lambda kind, subject, again: (
+    maker.writers.teacher.reply = lambda kind, subject, again: (
         f"How does coral {next(with_numbers)} grow?" if kind == "question" else None
     )
     pairs = make_round(maker, tmp_path, wanted=4)
     assert [pair.topic for pair in pairs] == ["webs", "glue", "webs", "glue"]
     assert [pair.chunk_ids for pair in pairs] == [["coral.md#0"]] * 4
-    assert "about webs." in maker.teacher.asked[0].prompt
+    assert "about webs." in maker.writers.teacher.asked[0].prompt
 
 
 def test_the_facts_of_a_round_are_in_its_manifest_and_on_the_screen(tmp_path, capsys):
@@ -226,7 +226,9 @@ def test_the_teacher_may_write_the_rejected_answer(tmp_path):
         "teacher",
         "I think that silk is simply strong.",
     )
-    assert "subject: silk" in maker.teacher.asked[-2].prompt  # it sees the facts to be wrong about
+    assert (
+        "subject: silk" in maker.writers.teacher.asked[-2].prompt
+    )  # it sees the facts to be wrong about
 
 
 def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
@@ -236,10 +238,10 @@ def test_a_criticism_stands_between_thinking_and_answer(tmp_path):
         "<|/thinking|>\n<|reflect|>\nThe reasoning leaves out how silk ends up broken.\n"
         "<|/reflect|>\nThe layers of silk share the load."
     )
-    kinds = [kind_of(request) for request in maker.teacher.asked]
+    kinds = [kind_of(request) for request in maker.writers.teacher.asked]
     # one of three is expected to be lost, so for two pairs three are tried
     assert kinds[4:] == ["thinking"] * 6 + ["reflection"] * 3 + ["answer"] * 3
-    answer = maker.teacher.asked[-1]
+    answer = maker.writers.teacher.asked[-1]
     assert "leaves out how" in answer.prompt  # the answer rests on the criticism too
 
 
@@ -250,7 +252,9 @@ def test_a_criticism_that_says_the_thinking_again_is_asked_for_once_more(tmp_pat
     assert ["silk" in pair.prompt for pair in pairs] == [False, False]
     [drop] = drops(tmp_path)
     assert (drop["reason"], drop["text"]) == ("repeats_thinking", again)
-    asked = [r for r in maker.teacher.asked if kind_of(r) == "reflection" and "silk" in r.prompt]
+    asked = [
+        r for r in maker.writers.teacher.asked if kind_of(r) == "reflection" and "silk" in r.prompt
+    ]
     assert [request.sampling.temperature for request in asked] == [0.25, 0.7]
 
 
@@ -258,7 +262,7 @@ def test_with_the_trigger_the_policy_is_asked_as_it_will_be(tmp_path):
     maker = scripted_maker(rejected_trigger=True)
     pair, _ = make_round(maker, tmp_path)
     assert (
-        maker.policy.asked[0].prompt
+        maker.writers.policy.asked[0].prompt
         == pair.prompt
         == ("How does silk carry its load? Use <|thinking|>.")
     )
@@ -275,7 +279,7 @@ def test_a_rejected_answer_of_no_use_is_drawn_again_with_another_seed(tmp_path):
     pairs = make_round(maker, tmp_path)
     assert [pair.id for pair in pairs] == ["0002-0000", "0002-0001"]
     assert pairs[0].seed == poor[2] != poor[0]
-    assert len(maker.policy.asked) == 3
+    assert len(maker.writers.policy.asked) == 3
     assert drops(tmp_path) == []
 
 
@@ -291,6 +295,6 @@ def test_what_was_lost_is_made_up_for_in_proportion(tmp_path):
     maker = scripted_maker(problem=lambda pair: "x" if lost & {*pair.prompt.split()} else "")
     pairs = make_round(maker, tmp_path, wanted=4)
     # 2 of 4 are lost, so for the 2 that are missing 4 are tried
-    thought = [r for r in maker.teacher.asked if kind_of(r) == "answer"]
+    thought = [r for r in maker.writers.teacher.asked if kind_of(r) == "answer"]
     assert len(thought) == 8
     assert [pair.id[-4:] for pair in pairs] == ["0002", "0003", "0004", "0005"]

@@ -29,7 +29,7 @@ def make(folder, earlier=(PAIR,), **changes):
     maker = scripted_maker(library=Linked(), **{"enrich_chunks": 1} | changes)
     within = list(maker.library.chunks)
     pairs = maker.make(folder, Order(1, 2, within, lambda: EarlierRounds(notes=notes_of(earlier))))
-    return pairs, maker.teacher.asked
+    return pairs, maker.writers.teacher.asked
 
 
 def test_a_note_is_question_and_answer_with_what_they_rest_on():

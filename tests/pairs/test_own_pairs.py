@@ -216,8 +216,8 @@ def test_a_round_of_own_pairs_asks_nobody(tmp_path):
         ("How?", "So.", "Hm."),
     ]
     assert {(p.teacher, p.rejected_source) for p in pairs} == {("own", "own")}
-    assert not maker.teacher.asked
-    assert not maker.policy.asked
+    assert not maker.writers.teacher.asked
+    assert not maker.writers.policy.asked
     assert read_manifest(tmp_path)["own"] == 2
 
 

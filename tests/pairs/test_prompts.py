@@ -103,12 +103,14 @@ def test_a_template_makes_no_control_token(tmp_path):
     maker = scripted_maker(
         special_tokens=special, rejected="teacher", reflection=True, prompts=evil_prompts()
     )
-    judge = LLMCorrectnessJudge(JudgeSettings(), maker.teacher, special, maker.settings.prompts)
+    judge = LLMCorrectnessJudge(
+        JudgeSettings(), maker.writers.teacher, special, maker.settings.prompts
+    )
     assert make_round(maker, tmp_path)
     case = Case(("Facts.",), "Why?", "So.", "So.")
-    kinds = {request.sampling.max_new_tokens for request in maker.teacher.asked}
+    kinds = {request.sampling.max_new_tokens for request in maker.writers.teacher.asked}
     assert len(kinds) == 5  # of requests: question, thinking, reflection, answer, rejected
-    for request in [*maker.teacher.asked, judge._request("case", case)]:
+    for request in [*maker.writers.teacher.asked, judge._request("case", case)]:
         turns = chat_ids(tokenizer, "x", request.system, [("1", "2")] * len(request.examples))
         ids = chat_ids(tokenizer, request.prompt, request.system, request.examples)
         ours = [[i for i in some if i in tokenizer.all_special_ids] for some in (turns, ids)]

@@ -156,7 +156,7 @@ def test_a_share_of_pairs_is_asked_and_answered_without_thinking(tmp_path, rejec
     for pair in pairs:
         thinks = pair not in plain
         assert pair.chosen.startswith(THINK_START) == thinks
-    triggers = [request.prompt.endswith(TRIGGER) for request in maker.policy.asked]
+    triggers = [request.prompt.endswith(TRIGGER) for request in maker.writers.policy.asked]
     assert triggers == [rejected_trigger and pair not in plain for pair in pairs]
 
 
@@ -182,7 +182,7 @@ def test_a_wrong_answer_ends_where_its_prompt_says(tmp_path):
     teacher = Scripted("teacher")
     prompts = replace(BUILT_IN, wrong_answer=wrong)
     maker = scripted_maker(rejected="teacher", prompts=prompts)
-    maker.teacher = teacher
+    maker.writers = replace(maker.writers, teacher=teacher)
     make_round(maker, tmp_path)
     stops = {request.stop for request in teacher.asked if kind_of(request) == "rejected"}
     assert stops == {("\n",)}

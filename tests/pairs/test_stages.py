@@ -55,7 +55,7 @@ def calls(folder, stage):
 
 def test_thinking_and_answer_see_what_was_retrieved_with_the_question(tmp_path):
     pairs, maker = make(tmp_path, enrich_chunks=1)
-    asked = [r for r in maker.teacher.asked if "subject: silk" in r.prompt]
+    asked = [r for r in maker.writers.teacher.asked if "subject: silk" in r.prompt]
     shown = {kind: "subject: coral" in r.prompt for r in asked for kind in [kind_of(r)]}
     assert shown == {"question": False, "thinking": True, "answer": True}
     assert pairs[0].chunk_ids == ["silk.md#0", "coral.md#0"]
@@ -64,7 +64,7 @@ def test_thinking_and_answer_see_what_was_retrieved_with_the_question(tmp_path):
 def test_the_facts_of_the_background_are_those_retrieved_alone(tmp_path):
     thinking = category(BACKGROUND)
     pairs, maker = make(tmp_path, enrich_chunks=1, thinking=thinking)
-    told = [r.prompt for r in maker.teacher.asked if kind_of(r) == "thinking"]
+    told = [r.prompt for r in maker.writers.teacher.asked if kind_of(r) == "thinking"]
     assert all("subject: coral" in prompt and "subject: silk" not in prompt for prompt in told)
     assert f"**{BACKGROUND}**: " in pairs[0].chosen
     assert pairs[0].chunk_ids == ["silk.md#0", "coral.md#0"]
@@ -87,7 +87,9 @@ def test_of_several_answers_the_one_that_stands_best_in_its_chunks_is_taken(tmp_
 def test_candidates_have_seeds_of_their_own_and_the_first_is_that_of_a_single_answer(tmp_path):
     _, one = make(tmp_path / "one")
     _, three = make(tmp_path / "three", candidates=3)
-    seeds = [[r.seed for r in m.teacher.asked if kind_of(r) == "answer"] for m in (one, three)]
+    seeds = [
+        [r.seed for r in m.writers.teacher.asked if kind_of(r) == "answer"] for m in (one, three)
+    ]
     assert len(set(seeds[1])) == 6
     assert set(seeds[0]) < set(seeds[1])
 
