@@ -43,11 +43,11 @@ _TOO_LONG = re.compile(
 )
 
 
-def is_too_long(status: int, said: str) -> bool:
+def is_too_long(status: int, refusal: str) -> bool:
     """Whether a refusal says that the prompt, with the reply, is longer than the server reads."""
     if status >= 500:  # where "the request exceeds ..." may be about a queue
-        return bool(re.search(_CONTEXT, said, re.IGNORECASE))
-    return status == 413 or bool(_TOO_LONG.search(said))
+        return bool(re.search(_CONTEXT, refusal, re.IGNORECASE))
+    return status == 413 or bool(_TOO_LONG.search(refusal))
 
 
 class AcceptedFields:
@@ -88,26 +88,26 @@ class AcceptedFields:
             turns.insert(0, (SYSTEM, request.system))
         return [{"role": role, "content": content} for role, content in turns]
 
-    def adapt(self, body: dict[str, Any], said: str, param: str = "") -> bool:
+    def adapt(self, body: dict[str, Any], refusal: str, param: str = "") -> bool:
         """Change what a refusal of ``body`` names; False where it names nothing that can be.
 
         Args:
-            body: that was refused.
-            said: text of the refusal.
+            body: of the call that was refused.
+            refusal: its text.
             param: the field that the refusal names as its cause, if any.
         """
-        if not _REFUSED.search(said):
+        if not _REFUSED.search(refusal):
             return False
-        name = _named(body, said, param)
+        name = _named(body, refusal, param)
         if name == SYSTEM:
             self._dropped.add(SYSTEM)
             self.report("takes no system turn: its text goes before the user's")
         elif name in LIMITS:
-            return self._rename(name, said)
-        elif name == "temperature" and not body[name] and _ABOVE_ZERO.search(said):
+            return self._rename(name, refusal)
+        elif name == "temperature" and not body[name] and _ABOVE_ZERO.search(refusal):
             self._coldest = COLDEST
             self.report(f"takes no temperature of 0: {COLDEST} is sent")
-        elif name == "temperature" and "top_p" in body and _mentions("top_p", said):
+        elif name == "temperature" and "top_p" in body and _mentions("top_p", refusal):
             self._dropped.add("top_p")
             self.report("takes temperature or top_p, not both: top_p is left out")
         elif name:
@@ -115,14 +115,14 @@ class AcceptedFields:
             self.report(f"refuses {name}: it is left out")
         return bool(name)
 
-    def _rename(self, name: str, said: str) -> bool:
+    def _rename(self, name: str, refusal: str) -> bool:
         """Send the limit under its newer name, once, unless its number was what is wrong.
 
         It is not renamed back: a server that refuses both names would be asked for ever.
         """
         if name == self._limit:
             newer = LIMITS[1]
-            if name == newer or (_TOO_MANY.search(said) and not _mentions(newer, said)):
+            if name == newer or (_TOO_MANY.search(refusal) and not _mentions(newer, refusal)):
                 return False
             self._limit = newer
             self.report(f"refuses {name}: {newer} is sent instead")
@@ -132,26 +132,28 @@ class AcceptedFields:
 ROLES = "user", "assistant"
 
 
-def _named(body: dict[str, Any], said: str, param: str) -> str:
+def _named(body: dict[str, Any], refusal: str, param: str) -> str:
     """The field of ``body`` that a refusal is about; "" where it names none."""
     names = [name for name in body if name not in OUR_FIELDS]
     if param in names:
         return param
     has_system = any(message["role"] == SYSTEM for message in body["messages"])
-    if has_system and (_SYSTEM.search(said) or (param.startswith("messages") and SYSTEM in said)):
+    if has_system and (
+        _SYSTEM.search(refusal) or (param.startswith("messages") and SYSTEM in refusal)
+    ):
         return SYSTEM
     for form in (r'"loc"\s*:\s*\[[^\]]*"{}"\s*\]', r"['\"`]{}['\"`]", r"(?<!\w){}(?!\w)"):
-        found = _first(names, form, said)
+        found = _first(names, form, refusal)
         if found:
             return found
     return ""
 
 
-def _first(names: Iterable[str], form: str, said: str) -> str:
-    places = {name: re.search(form.format(re.escape(name)), said) for name in names}
+def _first(names: Iterable[str], form: str, refusal: str) -> str:
+    places = {name: re.search(form.format(re.escape(name)), refusal) for name in names}
     found = {name: place.start() for name, place in places.items() if place}
     return min(found, key=lambda name: found[name], default="")
 
 
-def _mentions(name: str, said: str) -> bool:
-    return bool(re.search(rf"(?<!\w){name}(?!\w)", said))
+def _mentions(name: str, refusal: str) -> bool:
+    return bool(re.search(rf"(?<!\w){name}(?!\w)", refusal))

@@ -123,23 +123,23 @@ class Connection:
     def _unreached(self, error: "APIConnectionError") -> RetryableError:
         cause = error.__cause__
         what = "it cannot be reached" if isinstance(cause, httpx2.ConnectError) else "it broke off"
-        said = redacted(str(cause), self.secret) or type(cause).__name__
+        reason = redacted(str(cause), self.secret) or type(cause).__name__
         proxy = proxy_variable(self.settings)
         through = f" through the proxy of {proxy}" if proxy else ""
-        return RetryableError(f"{what}{through} ({said})")
+        return RetryableError(f"{what}{through} ({reason})")
 
     def _refused(self, error: "APIStatusError", body: dict[str, Any]) -> Exception:
-        status, headers, told = error.status_code, error.response.headers, error.response.text
+        status, headers, text = error.status_code, error.response.headers, error.response.text
         if status in WRONG_FIELD and error.code in FILTERED:
             return RequestRefused("server_refusal")
-        if status not in (*SECRET, 429) and is_too_long(status, told):
+        if status not in (*SECRET, 429) and is_too_long(status, text):
             return RequestRefused(TOO_LONG)
         if status in WRONG_FIELD and self.state.fields.adapt(
-            body, told.replace('\\"', '"'), error.param or ""
+            body, text.replace('\\"', '"'), error.param or ""
         ):
             return FieldRefused()
-        said = "" if status in SECRET else redacted(error.response.text, self.secret)
-        answered = f"status {status}" + (f", {said}" if said else "")
+        reason = "" if status in SECRET else redacted(text, self.secret)
+        answered = f"status {status}" + (f", {reason}" if reason else "")
         if (status in RETRYABLE or status >= 500) and error.code != NO_CREDIT:
             return RetryableError(answered, seconds_to_wait(headers.get("Retry-After")))
         if 300 <= status < 400:
@@ -148,7 +148,7 @@ class Connection:
         else:
             variable = self.settings.api_key_env or "api_key_env, which names no variable yet"
             advice = ADVICE.get(status, "no request like this will be answered")
-            if status in WRONG_FIELD and any(name in told for name in LIMITS):
+            if status in WRONG_FIELD and any(name in text for name in LIMITS):
                 advice = f"{advice}; max_new_tokens stands in the samplings"
             advice = advice.format(variable=variable)
         return TeacherError(

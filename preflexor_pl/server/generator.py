@@ -69,7 +69,7 @@ class RemoteGenerator:
         return read_key(self.settings, self.key)
 
     def require_ready(self) -> None:
-        """Refuse a key, a proxy or certificates that cannot be used, before the work.
+        """Check key, proxy and certificates before any work.
 
         Raises:
             ConfigError: names the variable.
@@ -87,7 +87,7 @@ class RemoteGenerator:
 
         Args:
             requests: any number of them.
-            watch: told of each text when it is whole.
+            watch: takes each text when it is complete.
         """
         made: dict[int, Completion] = {}
 
@@ -140,7 +140,7 @@ class RemoteGenerator:
 
 
 def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteGenerator | None:
-    """The model behind a server that ``MODEL@http://HOST/v1`` names; None for another kind of name.
+    """The model that ``MODEL@http://HOST/v1`` names; None for another kind of name.
 
     Args:
         name: of a model.
@@ -148,7 +148,7 @@ def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteG
         api_key_env: the environment variable that holds the server's key; None sends none.
 
     Raises:
-        ConfigError: the address is none, or the variable holds no key.
+        ConfigError: the address is not valid, or the variable holds no key.
     """
     found = re.fullmatch("(.*?)@(https?://.*)", name)
     if not found:
@@ -157,7 +157,7 @@ def named_server(name: str, key: str, api_key_env: str | None = None) -> RemoteG
     try:
         server = RemoteGenerator(ServerSettings(url, model, api_key_env), key)
     except ValueError as error:
-        told = str(error).removeprefix(f"{ServerSettings.key}.")
-        raise ConfigError(f"{key}: {told} (MODEL@http://HOST:PORT/v1)") from error
+        reason = str(error).removeprefix(f"{ServerSettings.key}.")
+        raise ConfigError(f"{key}: {reason} (MODEL@http://HOST:PORT/v1)") from error
     server.require_ready()
     return server
