@@ -127,30 +127,27 @@ def _task(options: argparse.Namespace) -> Task:
         raise ConfigError("data.corpus is missing: give it in the config, or as --corpus")
     default_run = f"runs/{options.config[0].stem}" if options.config else None
     run = chosen(options.run, config.get("run"), default_run)
-    numbers = {
-        "data.chunk_tokens": chosen(
-            options.chunk_tokens, data.get("chunk_tokens"), DEFAULT_CHUNK_TOKENS
-        ),
-        "data.chunk_overlap": chosen(
-            options.chunk_overlap, data.get("chunk_overlap"), DEFAULT_CHUNK_OVERLAP
-        ),
-        "seed_everything": chosen(options.seed, config.get("seed_everything"), 0),
-    }
-    for key, value in numbers.items():
-        if not isinstance(value, int):
-            raise ConfigError(f"{key}: got {value!r}, must be a whole number")
+    tokens = chosen(options.chunk_tokens, data.get("chunk_tokens"), DEFAULT_CHUNK_TOKENS)
+    overlap = chosen(options.chunk_overlap, data.get("chunk_overlap"), DEFAULT_CHUNK_OVERLAP)
+    seed = chosen(options.seed, config.get("seed_everything"), 0)
     column = chosen(options.text_column, data.get("text_column"), None)
     folder = Path(options.out or run)
     return Task(
         str(corpus),
         str(chosen(options.embedder, data.get("embedder"), DEFAULT_EMBEDDER)),
-        int(numbers["data.chunk_tokens"]),
-        int(numbers["data.chunk_overlap"]),
+        _whole_number("data.chunk_tokens", tokens),
+        _whole_number("data.chunk_overlap", overlap),
         None if column is None else str(column),
-        int(numbers["seed_everything"]),
+        _whole_number("seed_everything", seed),
         folder,
         folder if options.out else folder / "graph",
     )
+
+
+def _whole_number(key: str, value: Any) -> int:
+    if not isinstance(value, int):
+        raise ConfigError(f"{key}: got {value!r}, must be a whole number")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """A run's folder: who may write to it, what it was started with, and where to go on from."""
 
 import os
-import re
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from preflexor_pl.cli.checkpoints import order, readable
 from preflexor_pl.core.config_files import load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError, CorpusError, ResourceError
 from preflexor_pl.core.files import RESTORE, read_record, write_atomically
@@ -26,7 +25,6 @@ FREE = (  # when pairs are made, which runs begun before may call overlap; promp
     "data.overlap",
     "data.prompts",
 )
-_STEP = re.compile(r"step=(\d+)")
 
 
 class RunFolder:
@@ -138,13 +136,9 @@ class RunFolder:
         return any((self.path / name).exists() for name in ("held_out", "rounds"))
 
     def checkpoints(self) -> list[Path]:
-        """All checkpoints, that of the last step first.
-
-        Not by their files' times first, which a copy may change. Of one step, that of a stop
-        within an epoch comes before that of the epoch's end.
-        """
+        """All checkpoints, that of the last step first."""
         found = (self.path / "checkpoints").glob("*.ckpt")
-        return sorted(found, key=_order, reverse=True)
+        return sorted(found, key=order, reverse=True)
 
     def keep_prompts(self, files: Mapping[str, str]) -> None:
         """Keep the texts of a new run's prompts; refuse others for a run that has begun.
@@ -192,7 +186,7 @@ class RunFolder:
             checkpoint: that the run goes on from, in this folder or elsewhere.
         """
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
-        later = [path for path in self.checkpoints() if _order(path)[0] > saved["global_step"]]
+        later = [path for path in self.checkpoints() if order(path)[0] > saved["global_step"]]
         if not later:
             return
         aside = later[0].parent / _name_now("later")
@@ -224,26 +218,6 @@ class RunFolder:
 
 def _name_now(name: str) -> str:
     return f"{name}.{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _order(checkpoint: Path) -> tuple[int, bool, int, str]:
-    named = _STEP.search(checkpoint.name)
-    step = int(named.group(1)) if named else -1  # not one of ours
-    return step, "-stopped" in checkpoint.name, checkpoint.stat().st_mtime_ns, checkpoint.name
-
-
-def readable(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be loaded without running code from it."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            if archive.testzip() is not None:  # torch.load does not compare the checksums
-                return False
-        torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)
-    except (
-        Exception
-    ):  # a damaged file gives EOFError, KeyError, UnicodeDecodeError, RuntimeError, ...
-        return False
-    return True
 
 
 def _is_fixed(key: str) -> bool:
