@@ -6,26 +6,17 @@ answers are made into one. Steps are printed as they come, thinking dim, answers
 
 import argparse
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.errors import ConfigError, ResourceError
-from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.progress import log_line
-from preflexor_pl.core.settings import Sampling
-from preflexor_pl.core.special_tokens import escape_special_tokens
 
 if TYPE_CHECKING:
     from preflexor_pl.reasoning import Reasoner, Trace
-    from preflexor_pl.reasoning.settings import ReasoningSettings
-
-TURNS = 8  # of a conversation that the model is shown again
 
 
 def main(args: Sequence[str]) -> int:
@@ -33,27 +24,22 @@ def main(args: Sequence[str]) -> int:
     options = _parsed(args)
     questions = _questions(options)
     if options.out:
-        _require_writable(options.out.parent)
+        _check_writable(options.out.parent)
     quiet_libraries()
+    from preflexor_pl.reasoning.build import build_reasoner
+    from preflexor_pl.reasoning.terminal import chat, show
+
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        reasoner = _reasoner(options)
+        reasoner = build_reasoner(options)
     if options.chat:
-        _chat(reasoner)
+        chat(reasoner)
         return 0
-    traces: list[Trace] = []
-    if not options.json:
-        traces = _show(reasoner, questions)
-        _keep(traces, options)
-        _require_read(traces)
-        return 0
-    for first in range(0, len(questions), options.batch_size):  # what is made is kept at once
-        with contextlib.redirect_stdout(sys.stderr):
-            made = reasoner.reason(questions[first : first + options.batch_size])
-        sys.stdout.writelines(f"{trace.to_json()}\n" for trace in made)
-        sys.stdout.flush()
-        traces += made
-        _keep(traces, options)
-    _require_read(traces)
+    if options.json:
+        traces = _print_json(reasoner, questions, options)
+    else:
+        traces = show(reasoner, questions)
+        _save(traces, options.out)
+    _check_read(traces)
     return 0
 
 
@@ -135,133 +121,30 @@ def _questions(options: argparse.Namespace) -> list[str]:
     return questions
 
 
-def _reasoner(options: argparse.Namespace) -> "Reasoner":
-    settings = _settings(options)  # refused before anything loads
-    from preflexor_pl.pairs.judge import PairwiseJudge
-    from preflexor_pl.reasoning import Reasoner
-    from preflexor_pl.reasoning.models import load_model, load_reader, model_info
-
-    size, key_env = options.batch_size, options.key_env
-    named = {"critic": options.critic, "judge": options.judge}
-    if options.judge == "critic":
-        named.pop("judge")
-    others = {
-        name: load_reader(given, size, options.dtype, f"--{name}", key_env)
-        for name, given in named.items()
-        if given
-    }
-    library = model_info(options.model).library() if settings.chunks else None
-    speaker = load_model(options.model, options.dtype)
-    known = speaker.known
-    trained: Literal["reflection", "thinking"] = "reflection" if known.reflects else "thinking"
-    system = known.system_prompt if options.system_prompt is None else options.system_prompt
-    settings = replace(
-        settings,
-        variant=options.variant or trained,
-        system_prompt=system,
-        trigger=speaker.thinks,
-        markers=speaker.model.strings,
-    )
-    critic = others.get("critic") or speaker.base(size)
-    if not options.critic and not speaker.has_base:
-        log_line(f"{options.model} comes without its base: it is its own critic (--critic MODEL)")
-    judge = None
-    if options.judge:
-        judge = PairwiseJudge(others.get("judge", critic), options.seed)
-    return Reasoner(speaker.generator(size), critic, settings, judge, library)
-
-
-def _settings(options: argparse.Namespace) -> "ReasoningSettings":
-    from preflexor_pl.pairs.prompt_files import KEY, read_prompts
-    from preflexor_pl.reasoning.settings import ReasoningSettings
-
-    roles = {
-        name: getattr(options, name)
-        for name in ("critic_prompt", "integrator_prompt")
-        if getattr(options, name) is not None
-    }
-    try:
-        asked = read_prompts(options.prompts).critic
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(KEY, "--prompts")) from error
-    defaults = ReasoningSettings()
-    model, critic = _drawn(defaults.model, options), _drawn(defaults.critic, options, "critic_")
-    try:
-        return ReasoningSettings(
-            iterations=options.iterations,
-            model=model,
-            critic=critic,
-            prompts=asked,
-            thinking_prefix=options.thinking_prefix,
-            integrate=not options.no_integrate,
-            stop_when_unchanged=not options.keep_going,
-            stop_when_worse=not options.keep_going,
-            chunks=options.context,
-            seed=options.seed,
-            **roles,
-        )
-    except ValueError as error:
-        raise ConfigError(f"--{str(error).replace('chunks', 'context')}") from error
-
-
-def _drawn(default: Sampling, options: argparse.Namespace, whose: str = "") -> Sampling:
-    names = "max_new_tokens", "temperature"
-    try:
-        return replace(default, **{name: getattr(options, whose + name) for name in names})
-    except ValueError as error:
-        raise ConfigError(f"--{whose}{error}") from error
-
-
-def _show(
-    reasoner: "Reasoner", questions: list[str], earlier: Sequence[tuple[str, str]] = ()
+def _print_json(
+    reasoner: "Reasoner", questions: list[str], options: argparse.Namespace
 ) -> "list[Trace]":
-    from preflexor_pl.reasoning.terminal import Shown
-
-    prefix, markers = reasoner.settings.thinking_prefix, reasoner.settings.markers
-    given = "" if prefix is None else f"{markers.think_start}\n{escape_special_tokens(prefix)}"
-    shown = Shown(questions, given=given, markers=markers)
-    watch = shown.grow if len(questions) == 1 else None
-    traces = reasoner.reason(questions, earlier, shown.step, watch)
-    shown.end(traces)
+    """Print and save batch by batch, so that an interrupted command keeps what it has made."""
+    traces: list[Trace] = []
+    for first in range(0, len(questions), options.batch_size):
+        with contextlib.redirect_stdout(sys.stderr):
+            batch = reasoner.reason(questions[first : first + options.batch_size])
+        sys.stdout.writelines(f"{trace.to_json()}\n" for trace in batch)
+        sys.stdout.flush()
+        traces += batch
+        _save(traces, options.out)
     return traces
 
 
-def _chat(reasoner: "Reasoner") -> None:
-    earlier: list[tuple[str, str]] = []
-    for question in _typed():
-        [trace] = _show(reasoner, [question], earlier[-TURNS:])
-        if trace.answer:  # a turn without one would ask for silence
-            earlier.append((trace.question, trace.answer))
+def _save(traces: "Sequence[Trace]", out: Path | None) -> None:
+    from preflexor_pl.reasoning.trace import save_traces
+
+    if out:
+        save_traces(traces, out)
 
 
-def _typed() -> Iterator[str]:
-    prompt = "> " if sys.stdin.isatty() else ""
-    while True:
-        try:
-            question = input(prompt).strip()
-        except EOFError:
-            return
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"--chat: a question is not in UTF-8: {error}") from error
-        if not question:
-            return
-        yield question
-
-
-def _keep(traces: "Sequence[Trace]", options: argparse.Namespace) -> None:
-    if not options.out:
-        return
-    if options.out.suffix == ".md":
-        text = "\n".join(trace.to_markdown() for trace in traces)
-    elif options.out.suffix == ".jsonl":
-        text = "".join(f"{trace.to_json()}\n" for trace in traces)
-    else:
-        text = json.dumps([trace.to_dict() for trace in traces], ensure_ascii=False, indent=1)
-    write_atomically(options.out, text)
-
-
-def _require_read(traces: "Sequence[Trace]") -> None:
-    """Refuse questions that the model could not read; the others have been answered."""
+def _check_read(traces: "Sequence[Trace]") -> None:
+    """Refuse questions that were too long for the model; the others have been answered."""
     long = [trace.question for trace in traces if "too_long" in trace.steps[0].problems]
     if long:
         raise ConfigError(
@@ -270,7 +153,7 @@ def _require_read(traces: "Sequence[Trace]") -> None:
         )
 
 
-def _require_writable(folder: Path) -> None:
+def _check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise ResourceError(f"--out: {folder} cannot be written: choose another folder")

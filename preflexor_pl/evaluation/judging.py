@@ -1,7 +1,7 @@
-"""Who answers better, by a judge; and how far that judge can be relied on.
+"""Win rates by a judge, and how reliable that judge is.
 
-A judge is believed as far as its controls go: a corrupted answer must lose, and a verdict must not
-hang on which answer stands first.
+The judge is tested first: a corrupted answer must lose, and a verdict must not depend on the order
+of the two answers.
 """
 
 import random
@@ -16,7 +16,7 @@ from preflexor_pl.evaluation.text_metrics import mismatched_partners
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge, PairwiseVerdict
 
 
-def judged(
+def judge_models(
     judge: PairwiseJudge,
     questions: Sequence[str],
     taught: Sequence[str],
@@ -27,48 +27,48 @@ def judged(
     """Put win rates into the rows: over the first model, and over each model's first answers.
 
     Args:
-        judge: who compares; under control first.
-        questions: N held-out ones.
+        judge: compares the answers; it is tested first.
+        questions: N held-out questions.
         taught: N answers of the teacher, for the control.
-        wrong: questions with a right and a wrong answer, for the control.
-        measured: the models, the one to compare with first; their rows get ``wins_over_base`` and
+        wrong: question, right answer and wrong answer, for the control.
+        measured: the models, the baseline first; their rows get ``wins_over_base`` and
             ``wins_over_first``.
         seed: of corruptions and bootstraps.
 
     Returns:
-        What ``control`` gave, with how often the orders agreed and the replies were read in the
-        contests themselves; a record of every contest.
+        The result of ``control``, with how often the orders agreed, ties occurred and replies were
+        readable in the contests themselves; a record of every contest.
     """
     base = measured[0].answers[0].stages["0"]
     contests = [
-        (row, answers.stages[row.stage], against, other)
+        (row, answers.stages[row.stage], measure, other)
         for one in measured
         for answers in one.answers
         for row in one.rows
         if row.variant == answers.variant  # a row of a model's second variant has its own answers
-        for against, other in (
+        for measure, other in (
             ("wins_over_base", base if one is not measured[0] and row.stage in ENDS else None),
             ("wins_over_first", answers.stages["0"] if row.stage != "0" else None),
         )
         if other is not None
     ]
     with stage(f"judging, by {judge.generator.name}", len(contests) + 1) as progress:
-        found, records = control(judge, questions, taught, wrong, seed)
+        reliability, records = control(judge, questions, taught, wrong, seed)
         progress.advance()
         every: list[PairwiseVerdict] = []
-        for row, ours, against, theirs in contests:
-            row.measures[against], verdicts, asked = win_rate(judge, questions, ours, theirs, seed)
-            records += recorded(f"{row.label} {against}", asked, verdicts)
+        for row, ours, measure, theirs in contests:
+            row.measures[measure], verdicts, judged = win_rate(judge, questions, ours, theirs, seed)
+            records += contest_records(f"{row.label} {measure}", judged, verdicts)
             every += verdicts
             progress.advance()
-    found["in the contests: orders agree"] = rate([verdict.agrees for verdict in every])
-    found["in the contests: ties"] = rate([verdict.score == 0.5 for verdict in every])
-    found["in the contests: readable"] = rate([verdict.is_readable for verdict in every])
-    return found, records
+    reliability["in the contests: orders agree"] = rate([verdict.agrees for verdict in every])
+    reliability["in the contests: ties"] = rate([verdict.score == 0.5 for verdict in every])
+    reliability["in the contests: readable"] = rate([verdict.is_readable for verdict in every])
+    return reliability, records
 
 
 def shuffled(answer: str, seed: int) -> str:
-    """The answer with its words in another order: the same words, no sense."""
+    """The answer with its words in random order."""
     words = answer.split()
     random.Random(seed).shuffle(words)
     return " ".join(words)
@@ -81,10 +81,10 @@ def control(
     wrong: Sequence[tuple[str, str, str]],
     seed: int,
 ) -> tuple[dict[str, Estimate], list[dict[str, Any]]]:
-    """How often the judge lets a corrupted answer lose, and how often its two orders agree.
+    """How often a corrupted answer loses, and how often the verdicts of both orders agree.
 
     Args:
-        judge: under control.
+        judge: that is tested.
         questions: N, at least two.
         answers: N good answers: the teacher's.
         wrong: question, right answer, wrong answer; may be empty.
@@ -107,19 +107,19 @@ def control(
         ],
         "wrong fact": [AnswerPair(*three) for three in wrong],
     }
-    found: dict[str, Estimate] = {}
+    reliability: dict[str, Estimate] = {}
     all_verdicts: list[PairwiseVerdict] = []
     records: list[dict[str, Any]] = []
     for name, contests in corruptions.items():
         if not contests:
             continue
         verdicts = judge.compare(contests)
-        found[f"corrupted loses: {name}"] = rate([v.score == 1 for v in verdicts])
+        reliability[f"corrupted loses: {name}"] = rate([v.score == 1 for v in verdicts])
         all_verdicts += verdicts
-        records += recorded(f"control: {name}", contests, verdicts)
-    found["orders agree"] = rate([verdict.agrees for verdict in all_verdicts])
-    found["readable"] = rate([verdict.is_readable for verdict in all_verdicts])
-    return found, records
+        records += contest_records(f"control: {name}", contests, verdicts)
+    reliability["orders agree"] = rate([verdict.agrees for verdict in all_verdicts])
+    reliability["readable"] = rate([verdict.is_readable for verdict in all_verdicts])
+    return reliability, records
 
 
 def win_rate(
@@ -131,7 +131,7 @@ def win_rate(
 ) -> tuple[Estimate, list[PairwiseVerdict], list[AnswerPair]]:
     """Mean score of ``ours`` against ``theirs``; a tie counts one half.
 
-    Two equal texts are a tie without asking.
+    Two equal texts are a tie, and the judge is not asked.
     """
     contests = [AnswerPair(*three) for three in zip(questions, ours, theirs, strict=True)]
     differing = [c for c in contests if c.first.split() != c.second.split()]
@@ -140,7 +140,7 @@ def win_rate(
     return mean(scores, seed), verdicts, differing
 
 
-def recorded(
+def contest_records(
     name: str, contests: Sequence[AnswerPair], verdicts: Sequence[PairwiseVerdict]
 ) -> list[dict[str, Any]]:
     """One record a contest, with the judge's replies."""

@@ -132,23 +132,23 @@ class LoadedModel:
     """A model with what is known of it.
 
     Attributes:
-        known: of its training.
-        model: its weights.
-        thinks: whether it was trained to think between markers, so that the trigger says something.
+        info: its name, its base and how it was trained.
+        model: its weights and tokenizer.
+        thinks: whether it was trained to think between markers and so understands the trigger.
     """
 
-    known: ModelInfo
+    info: ModelInfo
     model: LanguageModel
     thinks: bool
 
     def generator(self, batch_size: int) -> LocalGenerator:
         """Text of what training made of it."""
-        return LocalGenerator(self.model, "policy", batch_size, self.known.name)
+        return LocalGenerator(self.model, "policy", batch_size, self.info.name)
 
     def reader(self, batch_size: int) -> Generator:
         """Who criticises or judges: what training made of it; a plain model writes no marker."""
         role: Role = "policy" if self.has_base else "base"
-        made = LocalGenerator(self.model, role, batch_size, self.known.name)
+        made = LocalGenerator(self.model, role, batch_size, self.info.name)
         return WithoutThoughts(made)
 
     def base(self, batch_size: int) -> Generator:
@@ -159,10 +159,10 @@ class LoadedModel:
         return WithoutThoughts(LocalGenerator(model, "base", batch_size))
 
     def _base_of(self, model: TrainedModel) -> LanguageModel:
-        key, inner = f"the base of {self.known.name}", model.inner
+        key, inner = f"the base of {self.info.name}", model.inner
         dtype = str(inner.dtype).removeprefix("torch.")
         kernel = inner.config._attn_implementation
-        base = load_language_model(self.known.base, key, dtype, kernel, strings=model.strings)
+        base = load_language_model(self.info.base, key, dtype, kernel, strings=model.strings)
         if base.source.sha256 != model.start.known["sha256"]:
             raise ConfigError(f"{key}: {base.source.name} is another model than it was in training")
         return base.to(model.device)
@@ -170,7 +170,7 @@ class LoadedModel:
     @property
     def has_base(self) -> bool:
         """Whether its base is another model than itself."""
-        return self.known.start is not None
+        return self.info.start is not None
 
 
 def model_info(name: str) -> ModelInfo:
@@ -217,18 +217,18 @@ def load_model(
     Raises:
         ConfigError: it cannot be had.
     """
-    known, device = model_info(name), "cuda" if torch.cuda.is_available() else "cpu"
-    if known.start:
-        trained = TrainedModel(known.start, dtype, attention).to(device)
-        return LoadedModel(known, trained, thinks=True)
+    info, device = model_info(name), "cuda" if torch.cuda.is_available() else "cpu"
+    if info.start:
+        trained = TrainedModel(info.start, dtype, attention).to(device)
+        return LoadedModel(info, trained, thinks=True)
     model = load_language_model(name, key, dtype, attention, strings=strings).to(device)
-    asked = getattr(model.inner.config, TRAINED_FOR, None)
-    known = replace(
-        known, reflects=bool(at(asked, "reflects")), system_prompt=at(asked, "system_prompt")
+    record = getattr(model.inner.config, TRAINED_FOR, None)
+    info = replace(
+        info, reflects=bool(at(record, "reflects")), system_prompt=at(record, "system_prompt")
     )
-    # A model of others may have <think> as its own, and was not trained with a trigger.
-    ours = asked is not None or model.strings == DEFAULT
-    return LoadedModel(known, model, ours and model.markers.think_start not in model.new_ids)
+    # Another project's model may have <think> of its own, and was not trained with our trigger.
+    ours = record is not None or model.strings == DEFAULT
+    return LoadedModel(info, model, ours and model.markers.think_start not in model.new_ids)
 
 
 def load_reader(

@@ -1,9 +1,12 @@
 """What happened while a question was reasoned about: every step, as JSON and as Markdown."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.generator import FinishReason
 
 Kind = Literal["answer", "finish", "feedback", "rewrite", "compare", "integrate"]
@@ -127,8 +130,8 @@ class Trace:
         """A page to read: each step under a heading, thinking quoted, then the final answer."""
         parts = [f"# {_line(self.question)}"]
         for step in self.steps:
-            told = [step.by, f"{step.tokens} tokens", f"{step.seconds:.1f} s", *step.problems]
-            parts.append(f"## {step.iteration}: {step.kind}\n\n*{_line(' · '.join(told))}*")
+            facts = [step.by, f"{step.tokens} tokens", f"{step.seconds:.1f} s", *step.problems]
+            parts.append(f"## {step.iteration}: {step.kind}\n\n*{_line(' · '.join(facts))}*")
             if step.thinking:
                 parts.append(_quoted("Thinking", step.thinking))
             if step.reflection:
@@ -137,6 +140,17 @@ class Trace:
         ended = f" (stopped: {self.stopped})" if self.stopped else ""
         parts += [f"## Answer{ended}", self.cited or "*(no answer)*"]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def save_traces(traces: Sequence[Trace], path: Path) -> None:
+    """Write traces as the ending of ``path`` says: .md, .jsonl, or one .json list."""
+    if path.suffix == ".md":
+        text = "\n".join(trace.to_markdown() for trace in traces)
+    elif path.suffix == ".jsonl":
+        text = "".join(f"{trace.to_json()}\n" for trace in traces)
+    else:
+        text = json.dumps([trace.to_dict() for trace in traces], ensure_ascii=False, indent=1)
+    write_atomically(path, text)
 
 
 def _line(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.comparison import trust
-from preflexor_pl.evaluation.judging import control, recorded, shuffled, win_rate
+from preflexor_pl.evaluation.judging import contest_records, control, shuffled, win_rate
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge
 
 KNOWN = {
@@ -158,7 +158,7 @@ def test_every_contest_is_recorded_with_the_replies():
     assert other["contest"] == "control: answer of another question"
     assert other["second"] in ANSWERS[1:]
     contests = [AnswerPair("Why?", "a", "b")]
-    assert recorded("x", contests, judge(by_place).compare(contests))[0]["score"] == 0.5
+    assert contest_records("x", contests, judge(by_place).compare(contests))[0]["score"] == 0.5
 
 
 def test_shuffled_words_are_the_same_words():

@@ -8,7 +8,9 @@ import pytest
 
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.evaluation.facts import Item
-from preflexor_pl.evaluation.measure_model import Task, measure, spent, taught_answers, upto
+from preflexor_pl.evaluation.measure_model import measure
+from preflexor_pl.evaluation.stages import answer_after, tokens_until
+from preflexor_pl.evaluation.task import Task, taught_answers
 from preflexor_pl.reasoning import ReasoningSettings, Step, Trace
 from tests.tiny import PAIR
 
@@ -41,15 +43,15 @@ def task():
 
 def test_a_stage_has_the_last_answer_that_is_not_empty():
     trace = Trace("Why?", "thinking", answers=["a", "", "c"])
-    assert [upto(trace, stage) for stage in range(4)] == ["a", "a", "c", "c"]
-    assert upto(Trace("Why?", "thinking", answers=["", "b"]), 0) == ""
+    assert [answer_after(trace, stage) for stage in range(4)] == ["a", "a", "c", "c"]
+    assert answer_after(Trace("Why?", "thinking", answers=["", "b"]), 0) == ""
 
 
 def test_a_stage_costs_all_that_led_to_it():
     kinds = [("answer", 0, 1), ("finish", 0, 2), ("feedback", 1, 4), ("rewrite", 1, 8)]
     kinds += [("answer", 1, 16), ("integrate", 1, 32)]
     trace = Trace("Why?", "thinking", steps=[step(*told) for told in kinds])
-    assert [spent(trace, name) for name in ("0", "1", "integrated")] == [3, 31, 63]
+    assert [tokens_until(trace, name) for name in ("0", "1", "integrated")] == [3, 31, 63]
 
 
 def test_the_right_option_stands_in_every_place_as_often(task):

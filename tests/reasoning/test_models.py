@@ -110,14 +110,14 @@ def test_only_a_run_with_reflect_sections_reflects(tmp_path, model_folder, train
 
 def test_the_text_of_a_run_is_its_policys_and_that_of_its_base_the_bases(trained):
     run, policy = trained
-    speaker = load(run)
-    trained, base = texts(speaker.generator(4)), texts(speaker.base(4))
+    loaded = load(run)
+    trained, base = texts(loaded.generator(4)), texts(loaded.base(4))
     assert trained == texts(LocalGenerator(policy, "policy"))
     assert base == texts(LocalGenerator(policy, "base"))
     assert trained != base
-    assert texts(speaker.generator(4)) == trained  # the base handed the adapters back
-    assert speaker.thinks
-    assert speaker.has_base
+    assert texts(loaded.generator(4)) == trained  # the base handed the adapters back
+    assert loaded.thinks
+    assert loaded.has_base
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -129,35 +129,35 @@ def test_the_base_of_full_fine_tuning_is_loaded_by_its_name(
         policy = tiny_policy(model_folder, start_from=str(whole))
         disturb(policy, 2)
         whole = leave_run(tmp_path / "later", policy)
-    speaker = load(whole, dtype)
-    base = speaker.base(4)
+    loaded = load(whole, dtype)
+    base = loaded.base(4)
     own = LocalGenerator(load_language_model(str(model_folder), "x", dtype), "base")
     assert base.generator.model.inner.dtype == getattr(torch, dtype)
-    assert texts(base) == texts(own) != texts(speaker.generator(4))
-    assert speaker.has_base
+    assert texts(base) == texts(own) != texts(loaded.generator(4))
+    assert loaded.has_base
     assert model_info(str(whole)).base == str(model_folder)
 
 
 def test_a_base_that_has_changed_since_is_refused(tmp_path):
     base = save_tiny_model(tmp_path / "base")
     run = leave_run(tmp_path / "run", tiny_policy(base, lora=None))
-    speaker = load(run)
+    loaded = load(run)
     save_tiny_model(base, seed=1)
     with pytest.raises(ConfigError) as error:
-        speaker.base(4)
+        loaded.base(4)
     refused(error, f"the base of {run}: {base} is another model than it was in training")
 
 
 @pytest.mark.parametrize("name", ["run", "whole", "exported", "model_folder"])
 def test_a_base_never_writes_a_marker(request, name):
-    speaker = load(request.getfixturevalue(name))
-    base = speaker.base(4)
-    for model in {id(m): m for m in (speaker.model, base.generator.model)}.values():
+    loaded = load(request.getfixturevalue(name))
+    base = loaded.base(4)
+    for model in {id(m): m for m in (loaded.model, base.generator.model)}.values():
         favoured = torch.tensor(model.marker_ids)
         model.inner.get_output_embeddings().register_forward_hook(
             lambda module, args, out, ids=favoured: out.index_fill(-1, ids, 99.0)
         )
-    assert texts(speaker.generator(4)) == ["<|thinking|>" * 16] * 2
+    assert texts(loaded.generator(4)) == ["<|thinking|>" * 16] * 2
     for made in base.complete(ASKED):
         assert made.tokens > 0
         assert "<|" not in made.text
@@ -166,22 +166,22 @@ def test_a_base_never_writes_a_marker(request, name):
 def test_an_exported_folder_remembers_how_it_was_asked(exported, trained, no_weights, monkeypatch):
     assert model_info(str(exported)) == ModelInfo(str(exported), str(exported))
     monkeypatch.undo()
-    speaker = load(exported)
-    assert (speaker.known.reflects, speaker.known.system_prompt) == (True, SYSTEM)
-    assert speaker.thinks
-    assert not speaker.has_base
-    assert texts(speaker.generator(4)) == texts(LocalGenerator(trained[1], "policy"))
+    loaded = load(exported)
+    assert (loaded.info.reflects, loaded.info.system_prompt) == (True, SYSTEM)
+    assert loaded.thinks
+    assert not loaded.has_base
+    assert texts(loaded.generator(4)) == texts(LocalGenerator(trained[1], "policy"))
     with pytest.raises(ConfigError) as error:
-        speaker.known.library()
+        loaded.info.library()
     refused(error, "exported is no run with a graph")
 
 
 def test_a_plain_model_was_trained_for_nothing(model_folder):
-    speaker = load(model_folder)
-    assert speaker.known == ModelInfo(str(model_folder), str(model_folder))
-    assert not speaker.thinks
-    assert not speaker.has_base
-    assert len(speaker.known.identity) == 64
+    loaded = load(model_folder)
+    assert loaded.info == ModelInfo(str(model_folder), str(model_folder))
+    assert not loaded.thinks
+    assert not loaded.has_base
+    assert len(loaded.info.identity) == 64
 
 
 @pytest.mark.parametrize("said", ["yes", None, {"reflects": True, "later": 1}])
@@ -189,7 +189,7 @@ def test_a_config_that_says_something_else_does_no_harm(tmp_path, said):
     folder = save_tiny_model(tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"preflexor_pl": said}))
-    known = load(folder).known
+    known = load(folder).info
     assert (known.reflects, known.system_prompt) == (isinstance(said, dict), None)
 
 

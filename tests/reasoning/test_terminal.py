@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from preflexor_pl.reasoning import Source, Step, Trace
-from preflexor_pl.reasoning.terminal import Shown
+from preflexor_pl.reasoning.terminal import StepPrinter
 
 RESPONSE = "<|thinking|>\nIt bends.\n<|/thinking|>\nIt holds."
 
@@ -40,7 +40,7 @@ def shown(*questions, colour=False, **options):
         emoji=False,
         _environ={},
     )
-    return Shown(questions, console, **options), file.getvalue
+    return StepPrinter(questions, console, **options), file.getvalue
 
 
 def styled(printed, code):
@@ -70,7 +70,7 @@ def test_a_reflect_section_is_dim_too():
 
 
 def test_a_beginning_that_was_given_is_shown_once_and_what_follows_is_thinking():
-    show, printed = shown("Why?", colour=True, given="<|thinking|>\nFirst, ")
+    show, printed = shown("Why?", colour=True, prefill="<|thinking|>\nFirst, ")
     grow(show, "it bends.\n", "<|/thinking|>\n")
     show.step(0, step())
     grow(show, "It holds.")
@@ -122,7 +122,7 @@ def test_a_plain_console_keeps_markers_words_and_markup_as_they_are():
 
 def test_standard_output_is_the_default_and_no_line_is_cut(capsys):
     text = f"[red] :smile: {'word ' * 60}"
-    show = Shown(["Why?"])
+    show = StepPrinter(["Why?"])
     grow(show, text, "end")
     show.end([Trace("Why?", "thinking", answers=[text])])
     out = capsys.readouterr().out

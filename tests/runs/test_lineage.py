@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from preflexor_pl import evaluate, fit
+from preflexor_pl import fit
+from preflexor_pl.evaluation.read_task import check_unseen
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.lineage import Lineage
 from preflexor_pl.pairs.pair import read_pairs
@@ -81,21 +82,21 @@ def test_a_model_that_trained_on_the_questions_documents_is_not_evaluated(runs, 
     first = runs("first", [silk, bone], [nacre])
     same, other = runs("same", [silk], [nacre, bone]), runs("other", [nacre], [silk])
     assert first.documents == ({silk, bone}, {nacre})
-    evaluate._require_unseen([first, same], asked_about(nacre), tmp_path)
+    check_unseen([first, same], asked_about(nacre), tmp_path)
     assert capsys.readouterr().out == ""
     with pytest.raises(ConfigError, match=r"other trained, .*or in one before it.*\(nacre\.md\)"):
-        evaluate._require_unseen([first, same, other], asked_about(nacre), tmp_path)
-    evaluate._require_unseen([other], asked_about(silk), tmp_path)
+        check_unseen([first, same, other], asked_about(nacre), tmp_path)
+    check_unseen([other], asked_about(silk), tmp_path)
     with pytest.raises(ConfigError, match=r"other trained"):  # also of its own, by --pairs
-        evaluate._require_unseen([other], asked_about(silk, nacre), tmp_path)
+        check_unseen([other], asked_about(silk, nacre), tmp_path)
 
 
 def test_what_is_not_known_of_a_model_is_said(runs, tmp_path, capsys):
     first = runs("first", ["silk.md"], ["nacre.md"])
     old = runs("old", ["silk.md"], ["nacre.md"], complete=False)
-    evaluate._require_unseen([first, old], asked_about("nacre.md"), tmp_path)
+    check_unseen([first, old], asked_about("nacre.md"), tmp_path)
     assert "old: it is not known" in capsys.readouterr().out
-    evaluate._require_unseen([first], asked_about("elsewhere.md"), tmp_path)
+    check_unseen([first], asked_about("elsewhere.md"), tmp_path)
     assert "not all about the documents" in capsys.readouterr().out
 
 

@@ -100,8 +100,8 @@ def test_two_phases_and_all_that_reads_them(small, place, call_verb, call, teach
     kept = json.loads((place / "whole/config.json").read_text())["preflexor_pl"]
     assert kept["markers"] == SAID["markers"]
     assert "Think in <think>." in (place / "whole/README.md").read_text()
-    speaker = load_model("whole")
-    assert (speaker.model.strings, speaker.thinks, model_info("whole").markers) == (
+    loaded = load_model("whole")
+    assert (loaded.model.strings, loaded.thinks, model_info("whole").markers) == (
         THINK,
         True,
         THINK,
