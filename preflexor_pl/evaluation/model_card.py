@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from preflexor_pl.policy.previous_phase import PreviousPhase
 
 EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
-QUESTION = "How does nacre resist cracks?"
 
 _CARD = """---
 {base}library_name: transformers
@@ -75,6 +74,7 @@ def model_card(tokenizer: Any, lineage: "list[PreviousPhase]", dtype: str, name:
     model = lineage[-1].known["model"]
     on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
     from preflexor_pl.core.chat import chat_turns
+    from preflexor_pl.policy.exported_model import QUESTION
 
     asked = QUESTION + lineage[-1].markers.suffix
     turns = chat_turns(tokenizer, asked, at(config_of(lineage[-1]), "data.system_prompt"))

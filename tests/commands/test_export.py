@@ -17,16 +17,15 @@ from preflexor_pl.core.generator import Request
 from preflexor_pl.core.markers import DEFAULT, TRIGGER
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.evaluation import model_card as export_card
-from preflexor_pl.policy import adapters, load, merge
+from preflexor_pl.policy import adapters, exported_model, load, merge
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
-from tests.callbacks.test_push_to_hub import prepare
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, prepare
 from tests.policy.test_adapters import IDS, disturb, logits
 from tests.tiny import refused, save_tiny_model, tiny_policy, tiny_tokenizer
 
 SYSTEM = "You are terse."
-ASKED = export.QUESTION + TRIGGER
+ASKED = exported_model.QUESTION + TRIGGER
 ANSWERS = "answers in the trained form: 0.0 % [0, 11] -> 100.0 % [89, 100]"
 
 
@@ -124,7 +123,7 @@ def test_plain_transformers_gives_the_policys_logits(exported):
     assert model.dtype == torch.float32
     assert model.config.tie_word_embeddings == policy.inner.config.tie_word_embeddings
     assert torch.allclose(model(IDS).logits, logits(policy), atol=1e-3)
-    text = f"{ASKED}{export.RESPONSE.format(**vars(DEFAULT))}"
+    text = f"{ASKED}{exported_model.RESPONSE.format(**vars(DEFAULT))}"
     assert encode(tokenizer, text) == encode(policy.tokenizer, text)
     assert {*policy.marker_ids} < {*encode(tokenizer, text)}
     assert line.startswith(f"{folder}: 3 adapters merged into base, 0.00 GB in float32; ")
@@ -175,13 +174,13 @@ def test_a_merge_without_one_phase_is_caught(
 
 
 def test_weights_that_a_disk_changed_are_caught(trained, tmp_path, run_export, monkeypatch):
-    save = export._save
+    save = exported_model._save
 
     def damage(language, model, asked, part):
         model.model.norm.weight.data[0] += 0.1
         save(language, model, asked, part)
 
-    monkeypatch.setattr(export, "_save", damage)
+    monkeypatch.setattr(exported_model, "_save", damage)
     done = run_export(trained[0] / "run-0", "--out", tmp_path / "out", "--dtype", "float32")
     refused(done, 5, "bound 0.001")
 
@@ -456,7 +455,7 @@ def test_a_push_comes_last_and_is_private_unless_told(
         pushed.append((folder, *args, options, sorted(file.name for file in folder.iterdir())))
         return "https://hub/me/tiny"
 
-    monkeypatch.setattr("preflexor_pl.callbacks.push_to_hub.publish", keep)
+    monkeypatch.setattr("preflexor_pl.core.hub_upload.publish", keep)
     flags = ["--push_to_hub", "me/tiny", *["--public"] * public]
     code, told, _ = run_export(trained[0] / "run-0", "--out", tmp_path / "out", *flags)
     [(folder, repo_id, message, options, names)] = pushed
