@@ -1,4 +1,4 @@
-"""One kind of step for many questions at once: requests to a generator, and steps made of them."""
+"""One kind of step for many questions at once: requests to a generator, replies read as steps."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,9 +16,9 @@ from preflexor_pl.reasoning.repetition import cut_repetition
 from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.reasoning.trace import Kind, Step, Trace
 
-FINISH_TOKENS = 8  # at least, of an answer that had to be asked for: its end of turn is no answer
+FINISH_TOKENS = 8  # least length of an answer asked for again: an end of turn alone is none
 
-OnStep = Callable[[int, Step], None]  # the place of the question, and the step that was made
+OnStep = Callable[[int, Step], None]  # index of the question, and its finished step
 
 
 @dataclass
@@ -26,36 +26,36 @@ class ReasoningState:
     """The reasoning about one question while it goes on.
 
     Attributes:
-        place: of the question.
-        question: inert, without a trigger.
+        index: of the question.
+        question: with its special tokens escaped, without a trigger.
         facts: texts that were retrieved for it.
         earlier: turns of the conversation before it.
-        trace: what has happened.
-        asked: the question as the critic and the judge are told it.
-        thinking: as it is now: the model's, or the critic's new one; inert.
-        feedback: what the thinking leaves out; "" where nobody has said it yet.
+        trace: its steps so far.
+        critic_question: the question for the critic and the judge, with the turn before it.
+        thinking: the newest: the model's, or the critic's rewritten one; escaped.
+        feedback: what the thinking leaves out; "" where there is no criticism yet.
     """
 
-    place: int
+    index: int
     question: str
     facts: list[str]
     earlier: Turns
     trace: Trace
-    asked: str
+    critic_question: str
     thinking: str = ""
     feedback: str = ""
 
 
 class StepRunner:
-    """Makes steps and notes them.
+    """Runs steps and adds them to their traces.
 
     Args:
         model: answers.
         critic: criticises, rewrites and integrates.
         settings: of the recursion.
-        special_tokens: special strings that no text of others may hold.
-        on_step: told of each step.
-        watch: told of the model's answers as they grow.
+        special_tokens: strings that are escaped in every untrusted text.
+        on_step: called with each finished step.
+        watch: called with the model's answers as they grow.
     """
 
     def __init__(
@@ -74,22 +74,26 @@ class StepRunner:
         self.on_step = on_step
         self.watch = watch
 
-    def answer(self, lines: Sequence[ReasoningState], iteration: int) -> list[Step]:
-        """The model's answers; one that comes to none goes on from its sections, closed."""
-        requests = [self._to_model(line, iteration) for line in lines]
-        steps = self._made("answer", iteration, lines, requests, self.model, self.watch)
+    def answer(self, states: Sequence[ReasoningState], iteration: int) -> list[Step]:
+        """The model's answers; where there is none, a second call asks for it."""
+        requests = [self._to_model(state, iteration) for state in states]
+        steps = self._run("answer", iteration, states, requests, self.model, self.watch)
         without = [i for i, step in enumerate(steps) if not step.answer]
-        again = [self._to_finish(lines[i], requests[i], steps[i]) for i in without]
-        left = [lines[i] for i in without]
-        finished = self._made("finish", iteration, left, again, self.model, self.watch)
+        again = [self._to_finish(states[i], requests[i], steps[i]) for i in without]
+        unanswered = [states[i] for i in without]
+        finished = self._run("finish", iteration, unanswered, again, self.model, self.watch)
         for i, step in zip(without, finished, strict=True):
             steps[i] = step
         return steps
 
     def ask_critic(
-        self, kind: Kind, iteration: int, lines: Sequence[ReasoningState], prompts: Sequence[Prompt]
+        self,
+        kind: Kind,
+        iteration: int,
+        states: Sequence[ReasoningState],
+        prompts: Sequence[Prompt],
     ) -> list[Step]:
-        """The critic's texts, one for each line."""
+        """The critic's texts, one a state."""
         settings = self.settings
         system = settings.integrator_prompt if kind == "integrate" else settings.critic_prompt
         requests = [
@@ -97,82 +101,81 @@ class StepRunner:
                 prompt.text,
                 system,
                 settings.critic,
-                self._seed(line, kind, iteration),
+                self._seed(state, kind, iteration),
                 prompt.examples,
                 prompt.stop,
             )
-            for line, prompt in zip(
-                lines, (prompt.inert(self.special_tokens) for prompt in prompts), strict=True
+            for state, prompt in zip(
+                states, (prompt.inert(self.special_tokens) for prompt in prompts), strict=True
             )
         ]
-        return self._made(kind, iteration, lines, requests, self.critic, None)
+        return self._run(kind, iteration, states, requests, self.critic, None)
 
     def inert(self, text: str) -> str:
-        """Text of others, without power over the model's chat format."""
+        """Untrusted text with its special tokens escaped."""
         return escape_special_tokens(text, self.special_tokens)
 
-    def note(self, line: ReasoningState, step: Step) -> None:
-        """Put a step into its trace and tell of it."""
-        line.trace.steps.append(step)
+    def add(self, state: ReasoningState, step: Step) -> None:
+        """Add a step to its trace and report it."""
+        state.trace.steps.append(step)
         if self.on_step:
-            self.on_step(line.place, step)
+            self.on_step(state.index, step)
 
-    def _to_model(self, line: ReasoningState, iteration: int) -> Request:
+    def _to_model(self, state: ReasoningState, iteration: int) -> Request:
         settings = self.settings
         prefill, thinking = "", ""
         if iteration and settings.trigger:
-            prefill = self._closed(line.thinking, "")
-        elif iteration:  # markers say nothing to a model that was not trained with them
-            thinking = line.thinking
+            prefill = self._closed(state.thinking, "")
+        elif iteration:  # the model was not trained with markers: thinking goes in the prompt
+            thinking = state.thinking
         elif settings.thinking_prefix is not None:
             prefill = f"{settings.markers.think_start}\n{self.inert(settings.thinking_prefix)}"
         return Request(
             ask_model(
-                line.facts, line.question, settings.markers.suffix * settings.trigger, thinking
+                state.facts, state.question, settings.markers.suffix * settings.trigger, thinking
             ),
             settings.system_prompt,
             settings.model,
-            self._seed(line, "answer", iteration),
-            tuple(line.earlier),
+            self._seed(state, "answer", iteration),
+            tuple(state.earlier),
             prefill=prefill,
         )
 
-    def _to_finish(self, line: ReasoningState, request: Request, step: Step) -> Request:
+    def _to_finish(self, state: ReasoningState, request: Request, step: Step) -> Request:
         sampling = request.sampling
         least = min(max(sampling.min_new_tokens, FINISH_TOKENS), sampling.max_new_tokens)
-        thought = step.thinking or step.reflection
+        has_section = step.thinking or step.reflection
         return replace(
             request,
-            prefill=self._closed(step.thinking or "", step.reflection or "") if thought else "",
+            prefill=self._closed(step.thinking or "", step.reflection or "") if has_section else "",
             sampling=replace(sampling, min_new_tokens=least),
-            seed=self._seed(line, "finish", step.iteration),
+            seed=self._seed(state, "finish", step.iteration),
         )
 
-    def _seed(self, line: ReasoningState, kind: str, iteration: int) -> int:
-        return derive_seed(self.settings.seed, line.question, kind, iteration)
+    def _seed(self, state: ReasoningState, kind: str, iteration: int) -> int:
+        return derive_seed(self.settings.seed, state.question, kind, iteration)
 
-    def _made(
+    def _run(
         self,
         kind: Kind,
         iteration: int,
-        lines: Sequence[ReasoningState],
+        states: Sequence[ReasoningState],
         requests: Sequence[Request],
         source: Generator,
         watch: Watch | None,
     ) -> list[Step]:
-        made: dict[int, Step] = {}
+        steps: dict[int, Step] = {}
         for batch in source.batches(requests) if requests else []:
             began = time.monotonic()
-            asked = [requests[i] for i in batch]
-            watching = _placed(watch, [lines[i].place for i in batch]) if watch else ()
-            completions = source.complete(asked, *watching)
+            watching = _by_question(watch, [states[i].index for i in batch]) if watch else ()
+            completions = source.complete([requests[i] for i in batch], *watching)
             seconds = (time.monotonic() - began) / len(batch)
             for i, completion in zip(batch, completions, strict=True):
-                made[i] = self._read(kind, iteration, source, requests[i], completion, seconds)
-                self.note(lines[i], made[i])
-        return [made[i] for i in range(len(requests))]
+                steps[i] = self._step(kind, iteration, source, requests[i], completion, seconds)
+                self.add(states[i], steps[i])
+        return [steps[i] for i in range(len(requests))]
 
-    def _read(
+    def _step(
         self,
         kind: Kind,
         iteration: int,
@@ -183,9 +186,9 @@ class StepRunner:
     ) -> Step:
         text = NEVER_TEXT.sub("", request.prefill + completion.text)
         whole, (text, looped) = text, cut_repetition(text)
-        unread = completion.finish_reason == "length" and not completion.tokens
+        too_long = completion.finish_reason == "length" and not completion.tokens
         problems = ("repetition",) * looped + ("empty",) * (not completion.text.strip())
-        problems += ("too_long",) * unread + (completion.problem,) * bool(completion.problem)
+        problems += ("too_long",) * too_long + (completion.problem,) * bool(completion.problem)
         thinking, reflection, answer = None, None, None
         if kind in ("answer", "finish"):
             parsed = parse_response(text, self.settings.markers)
@@ -198,8 +201,8 @@ class StepRunner:
             text = self.inert(text).strip()
             copied = copies_example(text, request)
             problems += ("copies_example",) * copied
-            said = None if copied else text
-            thinking, answer = (said, None) if kind == "rewrite" else (None, said)
+            reply = None if copied else text
+            thinking, answer = (reply, None) if kind == "rewrite" else (None, reply)
         return Step(
             kind=kind,
             iteration=iteration,
@@ -216,7 +219,7 @@ class StepRunner:
         )
 
     def _closed(self, thinking: str, reflection: str) -> str:
-        """The sections as training lays them out, closed, before an answer; of inert texts."""
+        """Escaped texts as closed sections, laid out as in training, before an answer."""
         markers = self.settings.markers
         parts = [markers.think_start, thinking, markers.think_end]
         if reflection:
@@ -224,6 +227,6 @@ class StepRunner:
         return "\n".join([*parts, ""])
 
 
-def _placed(watch: Watch, places: list[int]) -> tuple[Watch]:
-    """The watch, told of questions by their place and not by that in the batch."""
-    return (lambda i, grown: watch(places[i], grown),)
+def _by_question(watch: Watch, indices: list[int]) -> tuple[Watch]:
+    """A watch that passes on the index of the question for that in the batch."""
+    return (lambda i, text: watch(indices[i], text),)

@@ -1,6 +1,6 @@
-"""A model to reason with, by its name: a run, an adapter's folder, an exported folder, a hub id.
+"""A model by its name: a run, an adapter's folder, an exported folder, a hub id.
 
-What a run trained for is read from what it left: whether it reflects, its system turn, its graph.
+The files of its run say how it was trained: whether it reflects, its system turn, its graph.
 """
 
 from dataclasses import dataclass, replace
@@ -35,20 +35,20 @@ from preflexor_pl.server.generator import named_server
 if TYPE_CHECKING:
     from preflexor_pl.corpus.corpus_index import CorpusIndex
 
-NAMED = "--run"  # the option that an error names
+NAMED = "--run"  # the option in an error message
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model before its weights load.
+    """A model before its weights load.
 
     Attributes:
         name: as the user gave it.
-        base: the model that it was trained from; itself where it comes without a run.
+        base: the model that it was trained from; itself where it has no run.
         reflects: whether it was trained to write a reflect section.
         system_prompt: its system turn in training; None is its chat template's own.
         config: of its run; empty where there is none.
-        start: what its run left; None where there is none.
+        start: the weights that its run left; None where there is none.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ModelInfo:
 
     @property
     def markers(self) -> MarkerStrings:
-        """That it was trained with; the default ones where nothing says so."""
+        """The markers that it was trained with; the default ones where none are recorded."""
         if self.start:
             return self.start.markers
         path = Path(self.name).expanduser() / "config.json"
@@ -79,7 +79,7 @@ class ModelInfo:
 
     @cached_property
     def identity(self) -> str:
-        """Of its weights: another one, another measurement."""
+        """Identifies its weights: a measurement holds for one identity."""
         if self.start:
             return f"{self.start.known['sha256']} {self.start.fingerprint}"
         return find_model(self.name, NAMED).sha256 or self.name
@@ -129,7 +129,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with what is known of it.
+    """A model with its weights.
 
     Attributes:
         info: its name, its base and how it was trained.
@@ -142,17 +142,16 @@ class LoadedModel:
     thinks: bool
 
     def generator(self, batch_size: int) -> LocalGenerator:
-        """Text of what training made of it."""
+        """Generates with the trained weights."""
         return LocalGenerator(self.model, "policy", batch_size, self.info.name)
 
     def reader(self, batch_size: int) -> Generator:
-        """Who criticises or judges: what training made of it; a plain model writes no marker."""
+        """Generates as a critic or judge, with the trained weights and without thinking."""
         role: Role = "policy" if self.has_base else "base"
-        made = LocalGenerator(self.model, role, batch_size, self.info.name)
-        return WithoutThoughts(made)
+        return WithoutThoughts(LocalGenerator(self.model, role, batch_size, self.info.name))
 
     def base(self, batch_size: int) -> Generator:
-        """Text of its base, which never writes a marker; of itself where it came without a base."""
+        """Generates with its base, without markers; with itself where it has no other base."""
         model = self.model
         if isinstance(model, TrainedModel) and not model.holds_base:
             model = self._base_of(model)
@@ -174,7 +173,7 @@ class LoadedModel:
 
 
 def model_info(name: str) -> ModelInfo:
-    """What is known of a model; loads no weights.
+    """Read how a model was trained; loads no weights.
 
     Args:
         name: a run, the folder of an adapter or of whole weights, an exported folder, a hub id, or
@@ -212,7 +211,7 @@ def load_model(
         dtype: of its weights: auto, float32 or bfloat16.
         attention: attention kernel of transformers.
         key: the option to name in an error.
-        strings: of the markers, of a model that says none itself.
+        strings: the markers of a model that has none recorded.
 
     Raises:
         ConfigError: it cannot be had.
@@ -234,11 +233,11 @@ def load_model(
 def load_reader(
     name: str, batch_size: int, dtype: str, key: str, api_key_env: str | None
 ) -> Generator:
-    """Who criticises or judges: a model by its name, or one behind a server.
+    """A critic or judge: a model by its name, or one behind a server.
 
     Args:
         name: as for :func:`model_info`, or ``MODEL@http://HOST/v1``.
-        batch_size: texts made together.
+        batch_size: texts generated together.
         dtype: of its weights: auto, float32 or bfloat16.
         key: the option to name in an error.
         api_key_env: the environment variable that holds a server's key; None sends none.

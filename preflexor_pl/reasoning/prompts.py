@@ -1,4 +1,4 @@
-"""What the model and its critic are asked while they reason: every prompt of the recursion.
+"""Every prompt of the recursion: to the model, and to its critic.
 
 The critic's texts, with the worked examples before them, are templates of the teacher's prompt set,
 see ``pairs/prompt_files``.
@@ -9,26 +9,27 @@ from collections.abc import Sequence
 from preflexor_pl.pairs.prompts import CriticPrompts, Prompt, WorkedExample
 from preflexor_pl.pairs.reply_parsing import thinking_text
 
-NOTHING = "(nothing was written)"  # shown to the critic where the model thought nothing
+NOTHING = "(nothing was written)"  # in the critic's prompt, where the model has no thinking
 
 
 def ask_model(facts: Sequence[str], question: str, trigger: str, thinking: str = "") -> str:
-    """The model's prompt: what was retrieved, the question with its trigger, then any thinking.
+    """The model's prompt: retrieved facts, the question with its trigger, then any thinking.
 
-    Thinking stands in the prompt only for a model without markers, which cannot be made to go on
-    from it.
+    Thinking is in the prompt only for a model without markers; others go on from it in their reply.
     """
-    thought = f"\n\nReasoning:\n{thinking}\n\nAnswer the question." if thinking else ""
-    return "\n\n".join([*facts, f"{question}{trigger}{thought}"])
+    reasoning = f"\n\nReasoning:\n{thinking}\n\nAnswer the question." if thinking else ""
+    return "\n\n".join([*facts, f"{question}{trigger}{reasoning}"])
 
 
 def ask_feedback(
     prompts: CriticPrompts, facts: Sequence[str], question: str, thinking: str
 ) -> Prompt:
     """Ask the critic for what is missing or wrong in the thinking."""
-    shown = [(w.thought | {"thinking": _thought(w, w.steps)}, w.critique) for w in prompts.examples]
+    examples = [
+        (w.thought | {"thinking": _thought(w, w.steps)}, w.critique) for w in prompts.examples
+    ]
     return prompts.feedback.prompt(
-        shown, facts=_facts(facts), question=question, thinking=thinking or NOTHING
+        examples, facts=_facts(facts), question=question, thinking=thinking or NOTHING
     )
 
 
@@ -36,7 +37,7 @@ def ask_rewrite(
     prompts: CriticPrompts, facts: Sequence[str], question: str, thinking: str, feedback: str
 ) -> Prompt:
     """Ask the critic for the thinking as it should have been."""
-    shown = [
+    examples = [
         (
             w.thought | {"thinking": _thought(w, w.steps), "feedback": w.critique},
             _thought(w, w.revised),
@@ -45,7 +46,7 @@ def ask_rewrite(
         if w.revised
     ]
     return prompts.rewrite.prompt(
-        shown,
+        examples,
         facts=_facts(facts),
         question=question,
         thinking=thinking or NOTHING,
@@ -57,12 +58,12 @@ def ask_integration(
     prompts: CriticPrompts, facts: Sequence[str], question: str, answers: Sequence[str]
 ) -> Prompt:
     """Ask the critic for one answer that takes what is right from all."""
-    shown = [
+    examples = [
         (w.thought | {"answers": _listed(w.answer.split(". ", 1))}, w.answer)
         for w in prompts.examples
     ]
     return prompts.integration.prompt(
-        shown, facts=_facts(facts), question=question, answers=_listed(answers)
+        examples, facts=_facts(facts), question=question, answers=_listed(answers)
     )
 
 

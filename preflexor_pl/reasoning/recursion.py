@@ -39,10 +39,10 @@ class Reasoner:
 
     Args:
         model: answers.
-        critic: criticises, rewrites and integrates; the untrained base, usually.
+        critic: criticises, rewrites and integrates; usually the untrained base.
         settings: of the recursion.
-        judge: compares answers; None takes the last one that is not empty for the best.
-        library: where facts are retrieved from, if ``settings.chunks`` asks for any.
+        judge: compares answers; without one the last answer that is not empty counts as the best.
+        library: the corpus that facts are retrieved from; needed where ``settings.chunks`` > 0.
 
     Raises:
         ValueError: chunks are asked for and there is no library.
@@ -64,7 +64,7 @@ class Reasoner:
         self.judge = judge
         self.library = library
         generators = [model, critic, *([judge.generator] if judge else [])]
-        self.special_tokens = special_strings(*generators)  # in texts of others
+        self.special_tokens = special_strings(*generators)  # escaped in every untrusted text
 
     def reason(
         self,
@@ -78,128 +78,138 @@ class Reasoner:
         Args:
             questions: without a trigger.
             earlier: turns of the conversation before each of them, question and answer.
-            on_step: told of each step when it is made.
-            watch: told of each of the model's answers as it grows, by a generator that can.
+            on_step: called with each finished step.
+            watch: called with the text of the model's answers as it grows, where its generator
+                can stream.
 
         Returns:
             A trace for each question, in order.
         """
-        caller = StepRunner(
+        runner = StepRunner(
             self.model, self.critic, self.settings, self.special_tokens, on_step, watch
         )
-        lines = [self._begin(caller, i, text, earlier) for i, text in enumerate(questions)]
-        self._answer(caller, lines, 0)
+        states = [self._begin(runner, i, text, earlier) for i, text in enumerate(questions)]
+        self._answer(runner, states, 0)
         for iteration in range(1, self.settings.iterations + 1):
-            self._criticise(caller, _going(lines), iteration)
-            self._rewrite(caller, _going(lines), iteration)
-            going = _going(lines)
-            self._answer(caller, going, iteration)
-            self._compare(caller, going, iteration)
+            self._criticise(runner, _active(states), iteration)
+            self._rewrite(runner, _active(states), iteration)
+            active = _active(states)
+            self._answer(runner, active, iteration)
+            self._compare(runner, active, iteration)
         if self.settings.integrate:
-            self._integrate(caller, lines)
-        return [line.trace for line in lines]
+            self._integrate(runner, states)
+        return [state.trace for state in states]
 
     def _begin(
-        self, caller: StepRunner, place: int, question: str, earlier: Turns
+        self, runner: StepRunner, index: int, question: str, earlier: Turns
     ) -> ReasoningState:
-        question = caller.inert(self.settings.markers.question(question.strip())).strip()
-        earlier = [(caller.inert(said), caller.inert(reply)) for said, reply in earlier]
+        question = runner.inert(self.settings.markers.question(question.strip())).strip()
+        earlier = [(runner.inert(asked), runner.inert(reply)) for asked, reply in earlier]
         trace = Trace(question, self.settings.variant)
         facts: list[str] = []
         if self.library is not None and self.settings.chunks:
-            asked = " ".join([*(said for said, _ in earlier[-1:]), question])
-            found = self.library.ranked(asked, self.settings.chunks)
-            trace.sources = [Source(c.id, c.document, round(float(s), 4)) for c, s in found]
-            facts = [caller.inert(chunk.text) for chunk, _ in found]
+            query = " ".join([*(asked for asked, _ in earlier[-1:]), question])
+            chunks = self.library.ranked(query, self.settings.chunks)
+            trace.sources = [Source(c.id, c.document, round(float(s), 4)) for c, s in chunks]
+            facts = [runner.inert(chunk.text) for chunk, _ in chunks]
         return ReasoningState(
-            place, question, facts, earlier, trace, _with_last_turn(question, earlier)
+            index, question, facts, earlier, trace, _with_last_turn(question, earlier)
         )
 
-    def _answer(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
-        for line, step in zip(lines, caller.answer(lines, iteration), strict=True):
+    def _answer(self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int) -> None:
+        for state, step in zip(states, runner.answer(states, iteration), strict=True):
             answer = step.answer or ""
-            forced = line.thinking if iteration and not self.settings.trigger else ""
-            line.thinking = step.thinking or forced or answer
-            line.feedback = step.reflection or ""
-            line.trace.answers.append(answer)
+            prompted = state.thinking if iteration and not self.settings.trigger else ""
+            state.thinking = step.thinking or prompted or answer
+            state.feedback = step.reflection or ""
+            state.trace.answers.append(answer)
             if answer and self.judge is None:
-                line.trace.best = iteration
+                state.trace.best = iteration
 
     def _criticise(
-        self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int
+        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
     ) -> None:
-        own = self.settings.variant == "reflection"
-        asked = [line for line in lines if not (own and line.feedback)]
-        critic = self.settings.prompts
-        prompts = [ask_feedback(critic, line.facts, line.asked, line.thinking) for line in asked]
-        steps = caller.ask_critic("feedback", iteration, asked, prompts)
-        for line, step in zip(asked, steps, strict=True):
-            line.feedback = step.answer or ""
-
-    def _rewrite(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
+        reflects = self.settings.variant == "reflection"
+        without = [state for state in states if not (reflects and state.feedback)]
         critic = self.settings.prompts
         prompts = [
-            ask_rewrite(critic, line.facts, line.asked, line.thinking, line.feedback)
-            for line in lines
+            ask_feedback(critic, state.facts, state.critic_question, state.thinking)
+            for state in without
         ]
-        steps = caller.ask_critic("rewrite", iteration, lines, prompts)
-        for line, step in zip(lines, steps, strict=True):
-            rewritten = step.thinking or line.thinking
-            if self.settings.stop_when_unchanged and _same(rewritten, line.thinking):
-                line.trace.stopped = "unchanged"
-            line.thinking = rewritten
+        steps = runner.ask_critic("feedback", iteration, without, prompts)
+        for state, step in zip(without, steps, strict=True):
+            state.feedback = step.answer or ""
 
-    def _compare(self, caller: StepRunner, lines: Sequence[ReasoningState], iteration: int) -> None:
+    def _rewrite(
+        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
+    ) -> None:
+        critic = self.settings.prompts
+        prompts = [
+            ask_rewrite(critic, state.facts, state.critic_question, state.thinking, state.feedback)
+            for state in states
+        ]
+        steps = runner.ask_critic("rewrite", iteration, states, prompts)
+        for state, step in zip(states, steps, strict=True):
+            rewritten = step.thinking or state.thinking
+            if self.settings.stop_when_unchanged and _same(rewritten, state.thinking):
+                state.trace.stopped = "unchanged"
+            state.thinking = rewritten
+
+    def _compare(
+        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
+    ) -> None:
         """Keep the older answer as the best one where it wins in both orders."""
         if self.judge is None:
             return
-        newest = [line.trace.answers[-1] for line in lines]
-        for line, wins in zip(
-            lines, self._older_wins(caller, lines, newest, iteration), strict=True
+        newest = [state.trace.answers[-1] for state in states]
+        for state, wins in zip(
+            states, self._older_wins(runner, states, newest, iteration), strict=True
         ):
             if not wins:
-                line.trace.best = iteration
+                state.trace.best = iteration
             elif self.settings.stop_when_worse:
-                line.trace.stopped = "worse"
+                state.trace.stopped = "worse"
 
-    def _integrate(self, caller: StepRunner, lines: Sequence[ReasoningState]) -> None:
-        several = [line for line in lines if sum(map(bool, line.trace.answers)) > 1]
+    def _integrate(self, runner: StepRunner, states: Sequence[ReasoningState]) -> None:
+        several = [state for state in states if sum(map(bool, state.trace.answers)) > 1]
         critic = self.settings.prompts
         prompts = [
-            ask_integration(critic, line.facts, line.asked, [a for a in line.trace.answers if a])
-            for line in several
+            ask_integration(
+                critic, state.facts, state.critic_question, [a for a in state.trace.answers if a]
+            )
+            for state in several
         ]
         last = self.settings.iterations
-        steps = caller.ask_critic("integrate", last, several, prompts)
+        steps = runner.ask_critic("integrate", last, several, prompts)
         texts = [step.answer or "" for step in steps]
-        for line, text in zip(several, texts, strict=True):
-            line.trace.integrated = text
+        for state, text in zip(several, texts, strict=True):
+            state.trace.integrated = text
         if self.judge is not None:
-            for line, wins in zip(
-                several, self._older_wins(caller, several, texts, last), strict=True
+            for state, wins in zip(
+                several, self._older_wins(runner, several, texts, last), strict=True
             ):
-                line.trace.integration_lost = wins
+                state.trace.integration_lost = wins
 
     def _older_wins(
         self,
-        caller: StepRunner,
-        lines: Sequence[ReasoningState],
+        runner: StepRunner,
+        states: Sequence[ReasoningState],
         texts: Sequence[str],
         iteration: int,
     ) -> list[bool]:
-        """Whether the best answer so far is better than the text, for each line."""
+        """For each state, whether the judge prefers its best answer so far to the new text."""
         assert self.judge is not None
-        best = [line.trace.answers[line.trace.best] for line in lines]
+        best = [state.trace.answers[state.trace.best] for state in states]
         contests = [
-            AnswerPair(line.asked, older, text)
-            for line, older, text in zip(lines, best, texts, strict=True)
+            AnswerPair(state.critic_question, older, text)
+            for state, older, text in zip(states, best, texts, strict=True)
         ]
         began = time.monotonic()
         verdicts = self.judge.compare(contests)
-        seconds = (time.monotonic() - began) / max(1, len(lines))
-        for line, verdict in zip(lines, verdicts, strict=True):
-            caller.note(
-                line,
+        seconds = (time.monotonic() - began) / max(1, len(states))
+        for state, verdict in zip(states, verdicts, strict=True):
+            runner.add(
+                state,
                 Step(
                     kind="compare",
                     iteration=iteration,
@@ -221,15 +231,15 @@ class Reasoner:
 
 
 def _with_last_turn(question: str, earlier: Turns) -> str:
-    """The question as a critic needs it, who does not see the conversation."""
+    """The question for a critic, which does not see the conversation."""
     if not earlier:
         return question
-    said, reply = earlier[-1]
-    return f"{question} (It follows on the question: {said} Answered: {reply})"
+    asked, reply = earlier[-1]
+    return f"{question} (It follows on the question: {asked} Answered: {reply})"
 
 
-def _going(lines: Sequence[ReasoningState]) -> list[ReasoningState]:
-    return [line for line in lines if not line.trace.stopped]
+def _active(states: Sequence[ReasoningState]) -> list[ReasoningState]:
+    return [state for state in states if not state.trace.stopped]
 
 
 def _same(text: str, other: str) -> bool:

@@ -1,7 +1,7 @@
 """Endless repetition at the end of a text: found, and cut to its first occurrence.
 
-A small model that has lost its thread says the same words again until its length limit. What it
-said before is worth reading; the loop is not, and in a prompt it would start the next one.
+A degenerate small model repeats the same words until its length limit. The text before the loop is
+worth reading; the loop is not, and in a prompt it would start the next one.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from preflexor_pl.core.special_tokens import TOKEN_LIKE
 
-TIMES = 3  # a phrase said three times in a row, at the very end, is a loop
+TIMES = 3  # a phrase three times in a row at the very end is a loop
 MIN_WORDS = 12  # in all; "no, no, no" is none
 MIN_LETTERS = 32  # of a loop without a space in it; "haha" is none
 LONGEST = 80  # words, or letters, of a phrase that is looked for
@@ -33,19 +33,19 @@ def cut_repetition(text: str) -> tuple[str, bool]:
     return text, False
 
 
-def _first_end(said: Sequence[str], least: int) -> int:
+def _first_end(units: Sequence[str], minimum: int) -> int:
     """Where the first occurrence of a loop at the end ends; 0 where there is no loop.
 
     Args:
-        said: words, or letters; the last may be cut off.
-        least: how many the loop must have in all.
+        units: words, or letters; the last may be cut off.
+        minimum: number of units that a loop must have in all.
     """
-    for length in range(1, min(LONGEST, len(said) // TIMES) + 1):
-        if not said[-1 - length].startswith(said[-1]):
+    for length in range(1, min(LONGEST, len(units) // TIMES) + 1):
+        if not units[-1 - length].startswith(units[-1]):
             continue
-        first = len(said) - 1 - length
-        while first > 0 and said[first - 1] == said[first - 1 + length]:
+        first = len(units) - 1 - length
+        while first > 0 and units[first - 1] == units[first - 1 + length]:
             first -= 1
-        if len(said) - first >= max(TIMES * length, least):
+        if len(units) - first >= max(TIMES * length, minimum):
             return first + length
     return 0

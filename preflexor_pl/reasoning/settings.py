@@ -1,4 +1,4 @@
-"""How a question is reasoned about."""
+"""Settings of the recursion."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,25 +15,25 @@ def _likeliest(tokens: int) -> Sampling:
 
 @dataclass(frozen=True)
 class ReasoningSettings:
-    """How a question is reasoned about.
+    """Settings of the recursion.
 
     Attributes:
         iterations: refinements after the first answer, >= 0.
-        variant: whose criticism a refinement follows: ``thinking`` the critic's, ``reflection`` the
-            model's own reflect section.
-        model: how the model's responses are drawn.
-        critic: how the critic's texts are drawn.
-        prompts: what the critic is asked.
+        variant: the criticism that a refinement follows: ``thinking``, the critic's;
+            ``reflection``, the model's own reflect section.
+        model: sampling of the model's responses.
+        critic: sampling of the critic's texts.
+        prompts: of the critic.
         system_prompt: the model's system turn; None keeps the chat template's own.
-        critic_prompt: the critic's, when it criticises and rewrites.
-        integrator_prompt: the critic's, when it makes one answer of all.
+        critic_prompt: the critic's system turn when it criticises and rewrites.
+        integrator_prompt: the critic's system turn when it integrates the answers.
         thinking_prefix: how the first thinking section must begin; None leaves it to the model.
-        trigger: whether the model is asked with the trigger, as it was trained.
-        integrate: whether the answers are made into one at the end.
-        stop_when_unchanged: end where the rewritten thinking is the old one.
-        stop_when_worse: end where the judge prefers the older answer.
-        chunks: to retrieve for each question; 0 for none.
-        seed: of every draw.
+        trigger: whether the prompt ends with the trigger, as in training.
+        integrate: whether the critic makes one answer of all at the end.
+        stop_when_unchanged: stop where the rewritten thinking equals the old one.
+        stop_when_worse: stop where the judge prefers the older answer.
+        chunks: number of chunks to retrieve for each question; 0 for none.
+        seed: of the sampling.
         markers: of the model.
     """
 
@@ -66,6 +66,6 @@ class ReasoningSettings:
 
     @property
     def calls(self) -> int:
-        """Calls a question, where every response has its form, nothing stops it and none judges."""
+        """Calls without a judge, if responses are well formed and nothing stops early."""
         each = 3 if self.variant == "thinking" else 2
         return 1 + each * self.iterations + (self.integrate and self.iterations > 0)

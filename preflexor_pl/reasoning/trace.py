@@ -1,4 +1,4 @@
-"""What happened while a question was reasoned about: every step, as JSON and as Markdown."""
+"""The record of the reasoning about a question: every step, as JSON and as Markdown."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Kind = Literal["answer", "finish", "feedback", "rewrite", "compare", "integrate"
 
 @dataclass(frozen=True)
 class Source:
-    """A chunk that was found for the question.
+    """A chunk that was retrieved for the question.
 
     Attributes:
         id: of the chunk.
-        document: that it is from.
-        similarity: to the question, cosine.
+        document: of the chunk.
+        similarity: cosine similarity to the question.
     """
 
     id: str
@@ -32,25 +32,24 @@ class Step:
     """One call of a generator.
 
     Attributes:
-        kind: ``answer`` and ``finish`` (an answer for a response that came to none) are the
+        kind: ``answer`` and ``finish`` (a second call, after a response without an answer) are the
             model's, ``feedback``, ``rewrite``, ``compare`` and ``integrate`` the critic's or the
             judge's.
         iteration: 0 for the first answer, then the refinement that it belongs to.
-        by: who wrote it.
-        text: the whole response, with the beginning that was given to it, its repetition cut; its
-            markers are the model's own.
+        by: name of the model that wrote it.
+        text: the whole response with its prefill, repetition cut off; its markers are the model's.
         thinking: of an answer, its thinking section; of a rewrite, the new one, None where it is a
-            copy. Inert, as are ``reflection`` and ``answer``.
+            copied example. Special tokens are escaped, as in ``reflection`` and ``answer``.
         reflection: of an answer, its reflect section.
-        answer: what it says outside of both; None where it came to no answer.
+        answer: the text outside both sections; None where there is none.
         problems: what is wrong with the form of an answer (``core.responses``), ``repetition``
-            where it ended in a loop, ``empty`` where nothing came, ``too_long`` where its prompt is
-            longer than the model can read, ``copies_example`` where a critic said a worked example
-            of its prompt again.
-        finish_reason: ``length`` where it was cut.
-        tokens: drawn.
-        seconds: an equal share of the time of the batch that it was made in.
-        loop: the text with its repetition, where that was cut; else "".
+            where it ended in a loop, ``empty`` without a text, ``too_long`` where its prompt
+            is longer than the model can read, ``copies_example`` where a critic repeated a worked
+            example of its prompt.
+        finish_reason: ``length`` where it met its length limit.
+        tokens: generated.
+        seconds: an equal share of the time of its batch.
+        loop: the text with its repetition, where that was cut off; else "".
     """
 
     kind: Kind
@@ -72,17 +71,17 @@ class Trace:
     """The reasoning about one question.
 
     Attributes:
-        question: as it was asked, without a trigger.
-        variant: where the feedback came from: ``thinking`` (the critic) or ``reflection`` (the
-            model's own reflect section).
-        steps: in the order in which they were made.
+        question: without a trigger.
+        variant: source of the feedback: ``thinking`` (the critic) or ``reflection`` (the model's
+            own reflect section).
+        steps: in order.
         answers: one for each iteration; "" where there was none.
         best: index of the best answer: the judge's choice, else the last one that is not empty.
         integrated: the critic's answer made of all answers; "" where there is none.
         integration_lost: whether the judge prefers the best answer to the integrated one.
-        sources: what was retrieved for the question, the most similar first.
-        stopped: why it ended before the last iteration: ``unchanged`` (the new thinking is the old
-            one), ``worse`` (the judge prefers the older answer), or "".
+        sources: chunks that were retrieved for the question, the most similar first.
+        stopped: why it ended before the last iteration: ``unchanged`` (the new thinking equals the
+            old one), ``worse`` (the judge prefers the older answer), or "".
     """
 
     question: str
@@ -97,30 +96,30 @@ class Trace:
 
     @property
     def answer(self) -> str:
-        """The final answer: the integrated one, else the best; "" where no call gave any."""
+        """The final answer: the integrated one, else the best; "" where there is none."""
         best = self.answers[self.best] if self.answers else ""
         return best if self.integration_lost else self.integrated or best
 
     @property
     def cited(self) -> str:
-        """The final answer with the documents that were retrieved for it."""
+        """The final answer, followed by the documents that were retrieved for it."""
         documents = dict.fromkeys(source.document for source in self.sources)
         return self.answer + (f"\n\nSources: {', '.join(documents)}" if documents else "")
 
     @property
     def calls(self) -> int:
-        """How many calls it took, without the judge's."""
+        """Number of calls, without the judge's."""
         return sum(step.kind != "compare" for step in self.steps)
 
     @property
     def tokens(self) -> int:
-        """How many tokens were drawn, without the judge's."""
+        """Number of generated tokens, without the judge's."""
         return sum(step.tokens for step in self.steps if step.kind != "compare")
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``to_json`` holds."""
-        made = {"calls": self.calls, "tokens": self.tokens}
-        return {"question": self.question, "answer": self.cited, **made, **asdict(self)}
+        """The record that ``to_json`` writes."""
+        counts = {"calls": self.calls, "tokens": self.tokens}
+        return {"question": self.question, "answer": self.cited, **counts, **asdict(self)}
 
     def to_json(self) -> str:
         """One line of JSON."""

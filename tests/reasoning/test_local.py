@@ -7,7 +7,7 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
-from tests.reasoning.speakers import QUESTION, C, O, good_critic, told
+from tests.reasoning.scripted_models import QUESTION, C, O, good_critic, without_times
 from tests.tiny import letters
 
 SHORT = Sampling(max_new_tokens=10, temperature=0)
@@ -48,8 +48,8 @@ def test_policy_critic_and_judge_of_one_model(policy, variant):
     settings = ReasoningSettings(iterations=1, variant=variant, model=SHORT, critic=SHORT)
     reasoner = Reasoner(model, base, settings, PairwiseJudge(base, sampling=SHORT))
     traces = reasoner.reason([QUESTION, "Why?"])
-    assert [told(trace) for trace in traces] == [
-        told(reasoner.reason([question])[0]) for question in (QUESTION, "Why?")
+    assert [without_times(trace) for trace in traces] == [
+        without_times(reasoner.reason([question])[0]) for question in (QUESTION, "Why?")
     ]
     for trace in traces:
         assert {step.by for step in trace.steps} == {model.name, base.name}

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from preflexor_pl.core.markers import MARKERS
 from preflexor_pl.core.responses import parse_response
-from tests.reasoning.speakers import (
+from tests.reasoning.scripted_models import (
     QUESTION,
     C,
     E,
-    LoadedModel,
     O,
     R,
+    ScriptedModel,
     always,
     good_critic,
     good_model,
@@ -61,7 +61,7 @@ KINDS = {
 
 def once(text):
     """Says it, and ``SO`` where a response is begun for it or must not be empty."""
-    return LoadedModel(
+    return ScriptedModel(
         "model",
         lambda r: SO if r.prefill or r.sampling.min_new_tokens else text,
         special_strings=("</s>",),
@@ -77,10 +77,10 @@ def test_a_malformed_response(said, shown, answer, variant):
     assert trace.answer == "All."
     own = variant == "reflection" and "It lacks" in said
     kinds = [step.kind for step in trace.steps]
-    finish = ["finish"] * (len(made.model.asked) - 2)
+    finish = ["finish"] * (len(made.model.requests) - 2)
     assert kinds == ["answer", *finish, *["feedback"] * (not own), "rewrite", "answer", "integrate"]
     assert (answer == SO) == bool(finish)
-    assert f"Reasoning:\n{shown}\n\n" in made.critic.asked[0].prompt
+    assert f"Reasoning:\n{shown}\n\n" in made.critic.requests[0].prompt
     trace.to_json().encode()
     trace.to_markdown().encode()
 
@@ -91,7 +91,7 @@ def test_a_model_that_never_says_anything_else(said, variant):
     made = reasoner(always(said), variant=variant, iterations=2)
     [trace] = made.reason([QUESTION])
     assert len(trace.answers) == 3
-    assert len(made.model.asked) <= 2 * 3
+    assert len(made.model.requests) <= 2 * 3
     assert not any(marker in trace.answer for marker in MARKERS)
     assert trace.answer == ("All." if sum(map(bool, trace.answers)) > 1 else "".join(trace.answers))
 
@@ -125,11 +125,11 @@ def test_a_malformed_critic(said, variant, stop):
     assert len(trace.answers) == answered
     assert all(trace.answers)
     assert trace.stopped == ("unchanged" if stop else "")
-    for request in made.model.asked[1:]:
+    for request in made.model.requests[1:]:
         prefilled = parse_response(request.prefill + "So.")
         assert (prefilled.reflection, prefilled.problems) == (None, ())
         assert len(prefilled.thinking.split()) <= 6
-    for request in made.critic.asked:
+    for request in made.critic.requests:
         assert not any(marker in request.prompt for marker in (*MARKERS, "<|im_end|>", "\0"))
     assert not any(marker in trace.answer for marker in (*MARKERS, "<|im_end|>"))
     assert trace.answer
@@ -147,7 +147,7 @@ def test_a_critic_that_repeats_itself_without_end_is_cut_and_noted():
 def copies_in(kind):
     """A critic that says a worked example again where it is asked for this."""
     good = good_critic().reply
-    return LoadedModel(
+    return ScriptedModel(
         "critic",
         lambda request: (
             f" {request.examples[-1][1].upper()}" if kind_of(request) == kind else good(request)
@@ -166,7 +166,7 @@ def copies_in(kind):
 def test_a_worked_example_of_the_critic_is_not_used(kind, criticism, answers, integrated):
     made = reasoner(critic=copies_in(kind), iterations=1, stop_when_unchanged=False)
     [trace] = made.reason([QUESTION])
-    assert f"Criticism: {criticism}\n" in made.critic.asked[1].prompt
+    assert f"Criticism: {criticism}\n" in made.critic.requests[1].prompt
     assert (trace.answers, trace.integrated) == (answers, integrated)
     assert trace.answer == (integrated or answers[-1])
     problems = {step.kind: step.problems for step in trace.steps if step.by == "critic"}
@@ -182,7 +182,7 @@ def test_an_empty_criticism_is_shown_as_none():
     critic.reply = lambda request: "" if kind_of(request) == "feedback" else good(request)
     made = reasoner(critic=critic, iterations=1)
     [trace] = made.reason([QUESTION])
-    assert "Criticism: (nothing was written)\n" in critic.asked[1].prompt
+    assert "Criticism: (nothing was written)\n" in critic.requests[1].prompt
     assert trace.steps[1].problems == ("empty",)
     assert trace.answers == ["Answer 0.", "Answer 1."]
 
@@ -190,7 +190,7 @@ def test_an_empty_criticism_is_shown_as_none():
 def test_a_model_that_says_nothing_at_all_has_no_answer():
     made = reasoner(always(""), always(""), iterations=2)
     [trace] = made.reason([QUESTION])
-    for request in made.critic.asked:
+    for request in made.critic.requests:
         assert "Reasoning:\n(nothing was written)\n\n" in request.prompt
     assert (trace.answer, trace.integrated, trace.stopped) == ("", "", "unchanged")
     assert "*(no answer)*" in trace.to_markdown()
@@ -216,10 +216,10 @@ texts = st.lists(st.sampled_from([*MARKERS, *MARKERS, *words]), max_size=8).map(
 
 def turning(name, said):
     """Says one text after another, and begins again."""
-    speaker = LoadedModel(
-        name, lambda request: said[(len(speaker.asked) - 1) % len(said)], batch_size=1
+    model = ScriptedModel(
+        name, lambda request: said[(len(model.requests) - 1) % len(said)], batch_size=1
     )
-    return speaker
+    return model
 
 
 @settings(max_examples=150, deadline=None)
@@ -248,10 +248,10 @@ def test_no_text_raises_and_the_calls_stay_bounded(
         stop_when_worse=stop,
     )
     [trace] = made.reason([question])
-    assert len(made.model.asked) <= 2 * 3
-    assert len(made.critic.asked) <= 2 * 2 + 1
-    assert judge is None or len(judge.generator.asked) <= 2 * 3
-    assert trace.calls == len(made.model.asked) + len(made.critic.asked)
+    assert len(made.model.requests) <= 2 * 3
+    assert len(made.critic.requests) <= 2 * 2 + 1
+    assert judge is None or len(judge.generator.requests) <= 2 * 3
+    assert trace.calls == len(made.model.requests) + len(made.critic.requests)
     assert 1 <= len(trace.answers) <= 3
     for text in (trace.question, trace.answer, *trace.answers):
         assert not any(marker in text for marker in MARKERS)

@@ -4,13 +4,13 @@ from preflexor_pl.core.markers import TRIGGER
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.reply_parsing import chosen_response
 from preflexor_pl.reasoning import ReasoningSettings
-from tests.reasoning.speakers import (
+from tests.reasoning.scripted_models import (
     QUESTION,
     C,
     E,
-    LoadedModel,
     O,
     R,
+    ScriptedModel,
     always,
     good_critic,
     good_model,
@@ -29,10 +29,10 @@ def kinds(trace):
 def test_calls(variant, each, iterations, integrate):
     made = reasoner(variant=variant, iterations=iterations, integrate=integrate)
     [trace] = made.reason([QUESTION])
-    calls = len(made.model.asked) + len(made.critic.asked)
+    calls = len(made.model.requests) + len(made.critic.requests)
     assert calls == 1 + each * iterations + (1 if integrate and iterations else 0)
     assert calls == made.settings.calls == trace.calls
-    assert len(made.model.asked) == 1 + iterations
+    assert len(made.model.requests) == 1 + iterations
     assert trace.answers == [f"Answer {k}." for k in range(iterations + 1)]
     assert trace.best == iterations
     assert trace.answer == ("All." if integrate and iterations else f"Answer {iterations}.")
@@ -53,7 +53,7 @@ def test_a_refinement_is_forced_the_rewritten_thinking_as_training_lays_it_out(v
     [trace] = made.reason([QUESTION])
     rewrites = [step.thinking for step in trace.steps if step.kind == "rewrite"]
     assert rewrites == ["Version 1.", "Version 2."]
-    first, *refined = made.model.asked
+    first, *refined = made.model.requests
     assert first.prefill == ""
     for request, rewrite in zip(refined, rewrites, strict=True):
         assert request.prefill == f"{O}\n{rewrite}\n{C}\n"
@@ -66,13 +66,13 @@ def test_the_forced_thinking_stands_as_in_a_chosen_response():
     critic = always("**Steps**: It bends.\n\n**Concepts**: Silk.", "critic")
     made = reasoner(critic=critic, iterations=1)
     made.reason([QUESTION])
-    assert made.model.asked[1].prefill + "So." == chosen_response(blocks, "So.")
+    assert made.model.requests[1].prefill + "So." == chosen_response(blocks, "So.")
 
 
 def test_the_critic_reads_the_thinking_and_then_its_own_criticism():
     made = reasoner(iterations=2)
     made.reason([QUESTION])
-    asked = [request.prompt for request in made.critic.asked]
+    asked = [request.prompt for request in made.critic.requests]
     for k in (0, 1):
         feedback, rewrite = asked[2 * k : 2 * k + 2]
         assert f"Question: {QUESTION}\n\nReasoning:\nVersion {k}.\n\nCriticise" in feedback
@@ -83,7 +83,7 @@ def test_the_critic_reads_the_thinking_and_then_its_own_criticism():
 def test_in_the_reflection_variant_the_models_own_criticism_is_followed():
     made = reasoner(variant="reflection", iterations=2)
     made.reason([QUESTION])
-    for k, request in enumerate(made.critic.asked[:2]):
+    for k, request in enumerate(made.critic.requests[:2]):
         assert f"Criticism: It lacks part {k}.\n" in request.prompt
 
 
@@ -98,18 +98,18 @@ def test_prompts_and_samplings_are_the_settings():
         thinking_prefix="First,",
     )
     made.reason([QUESTION], earlier=[("1?", "one")])
-    assert [(r.system, r.sampling.max_new_tokens) for r in made.model.asked] == [
+    assert [(r.system, r.sampling.max_new_tokens) for r in made.model.requests] == [
         ("Be kind.", 7)
     ] * 2
-    assert [r.examples for r in made.model.asked] == [(("1?", "one"),)] * 2
+    assert [r.examples for r in made.model.requests] == [(("1?", "one"),)] * 2
     # without a trigger markers say nothing: the new thinking stands in the prompt
     thought = f"{QUESTION}\n\nReasoning:\nVersion 1.\n\nAnswer the question."
-    assert [r.prompt for r in made.model.asked] == [QUESTION, thought]
-    assert [r.prefill for r in made.model.asked] == [f"{O}\nFirst,", ""]
+    assert [r.prompt for r in made.model.requests] == [QUESTION, thought]
+    assert [r.prefill for r in made.model.requests] == [f"{O}\nFirst,", ""]
     follows = f"Question: {QUESTION} (It follows on the question: 1? Answered: one)\n"
-    assert [follows in r.prompt for r in made.critic.asked] == [True] * 3
-    assert [r.stop for r in made.critic.asked] == [("\n",), ("\nCriticism:",), ()]
-    said = [(r.system, r.sampling.max_new_tokens) for r in made.critic.asked]
+    assert [follows in r.prompt for r in made.critic.requests] == [True] * 3
+    assert [r.stop for r in made.critic.requests] == [("\n",), ("\nCriticism:",), ()]
+    said = [(r.system, r.sampling.max_new_tokens) for r in made.critic.requests]
     assert said == [("Be strict.", 5), ("Be strict.", 5), ("Be one.", 5)]
 
 
@@ -124,9 +124,9 @@ def test_prompts_and_samplings_are_the_settings():
     ],
 )
 def test_a_response_without_an_answer_goes_on_from_its_closed_sections(said, prefill):
-    model = LoadedModel("model", lambda r: "So it is." if r.sampling.min_new_tokens else said)
+    model = ScriptedModel("model", lambda r: "So it is." if r.sampling.min_new_tokens else said)
     [trace] = reasoner(model, iterations=0).reason([QUESTION])
-    first, again = model.asked
+    first, again = model.requests
     assert kinds(trace) == ["answer", "finish"]
     assert again.prefill == prefill
     assert (again.prompt, again.sampling.min_new_tokens) == (first.prompt, 8)
@@ -137,12 +137,12 @@ def test_a_response_without_an_answer_goes_on_from_its_closed_sections(said, pre
 def test_a_finished_answer_asks_for_no_more_than_its_limit():
     model = always("")
     reasoner(model, iterations=0, drawn={"model": Sampling(3)}).reason([QUESTION])
-    assert model.asked[1].sampling.min_new_tokens == 3
+    assert model.requests[1].sampling.min_new_tokens == 3
 
 
 @pytest.mark.parametrize("rewrite", ["version  0.\n", "", " \n"])
 def test_unchanged_thinking_stops(rewrite):
-    critic = LoadedModel("critic", lambda request: rewrite)
+    critic = ScriptedModel("critic", lambda request: rewrite)
     made = reasoner(critic=critic, iterations=3)
     [trace] = made.reason([QUESTION])
     assert (trace.stopped, trace.answers, trace.answer) == ("unchanged", ["Answer 0."], "Answer 0.")
@@ -163,7 +163,7 @@ def test_a_worse_answer_stops_and_the_best_is_kept():
     assert trace.answers == ["Answer 0.", "Answer 1."]
     assert kinds(trace)[-1] == "compare"
     assert trace.steps[-1].text == "A, because.\nB, because."
-    assert len(made.judge.generator.asked) == 2
+    assert len(made.judge.generator.requests) == 2
     assert trace.calls == 4
 
 
@@ -174,7 +174,7 @@ def test_a_worse_answer_need_not_stop_and_each_is_compared_with_the_best():
     )
     [trace] = made.reason([QUESTION])
     assert (trace.stopped, trace.best, len(trace.answers)) == ("", 3, 4)
-    shown = [request.prompt for request in made.judge.generator.asked[::2]]
+    shown = [request.prompt for request in made.judge.generator.requests[::2]]
     for k, prompt in enumerate(shown, 1):
         assert f"Answer A: Answer 0.\n\nAnswer B: Answer {k}.\n" in prompt
 
@@ -204,7 +204,7 @@ def test_an_answer_beats_none_whatever_the_judge_says():
         return "Answer 1." if "Version" in request.prefill else ""
 
     judge = judge_by(lambda text: text == "(no answer)")
-    [trace] = reasoner(LoadedModel("model", reply), judge=judge, iterations=1).reason([QUESTION])
+    [trace] = reasoner(ScriptedModel("model", reply), judge=judge, iterations=1).reason([QUESTION])
     assert (trace.answers, trace.best, trace.answer) == (["", "Answer 1."], 1, "Answer 1.")
     assert "integrate" not in kinds(trace)  # there is one answer alone
 
@@ -213,7 +213,7 @@ def test_without_a_judge_the_last_answer_that_is_there_is_the_best():
     def reply(request):
         return "" if "Version" in request.prefill else f"{O}Version 0.{C}Answer 0."
 
-    [trace] = reasoner(LoadedModel("model", reply), iterations=2).reason([QUESTION])
+    [trace] = reasoner(ScriptedModel("model", reply), iterations=2).reason([QUESTION])
     assert (trace.answers, trace.best, trace.answer) == (["Answer 0.", "", ""], 0, "Answer 0.")
 
 
@@ -221,7 +221,7 @@ def test_questions_are_asked_with_one_trigger():
     made = reasoner(iterations=0)
     traces = made.reason([f" {QUESTION}{TRIGGER} ", QUESTION])
     assert [trace.question for trace in traces] == [QUESTION] * 2
-    assert {request.prompt for request in made.model.asked} == {QUESTION + TRIGGER}
+    assert {request.prompt for request in made.model.requests} == {QUESTION + TRIGGER}
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,9 @@ def test_a_critic_is_asked_with_the_prompts_of_the_settings():
 
     critic = always("Version 1, and why.", "critic")
     traces = reasoner(critic=critic, iterations=1, prompts=LARGE.critic).reason([QUESTION])
-    feedback, rewrite, integrate = (request.prompt for request in critic.asked)
+    feedback, rewrite, integrate = (request.prompt for request in critic.requests)
     assert feedback.startswith(f"Question: {QUESTION}\n\nReasoning about this question:")
     assert "so that every point of the review is met" in rewrite
     assert "Write one comprehensive answer" in integrate
-    assert all(not request.examples and not request.stop for request in critic.asked)
+    assert all(not request.examples and not request.stop for request in critic.requests)
     assert traces[0].integrated == "Version 1, and why."

@@ -3,18 +3,18 @@
 import pytest
 
 from preflexor_pl.reasoning import ReasoningSettings
-from tests.reasoning.speakers import (
+from tests.reasoning.scripted_models import (
     C,
-    LoadedModel,
     O,
     R,
+    ScriptedModel,
     always,
     good_critic,
     good_model,
     judge_by,
     kind_of,
     reasoner,
-    told,
+    without_times,
 )
 
 QUESTIONS = [
@@ -39,7 +39,7 @@ def model():
             return f"{O}Version 0. It is {R}open"
         return f"{good(request)} {question.split(' Use')[0]}"
 
-    return LoadedModel("model", reply)
+    return ScriptedModel("model", reply)
 
 
 def critic():
@@ -49,7 +49,7 @@ def critic():
         stays = kind_of(request) == "rewrite" and "coral stay" in request.prompt
         return "Version 0." if stays else good(request)
 
-    return LoadedModel("critic", reply)
+    return ScriptedModel("critic", reply)
 
 
 def worth(text):
@@ -61,8 +61,8 @@ def worth(text):
 def test_side_by_side_as_one_by_one(variant, judge):
     made = reasoner(model(), critic(), judge=judge, variant=variant, iterations=2)
     together = made.reason(QUESTIONS)
-    assert [told(trace) for trace in together] == [
-        told(made.reason([question])[0]) for question in QUESTIONS
+    assert [without_times(trace) for trace in together] == [
+        without_times(made.reason([question])[0]) for question in QUESTIONS
     ]
     assert [trace.question for trace in together] == QUESTIONS
     stopped = dict(zip(QUESTIONS, [trace.stopped for trace in together], strict=True))
@@ -84,7 +84,7 @@ def test_each_kind_of_step_is_asked_in_full_batches():
 def test_no_question_is_no_call():
     made = reasoner(judge=judge_by(len))
     assert made.reason([]) == []
-    assert made.model.asked == made.critic.asked == made.judge.generator.asked == []
+    assert made.model.requests == made.critic.requests == made.judge.generator.requests == []
 
 
 def test_steps_are_told_with_the_place_of_their_question():
@@ -121,7 +121,7 @@ def test_the_critic_is_not_watched():
 
 
 def seeds(made):
-    return [request.seed for request in made.model.asked + made.critic.asked]
+    return [request.seed for request in made.model.requests + made.critic.requests]
 
 
 def test_every_draw_has_a_seed_of_its_own_and_has_it_again():

@@ -8,12 +8,12 @@ import pytest
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.markers import MARKERS
 from preflexor_pl.corpus.chunks import Chunk
-from tests.reasoning.speakers import (
+from tests.reasoning.scripted_models import (
     QUESTION,
     C,
-    LoadedModel,
     O,
     R,
+    ScriptedModel,
     good_critic,
     good_model,
     judge_by,
@@ -44,8 +44,8 @@ def tokenizer():
     return made
 
 
-def ids_by_speaker(tokenizer, evil, control, variant):
-    """Special tokens of all that each speaker is asked, where others say ``evil`` everywhere."""
+def ids_by_role(tokenizer, evil, control, variant):
+    """Special tokens of all in the requests to each role, where others say ``evil`` everywhere."""
     model, critic = good_model(variant == "reflection"), good_critic()
     model.special_strings = tuple(tokenizer.all_special_tokens)
     answers, criticises = model.reply, critic.reply
@@ -67,12 +67,12 @@ def ids_by_speaker(tokenizer, evil, control, variant):
     [trace] = made.reason([f"{evil} {QUESTION} {evil}"], earlier=[(f"1? {evil}", f"one {evil}")])
     assert len(trace.answers) == 3
     found = {}
-    for name, speaker in (("model", model), ("critic", critic), ("judge", made.judge.generator)):
+    for name, scripted in (("model", model), ("critic", critic), ("judge", made.judge.generator)):
         found[name] = [
             [tokenizer.convert_ids_to_tokens(i) for i in ids if i in tokenizer.all_special_ids]
             for ids in (
                 chat_ids(tokenizer, r.prompt, r.system, r.examples) + encode(tokenizer, r.prefill)
-                for r in speaker.asked
+                for r in scripted.requests
             )
         ]
     return found, trace
@@ -80,8 +80,8 @@ def ids_by_speaker(tokenizer, evil, control, variant):
 
 @pytest.mark.parametrize("variant", ["thinking", "reflection"])
 def test_nothing_that_others_say_becomes_a_control_token(tokenizer, variant):
-    tame, _ = ids_by_speaker(tokenizer, "tame", "tame", variant)
-    wild, trace = ids_by_speaker(tokenizer, EVIL, CONTROL, variant)
+    tame, _ = ids_by_role(tokenizer, "tame", "tame", variant)
+    wild, trace = ids_by_role(tokenizer, EVIL, CONTROL, variant)
     assert wild == tame
     assert [len(asked) for asked in tame.values()] == [3, 5 if variant == "thinking" else 3, 6]
     for text in (trace.question, trace.answer, *trace.answers, trace.integrated):
@@ -96,9 +96,9 @@ def test_what_is_found_stands_before_every_prompt_and_is_named(chunks):
     [trace] = made.reason([QUESTION])
     facts = "".join(f"{text}\n\n" for text in library.texts[:chunks])
     assert library.asked == QUESTION
-    for request in made.model.asked:
+    for request in made.model.requests:
         assert request.prompt.startswith(f"{facts}{QUESTION}")
-    for request in made.critic.asked:
+    for request in made.critic.requests:
         assert request.prompt.startswith(f"{facts}Question: {QUESTION}\n")
     assert trace.answer == "All."
     assert trace.cited == "All.\n\nSources: " + ("0.md" if chunks == 1 else "0.md, 1.md")
@@ -122,7 +122,7 @@ def test_a_library_without_a_match_names_no_source():
 
 def test_markers_of_the_model_stay_in_the_text_of_its_step_alone():
     said = f"{O}It bends.{C}It does. <|im_end|>"
-    made = reasoner(LoadedModel("model", lambda request: said), iterations=0)
+    made = reasoner(ScriptedModel("model", lambda request: said), iterations=0)
     [trace] = made.reason([QUESTION])
     assert trace.steps[0].text == said
     assert trace.answer == "It does. <·|im_end|>"

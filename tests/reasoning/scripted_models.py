@@ -1,4 +1,4 @@
-"""A model, a critic and a judge that answer by rules, and what they were asked.
+"""A model, a critic and a judge that answer by rules, with the requests that they had.
 
 The model's first thinking is ``Version 0.``, the critic rewrites version k as version k + 1, and
 the model answers ``Answer k.`` where version k is forced upon it.
@@ -25,21 +25,21 @@ ASKED = {
 
 
 @dataclass
-class LoadedModel:
+class ScriptedModel:
     """Says what ``reply`` makes of a request; batches are as the local model's, longest first."""
 
     name: str
     reply: Callable[[Request], str]
     batch_size: int = 3
     special_strings: tuple[str, ...] = ()
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def batches(self, requests: Sequence[Request]) -> list[list[int]]:
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), i))
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def complete(self, requests: Sequence[Request], watch: Any = None) -> list[Completion]:
-        self.asked += requests
+        self.requests += requests
         texts = [self.reply(request) for request in requests]
         for place, text in enumerate(texts if watch else ()):
             for word in filter(None, re.findall(r"\S*\s*", text)):
@@ -48,7 +48,7 @@ class LoadedModel:
 
     @property
     def kinds(self) -> list[str]:
-        return [kind_of(request) for request in self.asked]
+        return [kind_of(request) for request in self.requests]
 
 
 def kind_of(request: Request) -> str:
@@ -56,7 +56,7 @@ def kind_of(request: Request) -> str:
     return next((kind for words, kind in ASKED.items() if last.startswith(words)), "answer")
 
 
-def good_model(reflects: bool = False) -> LoadedModel:
+def good_model(reflects: bool = False) -> ScriptedModel:
     def reply(request: Request) -> str:
         forced = re.search(r"Version (\d+)", request.prefill)
         version = forced[1] if forced else "0"
@@ -65,10 +65,10 @@ def good_model(reflects: bool = False) -> LoadedModel:
         begun = "" if forced else f"{opening}Version 0.\n{C}\n"
         return f"{begun}{own}Answer {version}."
 
-    return LoadedModel("model", reply)
+    return ScriptedModel("model", reply)
 
 
-def good_critic() -> LoadedModel:
+def good_critic() -> ScriptedModel:
     def reply(request: Request) -> str:
         kind, found = kind_of(request), re.search(r"Version (\d+)", request.prompt)
         version = int(found[1]) if found else 0
@@ -78,11 +78,11 @@ def good_critic() -> LoadedModel:
             "integrate": "All.",
         }[kind]
 
-    return LoadedModel("critic", reply)
+    return ScriptedModel("critic", reply)
 
 
-def always(text: str, name: str = "model") -> LoadedModel:
-    return LoadedModel(name, lambda request: text)
+def always(text: str, name: str = "model") -> ScriptedModel:
+    return ScriptedModel(name, lambda request: text)
 
 
 def judge_by(worth: Callable[[str], float]) -> PairwiseJudge:
@@ -95,7 +95,7 @@ def judge_by(worth: Callable[[str], float]) -> PairwiseJudge:
         a, b = worth(first), worth(second)
         return "tie" if a == b else f"{'A' if a > b else 'B'}, because."
 
-    return PairwiseJudge(LoadedModel("judge", reply))
+    return PairwiseJudge(ScriptedModel("judge", reply))
 
 
 def reasoner(model: Any = None, critic: Any = None, **options: Any) -> Reasoner:
@@ -106,9 +106,9 @@ def reasoner(model: Any = None, critic: Any = None, **options: Any) -> Reasoner:
     return Reasoner(model, critic or good_critic(), settings, **own)
 
 
-def told(trace: Any) -> dict[str, Any]:
+def without_times(trace: Any) -> dict[str, Any]:
     """All of a trace but how long it took."""
-    told = trace.to_dict()
-    for step in told["steps"]:
+    record = trace.to_dict()
+    for step in record["steps"]:
         step.pop("seconds")
-    return told
+    return record
