@@ -1,8 +1,9 @@
-"""When things happen in a run; how they are done is in other rooms.
+"""When things happen in a run; how they are done is in other packages.
 
 Order at the end of an epoch: the checkpoint; then, where a round ends, the held-out evaluation of
 the policy and the callbacks that monitor it; then the pairs of the next round. Round 0 is evaluated
-before the first step.
+before the first step. Each callback works alone in a plain Trainer with a PreferenceDataModule, and
+refuses other data; what they ask of each other is in `protocols.py`.
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ __all__ = [
 
 
 def run_callbacks(run: Path) -> list[Callback]:
-    """What every run from the command line has, in the order that it needs."""
+    """The callbacks of every run from the command line, in the order that they need."""
     return [
         StepsCSV(),
         StopOnSignal(),
@@ -45,7 +46,7 @@ def run_callbacks(run: Path) -> list[Callback]:
             "{epoch}-{step}",
             monitor="step",
             mode="max",
-            save_top_k=2,  # should the newest be damaged, the one before it is there
+            save_top_k=2,  # a second one, should the newest be damaged
             save_on_train_epoch_end=True,
         ),
         SaveAtLimit(),

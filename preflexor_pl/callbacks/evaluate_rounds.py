@@ -28,7 +28,7 @@ from preflexor_pl.evaluation.held_out import (
 )
 from preflexor_pl.evaluation.question_values import (
     document_of,
-    gathered,
+    values_from_rows,
     values_path,
     write_values,
 )
@@ -131,7 +131,7 @@ class EvaluateRounds(Callback):
         return own
 
     def _measure(self, trainer: Trainer, index: int) -> dict[str, float]:
-        """Means over the held-out questions; the values of each are kept beside its answer."""
+        """Means over the held-out questions; the values of each are written beside its answer."""
         data, module = data_of(trainer), trainer.lightning_module
         loss: Any = module.loss
         pairs, settings = data.held_out_pairs(), data.pair_settings
@@ -152,7 +152,9 @@ class EvaluateRounds(Callback):
             data.policy, questions, settings.system_prompt, data.generation_batch_size
         )
         documents = list(map(document_of, pairs))
-        values = gathered(prompts, documents, [preferred.get(pair.id, {}) for pair in pairs])
+        values = values_from_rows(
+            prompts, documents, [preferred.get(pair.id, {}) for pair in pairs]
+        )
         values.values.update(formed, unasked_thinking=list(map(float, unasked)))
         path = values_path(data.run, index)
         write_values(path, pairs, [item.completion for item in answers], values)

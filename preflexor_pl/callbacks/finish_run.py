@@ -1,4 +1,4 @@
-"""What a run leaves at its end: its adapter, plots, summary and record."""
+"""The files of a finished run: its adapter, plots, summary and record."""
 
 import json
 import time
@@ -69,7 +69,7 @@ class FinishRun(Callback):
         policy = data.policy
         return {
             "model": policy.source.name,
-            "weights": _held(policy),
+            "weights": _dtype_and_device(policy),
             "teacher": data.rounds.teacher.name,
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
@@ -89,8 +89,8 @@ class FinishRun(Callback):
         }
 
 
-def _held(policy: Policy) -> str:
-    """The dtype that ``auto`` stood for, and the device: other ones round otherwise."""
+def _dtype_and_device(policy: Policy) -> str:
+    """Resolved dtype and device; results differ slightly across them."""
     device = policy.device
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     kinds = filter(None, (policy.settings.quantization, str(policy.inner.dtype)))

@@ -8,8 +8,8 @@ from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.progress import Stage, stage
 
 
-class _Number:
-    """Asks the device for a value only where it is shown."""
+class _LazyNumber:
+    """Copies a value from the device only when it is printed."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -31,7 +31,7 @@ class TrainingProgress(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Open the epoch's line; an epoch that a run goes on within has no start of its own."""
+        """Open the epoch's line; a run resumed within an epoch has no epoch start."""
         if self._stage is None:
             title = f"round {data_of(trainer).round} · training, epoch {trainer.current_epoch}"
             self._context = stage(title, int(trainer.num_training_batches))
@@ -42,8 +42,8 @@ class TrainingProgress(Callback):
         """Count a step."""
         assert self._stage is not None
         logged = trainer.logged_metrics
-        shown = {"loss": "train/loss", "margin": "train/rewards/margins"}
-        notes = {k: _Number(logged[name]) for k, name in shown.items() if name in logged}
+        names = {"loss": "train/loss", "margin": "train/rewards/margins"}
+        notes = {k: _LazyNumber(logged[name]) for k, name in names.items() if name in logged}
         self._stage.advance(1, **notes)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

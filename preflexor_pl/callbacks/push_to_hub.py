@@ -46,12 +46,12 @@ wrote every response, and nothing checked what it says. A line has:
 class PushToHub(Checkpoint):
     """Pushes model, tokenizer and log history to ``repo_id``, and all pairs to ``repo_id``_data.
 
-    It does so when a round has been trained, and once more at the end of training, when the log has
-    the last evaluation and the last round may have been cut short; the commits are called
-    ``round_0``, ``round_1`` and so on. A push that fails is said in one line.
+    It pushes after each round, and once more at the end of training, when the log has the last
+    evaluation; the commits are called ``round_0``, ``round_1`` and so on. A push that fails prints
+    one line.
 
-    A ``Checkpoint`` only so that Lightning runs it after ModelCheckpoint: what was trained is on
-    disk before the network is waited for. (A Trainer of your own then adds no ModelCheckpoint by
+    It is a ``Checkpoint`` so that Lightning runs it after ModelCheckpoint: the checkpoint is on
+    disk before the push begins. (A Trainer of your own then adds no ModelCheckpoint by
     itself: name one.)
 
     Args:
@@ -139,18 +139,18 @@ def _write_pairs(run: Path, folder: Path, model: str) -> None:
 
     It names them because an earlier run's rounds may still be in the repository.
     """
-    found = sorted(run.glob("rounds/round-*/pairs.jsonl"))
-    sources = {f"data/{path.parent.name}.jsonl": path for path in found}
+    files = sorted(run.glob("rounds/round-*/pairs.jsonl"))
+    sources = {f"data/{path.parent.name}.jsonl": path for path in files}
     _copy(folder, sources)
-    about = (inspect.getdoc(PreferencePair) or "").partition("Attributes:\n")[2]
-    fields = re.sub(r"^(\w+):", r"- `\1`:", dedent(about), flags=re.MULTILINE)
+    attributes = (inspect.getdoc(PreferencePair) or "").partition("Attributes:\n")[2]
+    fields = re.sub(r"^(\w+):", r"- `\1`:", dedent(attributes), flags=re.MULTILINE)
     card = _DATA_CARD.format(paths=json.dumps(list(sources)), model=model, fields=fields)
     folder.mkdir(exist_ok=True)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _adapt_card(folder: Path, repo_id: str) -> None:
-    """Make a saved model's card hold on the hub, without this folder and local bases."""
+    """Rewrite a saved model's card for the hub, without this folder and local bases."""
     path = folder / "README.md"
     card = path.read_text(encoding="utf-8")
     base = re.search(r"^base_model: (.*)\n", card, re.MULTILINE)
@@ -161,11 +161,9 @@ def _adapt_card(folder: Path, repo_id: str) -> None:
     )
     card = re.sub(r"^folder = .*$", load, card, flags=re.MULTILINE)
     path.write_text(card.replace(folder.as_posix(), repo_id), encoding="utf-8")
-    known = json.loads((folder / "base.json").read_text(encoding="utf-8"))
-    if known["under"]:
-        raise PublishError(
-            f"{repo_id}: its adapters stand on weights of this machine: push an export"
-        )
-    if Path(known["location"]).exists():
-        known["location"] = known["model"]
-    (folder / "base.json").write_text(json.dumps(known), encoding="utf-8")
+    record = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    if record["under"]:
+        raise PublishError(f"{repo_id}: its adapters need weights of this machine: push an export")
+    if Path(record["location"]).exists():
+        record["location"] = record["model"]
+    (folder / "base.json").write_text(json.dumps(record), encoding="utf-8")

@@ -15,7 +15,7 @@ from preflexor_pl.core.files import writing
 
 
 class StepsCSV(Callback):
-    """Appends one row an optimiser step to ``steps.csv``; a resumed run goes on from its step."""
+    """Appends one row an optimiser step to ``steps.csv``; a resumed run appends to its rows."""
 
     def __init__(self) -> None:
         self._waiting: tuple[dict[str, Any], list[str], AsyncHostCopy] | None = None
@@ -25,7 +25,7 @@ class StepsCSV(Callback):
         check_data(trainer, self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the rows after the checkpoint that training goes on from: they are made again."""
+        """Drop the rows after the checkpoint that training resumes from."""
         data = data_of(trainer)
         self._path: Path = data.run / "steps.csv"
         kept = [r for r in read_rows(self._path, "step") if int(r["step"]) <= trainer.global_step]
@@ -36,7 +36,7 @@ class StepsCSV(Callback):
             self._append(row)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Write the step before this one; this one's numbers are still to come."""
+        """Write the step before this one, whose values have reached the host by now."""
         self._flush()
         logged: dict[str, Any] = dict(trainer.logged_metrics)
         names = [name for name in logged if name.startswith("train/")]
@@ -51,15 +51,15 @@ class StepsCSV(Callback):
         self._flush()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, _: BaseException) -> None:
-        """Write the last step that was made."""
+        """Write the last finished step."""
         self._flush()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting:
             row, names, values = waiting
-            said = (f"{value:.6g}" for value in values.get().tolist())
-            self._append(row | dict(zip(names, said, strict=True)))
+            cells = (f"{value:.6g}" for value in values.get().tolist())
+            self._append(row | dict(zip(names, cells, strict=True)))
 
     def _append(self, row: dict[str, Any]) -> None:
         new = not self._path.exists()

@@ -1,4 +1,4 @@
-"""Ends a run on a signal, or at a limit within an epoch, without losing what was trained."""
+"""Ends a run on a signal, or at a limit within an epoch, with a checkpoint of its last step."""
 
 import signal
 from typing import Any
@@ -12,9 +12,9 @@ from preflexor_pl.core.progress import log_line
 
 
 class StopOnSignal(Callback):
-    """SIGINT and SIGTERM: finish the step in hand, save a checkpoint, end with 130 or 143.
+    """SIGINT and SIGTERM: finish the current step, save a checkpoint, end with 130 or 143.
 
-    Outside a step there is nothing to save that is not on disk, so the run ends at once.
+    Outside a step everything is on disk already, so the run ends at once.
     """
 
     def __init__(self) -> None:
@@ -46,9 +46,11 @@ class StopOnSignal(Callback):
 
 
 class SaveAtLimit(Checkpoint):
-    """Where steps or time are used up within an epoch: a higher limit goes on with its next step.
+    """Saves a checkpoint where a limit of steps or time ends a run within an epoch.
 
-    A ``Checkpoint`` only so that Lightning runs it after Timer, which watches the time.
+    A higher limit then resumes with the next step.
+
+    It is a ``Checkpoint`` so that Lightning runs it after Timer, which watches the time.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -58,8 +60,8 @@ class SaveAtLimit(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save if this is the run's last step, and not the epoch's."""
         loop = trainer.fit_loop
-        stepped_out = 0 <= trainer.max_steps <= trainer.global_step
-        ends = stepped_out or (trainer.should_stop and loop._can_stop_early)
+        out_of_steps = 0 <= trainer.max_steps <= trainer.global_step
+        ends = out_of_steps or (trainer.should_stop and loop._can_stop_early)
         if ends and not loop.epoch_loop.batch_progress.is_last_batch:
             _save(trainer)
 

@@ -1,4 +1,4 @@
-"""What can be measured on answers to held-out questions, beside the teacher's, without a judge."""
+"""Measures of answers to held-out questions, compared with the teacher's, without a judge."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.scoring import mean_logps
 from preflexor_pl.reasoning.trace import Step
 
-PARTNERS = 3  # other questions' chosen responses that one is set against
+PARTNERS = 3  # other questions' chosen responses that one is compared with
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -28,7 +28,7 @@ def measure(
     questions: Sequence[str],
     answers: Sequence[str],
     taught: Sequence[str],
-    made: Sequence[Sequence[Step]],
+    responses: Sequence[Sequence[Step]],
     tokens: Sequence[int],
     embed: Embed,
     seed: int,
@@ -38,16 +38,16 @@ def measure(
     Args:
         questions: N, without trigger.
         answers: N final answers, without thinking; "" where there was none.
-        taught: N answers of the teacher, who had the source text before it.
-        made: N, the steps that each answer came from; none for one of an earlier stage.
-        tokens: N, drawn for each answer with its thinking.
+        taught: N answers of the teacher, which had the source text.
+        responses: N lists of the steps that made each answer; empty where it is an earlier stage's.
+        tokens: N numbers of tokens generated for each answer, with its thinking.
         embed: texts -> [N, D] vectors of length 1.
         seed: of partners and bootstraps.
 
     Returns:
-        ``answered``, ``finished_for_it`` (a second call was needed), ``looped``, ``on_topic``,
-        ``distinct``, ``repetition`` (of the whole response as it came, as in training's own
-        evaluation), ``similarity`` (cosine to the teacher's answer), ``f1`` (SQuAD's F1 of words
+        ``answered``, ``finished_for_it`` (a second call asked for the answer), ``looped``,
+        ``on_topic``, ``distinct``, ``repetition`` (of the whole response, as in the evaluation of a
+        round), ``similarity`` (cosine to the teacher's answer), ``f1`` (SQuAD's F1 of words
         with it), ``words``, ``tokens``.
     """
     given = [bool(answer.strip()) for answer in answers]
@@ -55,14 +55,14 @@ def measure(
     similar = np.where(given, (vectors * embed(taught)).sum(1), 0.0)
     overlap = [token_f1(answer, right) for answer, right in zip(answers, taught, strict=True)]
     share = distinct(answers)
-    came = [steps[0].loop or steps[0].text for steps in made if steps]
+    texts = [steps[0].loop or steps[0].text for steps in responses if steps]
     return {
         "answered": rate(given),
-        "finished_for_it": rate([len(steps) > 1 for steps in made if steps]),
-        "looped": rate([any(step.loop for step in steps) for steps in made if steps]),
+        "finished_for_it": rate([len(steps) > 1 for steps in responses if steps]),
+        "looped": rate([any(step.loop for step in steps) for steps in responses if steps]),
         "on_topic": rate(nearest_is_own(vectors, embed(questions), given)),
         "distinct": Estimate(share, share, share, len(answers)),
-        "repetition": mean([repeated_ngrams(text) for text in came], seed),
+        "repetition": mean([repeated_ngrams(text) for text in texts], seed),
         "similarity": mean([float(value) for value in similar], seed),
         "f1": mean(overlap, seed),
         "words": mean([float(len(answer.split())) for answer in answers], seed),
@@ -73,7 +73,7 @@ def measure(
 def form_rate(
     model: LanguageModel, texts: Sequence[str], finished: Sequence[bool], reflection: bool
 ) -> Estimate:
-    """The share of first responses in the form that training asks for."""
+    """The share of first responses in the trained form."""
     markers = model.strings
     thinking = [parse_response(text, markers).thinking or "" for text in texts]
     forms = zip(texts, (len(encode(model.tokenizer, t)) for t in thinking), finished, strict=True)
@@ -87,11 +87,11 @@ def likelihoods(
     seed: int,
     role: Role = "policy",
 ) -> dict[str, Estimate]:
-    """How likely the teacher's texts are under a model, by mean log-prob of a token.
+    """Mean log-probs a token of the teacher's texts under a model.
 
     Args:
-        model: that is measured.
-        pairs: held-out ones, written with the model's own markers.
+        model: to measure.
+        pairs: held-out pairs, written with the model's own markers.
         system_prompt: of the model.
         seed: of partners and bootstrap.
         role: whether the policy or its base is measured.
@@ -104,7 +104,7 @@ def likelihoods(
     """
     tokenizer, markers = model.tokenizer, model.strings
     bare = [chat_ids(tokenizer, markers.question(p.prompt), system_prompt) for p in pairs]
-    asked = [chat_ids(tokenizer, pair.prompt, system_prompt) for pair in pairs]
+    triggered = [chat_ids(tokenizer, pair.prompt, system_prompt) for pair in pairs]
     chosen = [encode(tokenizer, pair.chosen) for pair in pairs]
     taught_texts = [parse_response(pair.chosen, markers).answer for pair in pairs]
     answers = [encode(tokenizer, text or ".") for text in taught_texts]
@@ -112,9 +112,9 @@ def likelihoods(
     partners = partners_of(len(pairs), seed, PARTNERS)
     rows = [
         *zip(bare, answers, strict=True),
-        *zip(asked, chosen, strict=True),
-        *zip(asked, rejected, strict=True),
-        *((asked[i], chosen[other]) for others in partners for i, other in enumerate(others)),
+        *zip(triggered, chosen, strict=True),
+        *zip(triggered, rejected, strict=True),
+        *((triggered[i], chosen[other]) for others in partners for i, other in enumerate(others)),
     ]
     n, means = len(pairs), mean_logps(model, rows, role)
     taught, good, bad, *other = (means[i : i + n] for i in range(0, len(means), n))

@@ -12,8 +12,8 @@ from preflexor_pl.evaluation.intervals import Estimate
 from preflexor_pl.evaluation.paired_tests import paired_difference
 
 INTEGRATED = "integrated"
-ENDS = ("0", INTEGRATED)  # stages that are set against the base
-ANSWERED = "answers"  # the held-out questions, among the documents of an evaluation
+ENDS = ("0", INTEGRATED)  # stages that are compared with the base
+ANSWERED = "answers"  # key of the held-out questions among the documents of an evaluation
 
 Documents = Mapping[str, Sequence[str]]
 Column = tuple[str, bool, int]  # heading, whether it is a share, which side is better
@@ -45,9 +45,9 @@ _LIKELIHOODS = {
     "margin_matched": ("by how much, nats a token", False, 1),
 }
 _FACTS = {WRITTEN: ("all in writing", True, 1)} | {
-    f"facts/{stratum}/{way}": (f"{stratum}: {told}", True, 1)
+    f"facts/{stratum}/{way}": (f"{stratum}: {heading}", True, 1)
     for stratum in STRATA
-    for way, told in (
+    for way, heading in (
         ("likelihood", "likeliest of four"),
         ("choice", "letter chosen"),
         ("short", "written"),
@@ -57,7 +57,7 @@ _FACTS = {WRITTEN: ("all in writing", True, 1)} | {
 
 @dataclass
 class Row:
-    """What was measured of one model at one stage of its reasoning.
+    """Measures of one model at one stage of its reasoning.
 
     Attributes:
         model: its label.
@@ -84,10 +84,10 @@ class Row:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, known: Mapping[str, Any]) -> "Row":
-        """What ``to_dict`` gave."""
-        measures = {name: Estimate.from_dict(v) for name, v in known["measures"].items()}
-        return cls(known["model"], known["variant"], known["stage"], measures)
+    def from_dict(cls, record: Mapping[str, Any]) -> "Row":
+        """A row from what ``to_dict`` gave."""
+        measures = {name: Estimate.from_dict(v) for name, v in record["measures"].items()}
+        return cls(record["model"], record["variant"], record["stage"], measures)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Answers:
 
 @dataclass
 class Measured:
-    """What was measured of a model."""
+    """The results of one model: its rows, and its answers for a judge."""
 
     label: str
     name: str
@@ -119,15 +119,15 @@ def tables(
     questions: int,
     documents: Documents = _NO_DOCUMENTS,
 ) -> str:
-    """The whole evaluation in Markdown, what got worse first.
+    """The whole evaluation in Markdown, changes for the worse first.
 
     Args:
-        rows: in their order; of two of one label the first, as both variants of a recursion begin
-            with the same answers.
-        control: of the judge; empty where none judged.
-        questions: how many held-out ones were answered.
-        documents: what the questions of each measure are about; those of ``ANSWERED`` for all
-            measures that it does not name.
+        rows: in order; of rows with one label only the first is shown, as both variants of a
+            recursion begin with the same answers.
+        control: reliability of the judge; empty without a judge.
+        questions: number of held-out questions.
+        documents: the document of each question, by measure; those of ``ANSWERED`` hold for all
+            other measures.
     """
     rows = [row for i, row in enumerate(rows) if row.label not in {r.label for r in rows[:i]}]
     first = [row for row in rows if row.stage == "0"]
@@ -155,7 +155,7 @@ def tables(
 
 
 def trust(control: Mapping[str, Estimate]) -> str:
-    """What the controls say of the judge, in a sentence."""
+    """How reliable the judge is by its controls, in a sentence."""
     losing = [value for name, value in control.items() if name.startswith("corrupted")]
     if all(value.low > 0.5 for value in losing) and control["orders agree"].low > 0.5:
         return (
@@ -175,20 +175,20 @@ def _chance(questions: int) -> str:
 
 
 def _changes(rows: Sequence[Row], documents: Documents) -> list[Change]:
-    """First and integrated answers of each model against the first answers of the first row."""
-    found: list[Change] = []
+    """Changes from the first answers of the first row to first and integrated answers of others."""
+    changed: list[Change] = []
     columns = _ANSWERS | _LIKELIHOODS | _FACTS
     for row in rows[1:]:
         for name, (heading, is_share, better) in columns.items():
             before, after = rows[0].measures.get(name), row.measures.get(name)
             if not (better and before and after and row.stage in ENDS):
                 continue
-            about = documents.get(name, documents.get(ANSWERED, ()))
-            if len(before.values) == len(after.values) == len(about) > 0:
+            names = documents.get(name, documents.get(ANSWERED, ()))
+            if len(before.values) == len(after.values) == len(names) > 0:
                 sides = (_numbers(before.values), _numbers(after.values))
-                difference = paired_difference(*sides, about)
-                found.append(Change(f"{row.label}: {heading}", difference, better, is_share))
-    return found
+                difference = paired_difference(*sides, names)
+                changed.append(Change(f"{row.label}: {heading}", difference, better, is_share))
+    return changed
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
@@ -215,7 +215,7 @@ def _table(rows: Sequence[Row], columns: Mapping[str, Column]) -> str:
 
 
 def _at_ceiling(rows: Sequence[Row], name: str, is_share: bool, better: int) -> bool:
-    """Whether a share of the first row, which is the base, could not get better."""
+    """Whether the base, which is the first row, has the best possible value of a share."""
     base = rows[0].measures.get(name)
     best = 1.0 if better > 0 else 0.0
     return bool(len(rows) > 1 and base and is_share and better and base.value == best)

@@ -2,9 +2,9 @@
 
 A file of items, one JSON object a line: ``id``, ``document`` ("" for a fact that no document is
 about), ``kind``, ``question``, ``answer``, three ``distractors``, and ``accept``. A ``choice`` item
-is asked with four lettered options; a ``short`` one in the open, and an answer is right that holds
-one of the ``accept`` strings. Both are asked by likelihood too: is the right answer likelier than
-the wrong ones?
+has four lettered options; a ``short`` one is an open question, and an answer that contains one of
+the ``accept`` strings is right. Both are measured by likelihood too: is the right answer likelier
+than the wrong ones?
 """
 
 import json
@@ -23,7 +23,7 @@ from preflexor_pl.policy.scoring import mean_logps
 LETTERS = "ABCD"
 STRATA = ("training", "held out", "control")  # documents of training, those held out, neither
 
-_LETTER = re.compile(  # "A layer of wax" and "B-cells" are no letters
+_LETTER = re.compile(  # "A layer of wax" and "B-cells" name no option
     r"\W*(?:(?i:the|right|correct|best|answer|option|choice|letter|is)\W+){0,6}"
     r"([A-D])(?=\W*$|[^\w\s-]|\s*\n|\s+[-:\u2013\u2014]|\s+(?:is|because|as|since)\b)"
 )
@@ -45,20 +45,20 @@ class Item:
         """The four answers, the right one at ``position``."""
         return [*self.distractors[:position], self.answer, *self.distractors[position:]]
 
-    def asked(self, position: int) -> str:
-        """The question as it is put to a model that writes its answer."""
+    def prompt(self, position: int) -> str:
+        """The question for a model that writes its answer."""
         if self.kind == "short":
             return self.question
-        listed = "\n".join(
+        options = "\n".join(
             f"{letter}: {text}"
             for letter, text in zip(LETTERS, self.options(position), strict=True)
         )
-        return f"{self.question}\n{listed}\nAnswer with the letter of the right option."
+        return f"{self.question}\n{options}\nAnswer with the letter of the right option."
 
     def is_right(self, answer: str, position: int) -> bool:
-        """Whether a written answer is right; one that cannot be read is not."""
+        """Whether a written answer is right; one that names no option is wrong."""
         if self.kind == "short":
-            return any(_holds(answer, accepted) for accepted in self.accept)
+            return any(_contains(answer, accepted) for accepted in self.accept)
         return read_option(answer, self.options(position)) == position
 
 
@@ -77,15 +77,15 @@ def read_items(path: Path) -> list[Item]:
         if not line.strip():
             continue
         try:
-            known = json.loads(line)
+            record = json.loads(line)
             item = Item(
-                id=_text(known["id"]),
-                document=_text(known["document"]),
-                kind=_text(known["kind"]),
-                question=_text(known["question"]),
-                answer=_text(known["answer"]),
-                distractors=_texts(known["distractors"]),
-                accept=_texts(known.get("accept", [])),
+                id=_text(record["id"]),
+                document=_text(record["document"]),
+                kind=_text(record["kind"]),
+                question=_text(record["question"]),
+                answer=_text(record["answer"]),
+                distractors=_texts(record["distractors"]),
+                accept=_texts(record.get("accept", [])),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{path}:{number} is no item ({error!r})") from error
@@ -126,34 +126,34 @@ def by_stratum(
     items: Sequence[Item],
     training: Collection[str],
     held_out: Collection[str],
-    most: int,
+    limit: int,
     seed: int,
 ) -> dict[str, list[Item]]:
-    """The items of each stratum, in the order of the file; those on other documents left out.
+    """The items of each stratum, in the order of the file, without those on other documents.
 
     Args:
         items: of a file.
-        training: documents that were trained on.
-        held_out: documents that were kept out of training.
-        most: of a stratum, drawn by the seed; 0 for all.
-        seed: of the draw.
+        training: documents of the training pairs.
+        held_out: documents that were held out of training.
+        limit: of items a stratum, a random sample; 0 for all.
+        seed: of the sample.
     """
-    found: dict[str, list[Item]] = {name: [] for name in STRATA}
+    strata: dict[str, list[Item]] = {name: [] for name in STRATA}
     documents = dict(zip(STRATA, (training, held_out, ("",)), strict=True))
     for item in items:
         for name, chosen in documents.items():
             if item.document in chosen:
-                found[name].append(item)
-    if most:
-        for name, known in found.items():
-            if len(known) > most:
-                drawn = sorted(random.Random(seed).sample(range(len(known)), most))
-                found[name] = [known[i] for i in drawn]
-    return found
+                strata[name].append(item)
+    if limit:
+        for name, members in strata.items():
+            if len(members) > limit:
+                sample = sorted(random.Random(seed).sample(range(len(members)), limit))
+                strata[name] = [members[i] for i in sample]
+    return strata
 
 
 def key_positions(count: int, seed: int) -> list[int]:
-    """Where the right option stands in each of ``count`` items: every place as often as any."""
+    """Positions of the right option in ``count`` items, each position equally often."""
     positions = [i % len(LETTERS) for i in range(count)]
     random.Random(seed).shuffle(positions)
     return positions
@@ -164,29 +164,29 @@ def likeliest(
 ) -> list[bool]:
     """Whether the right answer of each item has the highest mean log-prob of the four.
 
-    They are set as whole responses to the bare question, without trigger and thinking.
+    The four are scored as whole responses to the question, without trigger and thinking.
     """
     rows: list[tuple[list[int], list[int]]] = []
     for item in items:
-        asked = chat_ids(model.tokenizer, item.question, system_prompt)
+        prompt = chat_ids(model.tokenizer, item.question, system_prompt)
         texts = [option[0].upper() + option[1:] for option in item.options(0)]
-        rows += [(asked, encode(model.tokenizer, text)) for text in texts]
+        rows += [(prompt, encode(model.tokenizer, text)) for text in texts]
     means = mean_logps(model, rows, role)
     fours = [means[i : i + 4] for i in range(0, len(means), 4)]
     return [four[0] > max(four[1:]) for four in fours]
 
 
 def read_option(answer: str, options: Sequence[str]) -> int | None:
-    """Which option an answer names: by its letter at the beginning, else by its whole text."""
-    named = _LETTER.match(answer)
-    if named:
-        return LETTERS.index(named.group(1))
-    held = [i for i, option in enumerate(options) if _holds(answer, option)]
-    return held[0] if len(held) == 1 else None
+    """Index of the option that an answer names, by its letter at the start or its whole text."""
+    letter = _LETTER.match(answer)
+    if letter:
+        return LETTERS.index(letter.group(1))
+    matches = [i for i, option in enumerate(options) if _contains(answer, option)]
+    return matches[0] if len(matches) == 1 else None
 
 
-def _holds(text: str, wanted: str) -> bool:
-    """Whether a text holds a string as whole words and whole numbers."""
+def _contains(text: str, wanted: str) -> bool:
+    """Whether a text contains a string as whole words and whole numbers."""
     text, wanted = _folded(text), _folded(wanted)
     return re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(wanted)}(?!\w|[.,]\d)", text) is not None
 

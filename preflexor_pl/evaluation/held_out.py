@@ -1,7 +1,7 @@
-"""What the policy does on the held-out questions: its form, its answers, its preferences.
+"""Measures of the policy on the held-out questions: form, answers and preferences.
 
-Deterministic measures only: greedy answers, the same questions and the same rejected answers each
-round. Every measure has a value for each question, so that two evaluations can be paired.
+They are deterministic: greedy answers, and the same questions and rejected answers each round.
+Every measure has a value for each question, so that two evaluations can be paired.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -55,14 +55,14 @@ def answer_questions(
     generator = LocalGenerator(policy, role="policy", batch_size=batch_size)
     sampling = Sampling(max_new_tokens=limit, temperature=0)
     requests = [Request(prompt, system_prompt, sampling) for prompt in prompts]
-    made: dict[int, Completion] = {}
+    completions: dict[int, Completion] = {}
     with stage("answering questions", len(requests)) as progress:
         for done in by_batch(generator, requests):
-            made |= done
+            completions |= done
             progress.advance(len(done))
     return [
-        AnsweredPrompt(prompt, made[i], parse_response(made[i].text, policy.strings))
-        for i, prompt in enumerate(prompts)
+        AnsweredPrompt(prompt, done, parse_response(done.text, policy.strings))
+        for prompt, done in ((prompt, completions[i]) for i, prompt in enumerate(prompts))
     ]
 
 
@@ -78,26 +78,26 @@ def thinks_unasked(
         policy: the model, as it is now.
         questions: [N] without their trigger.
         system_prompt: as in training.
-        batch_size: texts made together.
+        batch_size: texts generated together.
     """
-    answered = answer_questions(policy, questions, system_prompt, UNASKED_TOKENS, batch_size)
-    texts = [item.completion.text for item in answered]
+    answers = answer_questions(policy, questions, system_prompt, UNASKED_TOKENS, batch_size)
+    texts = [answer.completion.text for answer in answers]
     markers = policy.strings
     return [markers.think_start in text or markers.think_end in text for text in texts]
 
 
 def forms(
     policy: Policy,
-    answered: Sequence[AnsweredPrompt],
+    responses: Sequence[AnsweredPrompt],
     questions: Sequence[str],
     embed: Callable[[Sequence[str]], np.ndarray],
     reflection: bool = False,
 ) -> dict[str, list[float]]:
-    """What can be seen of greedy responses.
+    """Measures of greedy responses.
 
     Args:
-        policy: whose tokenizer counts the thinking tokens.
-        answered: N responses.
+        policy: its tokenizer counts the thinking tokens.
+        responses: N responses.
         questions: [N] the questions without their trigger.
         embed: texts -> [N, D] vectors.
         reflection: whether the form has a reflection section.
@@ -105,7 +105,7 @@ def forms(
     Returns:
         ``format_rate``, ``on_topic``, ``repetition``: [N] values each, those of rates 0 or 1.
     """
-    answers = [item.parsed.answer or "" for item in answered]
+    answers = [item.parsed.answer or "" for item in responses]
     formed = [
         has_form(
             item.completion.text,
@@ -114,14 +114,14 @@ def forms(
             reflection,
             policy.strings,
         )
-        for item in answered
+        for item in responses
     ]
     given = [bool(answer.strip()) for answer in answers]
     near = nearest_is_own(embed([answer or "-" for answer in answers]), embed(questions), given)
     return {
         "format_rate": list(map(float, formed)),
         "on_topic": list(map(float, near)),
-        "repetition": [repeated_ngrams(item.completion.text) for item in answered],
+        "repetition": [repeated_ngrams(item.completion.text) for item in responses],
     }
 
 
@@ -138,33 +138,33 @@ def preferences(
 
     ``margin_mismatched`` is the mean log-prob of a token of the chosen response less that of other
     questions' chosen responses, on average over ``PARTNERS`` of them; ``accuracy_mismatched`` is
-    the share of these that it beats. Both sides have the form, so only what they say can tell them
-    apart. Whole responses count, whatever the loss and its mask, so that phases can be compared.
+    the share of these that it exceeds. Both sides have the trained form, so only their content
+    differs. Whole responses count, whatever the loss and its mask, so that phases can be compared.
 
     Args:
         policy: in any mode; it has no dropout.
         loss: the training loss.
         collator: of the run.
-        pairs: held-out pairs, their rejected answers fixed at round 0, with the reference's
+        pairs: held-out pairs with the rejected answers of round 0, and with the reference's
             log-probs where the loss needs them.
         token_budget: tokens in one forward pass.
-        seed: of who is set against whom.
+        seed: of the mismatched partners.
 
     Returns:
         Value by measure, by the pair's id.
     """
-    found: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
     for group, logps, reference in _batches(policy, collator, pairs, token_budget):
         values = per_pair([(logps, loss(logps, reference))])
         for name, row in values.items():
             for pair, value in zip(group, row.tolist(), strict=True):
-                found.setdefault(pair.id, {})[name] = value
+                measured.setdefault(pair.id, {})[name] = value
     for pair_id, (own, *others) in _crossed(policy, collator, pairs, token_budget, seed).items():
-        found[pair_id] |= {
+        measured[pair_id] |= {
             "accuracy_mismatched": float(np.mean([own > other for other in others])),
             "margin_mismatched": own - float(np.mean(others)),
         }
-    return found
+    return measured
 
 
 def _crossed(

@@ -14,10 +14,10 @@ DRAWS = 2000  # of the bootstrap
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval over ``n`` questions; nan for none.
+    """A value with its 95 % interval over ``n`` questions; nan without any.
 
-    ``values`` are those of each question, None where one has none, for differences to be paired;
-    empty where they are not kept.
+    ``values`` has one value a question, None where there is none, for paired differences; empty
+    where they are not kept.
     """
 
     value: float
@@ -27,14 +27,14 @@ class Estimate:
     values: tuple[float | None, ...] = field(default=(), compare=False)
 
     @classmethod
-    def from_dict(cls, known: Mapping[str, Any]) -> "Estimate":
-        """What ``asdict`` gave."""
-        return cls(**{**known, "values": tuple(known.get("values", ()))})
+    def from_dict(cls, record: Mapping[str, Any]) -> "Estimate":
+        """An estimate from what ``asdict`` gave."""
+        return cls(**{**record, "values": tuple(record.get("values", ()))})
 
     def shown(self, percent: bool = False, digits: int = 2) -> str:
         """As text: ``0.41 [0.32, 0.50]``, or in per cent; a dash where nothing was measured.
 
-        An interval without width says nothing and is left out.
+        An interval of width 0 is left out.
         """
         if not self.n or not math.isfinite(self.value):
             return "-"

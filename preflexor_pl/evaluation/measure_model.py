@@ -147,7 +147,7 @@ class _Measurement:
         asked = self.task.asked_items
         if not asked:
             return
-        questions = [item.asked(position) for _, item, position in asked]
+        questions = [item.prompt(position) for _, item, position in asked]
         traces = self._reason(questions, variant, "facts", False)
         for stage_name, row in rows.items():
             if stage_name == INTEGRATED:

@@ -1,7 +1,6 @@
 """The card of an exported model: what it is, how it was trained, and under which licences.
 
-Read from the files that the runs left; it says what is not known, and names no folder of this
-machine.
+It is read from the files of the runs, says what they do not record, and names no local folder.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from preflexor_pl.policy.run_record import at, config_of
 if TYPE_CHECKING:
     from preflexor_pl.policy.previous_phase import PreviousPhase
 
-EXPORTED = "Exported by preflexor_pl"  # a folder whose card says so may be overwritten
+EXPORTED = "Exported by preflexor_pl"  # marks the folders that --overwrite may replace
 
 _CARD = """---
 {base}library_name: transformers
@@ -54,8 +53,8 @@ know the subject, its answers read better than they are, and nothing here checke
 
 
 def what_it_is(start: "PreviousPhase") -> str:
-    """What was merged, in words."""
-    count, model = len(start.adapters), _shown(start.known["model"])
+    """The merged parts, in words."""
+    count, model = len(start.adapters), _public_name(start.known["model"])
     if not count:
         return f"all of {model}"
     into = f"what all of {model} became in training" if start.base_weights else model
@@ -67,20 +66,20 @@ def model_card(tokenizer: Any, lineage: "list[PreviousPhase]", dtype: str, name:
 
     Args:
         tokenizer: of the exported model.
-        lineage: what each phase left, the first one first.
+        lineage: the weights of each phase, the first one first.
         dtype: of the merged weights.
-        name: by which the card's snippet loads the model.
+        name: folder or hub id in the snippet that loads the model.
     """
     model = lineage[-1].known["model"]
     on_hub = HUB_ID.fullmatch(model) and not Path(model).exists()
     from preflexor_pl.core.chat import chat_turns
     from preflexor_pl.policy.exported_model import QUESTION
 
-    asked = QUESTION + lineage[-1].markers.suffix
-    turns = chat_turns(tokenizer, asked, at(config_of(lineage[-1]), "data.system_prompt"))
+    prompt = QUESTION + lineage[-1].markers.suffix
+    turns = chat_turns(tokenizer, prompt, at(config_of(lineage[-1]), "data.system_prompt"))
     return _CARD.format(
         base=f"base_model: {model}\n" if on_hub else "",  # the hub refuses any other
-        model=_shown(model),
+        model=_public_name(model),
         exported=EXPORTED,
         dtype=dtype,
         what=what_it_is(lineage[-1]),
@@ -99,9 +98,9 @@ def _facts(lineage: "list[PreviousPhase]") -> Iterator[str]:
     start, run = lineage[-1], lineage[-1].folder.parent
     count = max(len(start.adapters), len(lineage))
     numbered = zip(range(count - len(lineage) + 1, count + 1), lineage, strict=True)
-    runs = [(number, left.folder.parent, c) for number, left in numbered if (c := config_of(left))]
+    runs = [(n, phase.folder.parent, c) for n, phase in numbered if (c := config_of(phase))]
     yield "## Training\n"
-    yield from (_phase(*known) for known in runs)
+    yield from (_phase(*run_of_phase) for run_of_phase in runs)
     if len(runs) < count:
         yield f"- The settings of {count - len(runs)} of {count} phases are not known here."
     if config_of(start) and (rows := read_rows(run / "metrics.csv")):
@@ -110,13 +109,13 @@ def _facts(lineage: "list[PreviousPhase]") -> Iterator[str]:
         yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
     yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
     for corpus in filter(None, dict.fromkeys(at(c, "data.corpus") for _, _, c in runs)):
-        yield f"- corpus {_code(_shown(corpus))}: {_corpus_licence(Path(corpus))}"
+        yield f"- corpus {_code(_public_name(corpus))}: {_corpus_licence(Path(corpus))}"
 
 
 def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
     loss, rank = at(config, "model.loss") or {}, at(config, "model.policy.lora.rank")
     values = ", ".join(f"{key}={value}" for key, value in (loss.get("init_args") or {}).items())
-    made = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
+    counts = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
     chunks = run / "graph/chunks.jsonl"
     lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
     documents = len({json.loads(line)["document"] for line in lines if line})
@@ -126,7 +125,7 @@ def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
         f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
         f"seed {at(config, 'seed_everything')}",
         f"adapter of rank {rank}" if rank else "every weight trained",
-        f"{sum(made)} pairs in {len(made)} rounds",
+        f"{sum(counts)} pairs in {len(counts)} rounds",
         *_origins(config, documents),
     ]
     return f"- phase {number}: {', '.join(parts)}"
@@ -137,14 +136,14 @@ def _origins(config: dict[str, Any], documents: int) -> Iterator[str]:
     own = at(config, "data.pairs")
     if own:
         source = own if isinstance(own, str) else at(own, "source")
-        yield f"own pairs {_code(_shown(source))}" if isinstance(source, str) else "own pairs"
+        yield f"own pairs {_code(_public_name(source))}" if isinstance(source, str) else "own pairs"
     if own and not documents:  # nothing was made from a corpus
         return
     corpus, teacher = at(config, "data.corpus"), at(config, "data.teacher") or {}
-    named = f"corpus {_code(_shown(corpus))}" if corpus else "an index"
+    named = f"corpus {_code(_public_name(corpus))}" if corpus else "an index"
     yield f"{named} of {documents or '?'} documents"
     name = at(teacher, "server.model") or teacher.get("model_name") or teacher.get("class_path")
-    yield f"teacher {_code(_shown(name)) if name else 'the base itself'}"
+    yield f"teacher {_code(_public_name(name)) if name else 'the base itself'}"
 
 
 def _rate(config: dict[str, Any]) -> str:
@@ -175,8 +174,8 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _shown(name: str) -> str:
-    """A model or folder by its name; where on this machine it lies is nobody's business."""
+def _public_name(name: str) -> str:
+    """The name of a model or folder, without the folders of this machine."""
     return Path(name).name if Path(name).expanduser().is_absolute() else name
 
 

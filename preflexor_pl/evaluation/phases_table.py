@@ -1,4 +1,4 @@
-"""One table over the phases, what got worse before it."""
+"""One table over the phases, after the changes for the worse."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,29 +9,29 @@ from preflexor_pl.evaluation.metrics_table import METRICS, changes
 from preflexor_pl.evaluation.question_values import read_values, values_path
 from preflexor_pl.evaluation.summary import before_and_after
 
-SHOWN = METRICS[:8]
+COLUMNS = METRICS[:8]
 
 
 def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
-    """What got worse, and a table: what each run ended with, and what the first one began with.
+    """Changes for the worse, and a table: the first row of the first run, the last row of each.
 
     Args:
         runs: folder, minutes and number of held-out questions of each.
     """
     first, _, n = runs[0]
-    begun, _ = before_and_after(read_rows(first / "metrics.csv"))
+    start_row, _ = before_and_after(read_rows(first / "metrics.csv"))
     lines = [
-        "| | " + " | ".join(_heading(begun)) + " | minutes |",
-        "|" + "---|" * (len(SHOWN) + 2),
-        _line(f"before {first.name}", begun, n, ""),
+        "| | " + " | ".join(_heading(start_row)) + " | minutes |",
+        "|" + "---|" * (len(COLUMNS) + 2),
+        _line(f"before {first.name}", start_row, n, ""),
     ]
     changed: list[Change] = []
     for run, minutes, count in runs:
-        _, ended = before_and_after(read_rows(run / "metrics.csv"))
-        lines.append(_line(f"after {run.name}", ended, count, f"{minutes:.1f}"))
-        if ended:
+        _, last_row = before_and_after(read_rows(run / "metrics.csv"))
+        lines.append(_line(f"after {run.name}", last_row, count, f"{minutes:.1f}"))
+        if last_row:
             start = read_values(values_path(first, 0))
-            end = read_values(values_path(run, int(ended["round"])))
+            end = read_values(values_path(run, int(last_row["round"])))
             changed += changes(start, end, True, f"after {run.name}: ").values()
     note = (
         f"Over {n} held-out questions, in brackets 95 % Wilson intervals; nearest to their own by "
@@ -42,11 +42,11 @@ def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
     return "\n".join([worse, "", *lines, "", note])
 
 
-def _heading(begun: Row) -> list[str]:
-    full = [metric for metric in SHOWN if metric.across and metric.at_ceiling(begun)]
-    return [f"{m.label} ({CEILING})" if m in full else m.label for m in SHOWN]
+def _heading(start_row: Row) -> list[str]:
+    full = [metric for metric in COLUMNS if metric.across and metric.at_ceiling(start_row)]
+    return [f"{m.label} ({CEILING})" if m in full else m.label for m in COLUMNS]
 
 
 def _line(name: str, row: Row, n: int, minutes: str) -> str:
-    cells = [metric.cell(row, n) or "-" for metric in SHOWN]
+    cells = [metric.cell(row, n) or "-" for metric in COLUMNS]
     return f"| {name} | " + " | ".join(cells) + f" | {minutes} |"

@@ -131,12 +131,12 @@ def test_every_place_holds_the_right_option_as_often():
 
 def test_how_an_item_is_asked(tmp_path):
     choice, plain = read_items(write(tmp_path / "i.jsonl", CHOICE, SHORT))
-    assert choice.asked(2) == (
+    assert choice.prompt(2) == (
         "What covers the leaf?\nA: a layer of sugar\nB: bark\nC: a layer of wax\nD: steel\n"
         "Answer with the letter of the right option."
     )
     assert [choice.options(place).index(choice.answer) for place in range(4)] == [0, 1, 2, 3]
-    assert plain.asked(2) == "What covers the leaf?"
+    assert plain.prompt(2) == "What covers the leaf?"
 
 
 @pytest.mark.parametrize(

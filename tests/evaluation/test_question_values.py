@@ -9,8 +9,8 @@ from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.question_values import (
     QuestionValues,
     document_of,
-    gathered,
     read_values,
+    values_from_rows,
     write_values,
 )
 from tests.tiny import PAIR
@@ -19,7 +19,7 @@ from tests.tiny import PAIR
 def test_values_come_back_and_one_that_is_missing_stays_missing(tmp_path):
     pairs = [PAIR, replace(PAIR, id="2", prompt="Why?\u2028", chunk_ids=["a#b.md#3", "c.md#0"])]
     rows = [{"loss": 0.5, "on_topic": 1.0}, {"on_topic": 0.0}]
-    values = gathered([p.prompt for p in pairs], list(map(document_of, pairs)), rows)
+    values = values_from_rows([p.prompt for p in pairs], list(map(document_of, pairs)), rows)
     assert values.documents == ["silk.md", "a#b.md"]
     assert values.means() == {"loss": 0.5, "on_topic": 0.5}
     path = tmp_path / "samples/held-out-0000.jsonl"
