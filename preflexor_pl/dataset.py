@@ -1,25 +1,22 @@
-"""What a run's pairs are, and their export: ``python -m preflexor_pl.dataset runs/orpo``.
+"""Summary of a run's pairs, and their export: ``python -m preflexor_pl.dataset runs/orpo``.
 
-With ``--out`` they go to a file or a folder that other preference trainers read, text as it is in
-the run: nothing is cut, masked or put into a chat template. Nothing is read but the run's files.
+With ``--out`` they go to a file or a folder that other preference trainers read. Texts are as in
+the run: nothing is cut, masked or put into a chat template. Only the run's files are read.
 """
 
 import argparse
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.config_files import read_config
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.files import replaced, replaced_folder
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.tables import shown
+from preflexor_pl.pairs.export import check_out, rows_of, write_rows
 from preflexor_pl.pairs.journal import (
     MANIFEST,
     complete_rounds,
@@ -27,16 +24,9 @@ from preflexor_pl.pairs.journal import (
     read_manifest,
     round_folder,
 )
-from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.summary import Part, summary
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-COLUMNS = "prompt", "chosen", "rejected"
-FILES = ".jsonl", ".parquet"
-NOT_WRITTEN = ".json", ".csv", ".arrow", ".txt", ".gz", ".zip", ".zst"  # no names for a folder
-OF_A_FOLDER = "dataset_info.json", "state.json"
 MAX_PATH = 80  # letters
 
 
@@ -45,18 +35,19 @@ def main(args: Sequence[str]) -> int:
     options = _parsed(args)
     files = _files(options)
     if options.out:
-        _require_free(options.out, list(files.values()), options.overwrite)
+        check_out(options.out, list(files.values()), options.overwrite)
     system = _system_prompt(options.run) if options.conversational else None
     parts = [_part(name, path) for name, path in files.items()]
     pairs = [pair for part in parts for pair in part.pairs]
-    told = f"{len(pairs)} pairs of {_told(options, files)}"
+    what = f"{len(pairs)} pairs of {_source(options, files)}"
     if options.out:
-        write(_rows(pairs, options.all_columns, options.conversational, system), options.out)
+        quiet_libraries()
+        write_rows(rows_of(pairs, options.all_columns, options.conversational, system), options.out)
         turn = "with" if system else "without"
         form = f", as messages {turn} a system turn" if options.conversational else ""
-        log_line(f"{options.out}: {told}{form}")
+        log_line(f"{options.out}: {what}{form}")
     else:
-        log_line(f"{options.run}: {told}" if options.run else told)
+        log_line(f"{options.run}: {what}" if options.run else what)
         for name, path in files.items() if options.pairs else ():
             log_line(f"  file {name}: {shown(str(path), MAX_PATH)}")
         log_line("\n" + summary(parts, "file" if options.pairs else "round"))
@@ -85,9 +76,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
         if getattr(options, name) and not options.out:
             parser.error(f"--{name} is of no use without --out")
     return options
-
-
-# What is read
 
 
 def _files(options: argparse.Namespace) -> dict[str, Path]:
@@ -146,78 +134,7 @@ def _system_prompt(run: Path | None) -> str | None:
     return system
 
 
-# What is written
-
-
-def _require_free(out: Path, read: Sequence[Path], overwrite: bool) -> None:
-    """Refuse what would be lost, and names that promise another format.
-
-    Raises:
-        ConfigError: says what is there.
-    """
-    kind = out.suffix.lower()
-    if kind in NOT_WRITTEN:
-        raise ConfigError(f"--out: {kind} is not written: give .jsonl, .parquet, or a folder")
-    if not out.exists():
-        return
-    if any(out.samefile(path) for path in read):
-        raise ConfigError(f"--out: {out} is a file that the pairs are read from: give another name")
-    if out.is_file() != (kind in FILES) or (out.is_dir() and not _is_export(out)):
-        raise ConfigError(f"--out: {out} holds something else: give a name that is not there")
-    if not overwrite and (out.is_file() or any(out.iterdir())):
-        raise ConfigError(f"--out: {out} is there already: add --overwrite to replace it")
-
-
-def _is_export(folder: Path) -> bool:
-    names = {path.name for path in folder.iterdir()}
-    described = {name for name in names if not name.endswith(".arrow")}
-    return not names or described == set(OF_A_FOLDER)
-
-
-def _rows(
-    pairs: Sequence[PreferencePair], all_columns: bool, conversational: bool, system: str | None
-) -> Iterator[dict[str, Any]]:
-    for pair in pairs:
-        record = asdict(pair)
-        row = {name: record.pop(name) for name in COLUMNS}
-        if conversational:
-            turns = {name: [{"role": "assistant", "content": row[name]}] for name in COLUMNS}
-            turns["prompt"] = [{"role": "user", "content": pair.prompt}]
-            if system:
-                turns["prompt"].insert(0, {"role": "system", "content": system})
-            row = turns
-        yield row | (record if all_columns else {})
-
-
-def write(rows: Iterator[dict[str, Any]], out: Path) -> None:
-    """Write rows as a .jsonl or .parquet file, or as a folder for ``datasets.load_from_disk``.
-
-    Raises:
-        ResourceError: it cannot be written; what was there is there still.
-    """
-    kind = out.suffix.lower()
-    if kind not in FILES:
-        made = _dataset(rows)
-        with replaced_folder(out) as part:
-            made.save_to_disk(part)
-    elif kind == ".parquet":
-        made = _dataset(rows)
-        with replaced(out) as part, part.open("wb") as file:
-            made.to_parquet(file)
-    else:
-        with replaced(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _dataset(rows: Iterator[dict[str, Any]]) -> "Dataset":
-    quiet_libraries()
-    import datasets
-
-    datasets.disable_progress_bars()
-    return datasets.Dataset.from_list(list(rows))
-
-
-def _told(options: argparse.Namespace, files: dict[str, Path]) -> str:
+def _source(options: argparse.Namespace, files: dict[str, Path]) -> str:
     if options.held_out:
         return "the held-out set"
     if options.pairs:

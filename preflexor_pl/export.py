@@ -73,8 +73,8 @@ def export(
         ResourceError: the disk is full.
     """
     from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
-    from preflexor_pl.policy.load import resolve_dtype
     from preflexor_pl.policy.exported_model import dtype_name, phases_of, write_merged
+    from preflexor_pl.policy.load import resolve_dtype
     from preflexor_pl.policy.previous_phase import KEY
 
     run, out, chosen = run.expanduser(), out.expanduser(), resolve_dtype(dtype)

@@ -11,6 +11,7 @@ import yaml
 
 from preflexor_pl import dataset
 from preflexor_pl.cli import entry
+from preflexor_pl.pairs.export import COLUMNS
 from preflexor_pl.pairs.journal import Journal, round_folder
 from preflexor_pl.pairs.pair import read_pairs
 from tests.tiny import PAIR, refused
@@ -189,7 +190,7 @@ def test_an_export_reads_back_as_it_was(run, call, tmp_path, out):
     assert line == f"{out}: 3 pairs of rounds 0, 1"
     pairs = [FIRST, SECOND, THIRD]
     rows = read_back(tmp_path / out)
-    assert rows == [{name: getattr(p, name) for name in dataset.COLUMNS} for p in pairs]
+    assert rows == [{name: getattr(p, name) for name in COLUMNS} for p in pairs]
     assert [*rows[0]] == ["prompt", "chosen", "rejected"]
     assert "\u2028" in rows[2]["rejected"]
 
