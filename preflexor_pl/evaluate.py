@@ -15,7 +15,7 @@ from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
 from preflexor_pl.core.progress import log_line
 
 FACTS = Path("facts/items.jsonl")
-_LEAST = {
+_MINIMUM = {
     "iterations": 0,
     "seed": 0,
     "questions": 0,
@@ -45,7 +45,7 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _parsed(args: Sequence[str]) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser("evaluate", "Measure models side by side, with 0 to N refinements.")
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL[@N]", help="a run, a folder or a hub id; base")
@@ -57,30 +57,35 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
         help="of the recursion; default: what each model was trained for",
     )
     add("--pairs", type=Path, metavar="FILE", help="held-out pairs; default: the first run's")
-    add("--questions", type=int, default=0, help="how many of them; 0: all")
+    add("--questions", type=int, default=0, help="number of held-out questions; 0: all")
     add("--facts", type=Path, default=FACTS, help="items with known answers")
-    add("--no_facts", action="store_true", help="leave them out")
-    add("--items", type=int, default=0, help="asked in writing of each stratum of facts; 0: all")
-    add("--judge", metavar="MODEL", help="who judges; default: the base of the first model")
+    add("--no_facts", action="store_true", help="measure no facts")
+    add("--items", type=int, default=0, help="facts a stratum also answered in writing; 0: all")
+    add("--judge", metavar="MODEL", help="compares answers; default: the base of the first model")
     add(
         "--key_env",
         metavar="NAME",
         help="variable that holds the judge's key, where it is MODEL@http://HOST/v1",
     )
-    add("--no_judge", action="store_true", help="leave the judge out")
+    add("--no_judge", action="store_true", help="compare no answers")
     add("--embedder", help="a sentence-transformers model; default: the first run's")
     add("--max_new_tokens", type=int, default=320, help="of a response")
     add("--critic_max_new_tokens", type=int, default=160, help="of a critic's text")
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
-    add("--batch_size", type=int, default=48, help="texts made together")
-    add("--seed", type=int, default=0, help="of samples, partners and bootstraps")
+    add("--batch_size", type=int, default=48, help="texts generated together")
+    add("--seed", type=int, default=0, help="of samples and bootstraps")
     add("--out", type=Path, default=Path("evaluations/latest"), help="folder of the results")
+    return parser
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
     options = parser.parse_args(args)
-    for name, least in _LEAST.items():
-        if getattr(options, name) < least:
-            parser.error(f"--{name}: got {getattr(options, name)}, must be >= {least}")
+    for name, minimum in _MINIMUM.items():
+        if getattr(options, name) < minimum:
+            parser.error(f"--{name}: got {getattr(options, name)}, must be >= {minimum}")
     if options.questions == 1:
-        parser.error("--questions: got 1, must be 0 (all) or >= 2: answers are set against others")
+        parser.error("--questions: got 1, must be 0 (all) or >= 2: answers are compared")
     if not options.no_facts and not options.facts.is_file():
         parser.error(f"--facts: {options.facts} does not exist: give a file, or --no_facts")
     if options.pairs and not options.pairs.is_file():

@@ -1,7 +1,7 @@
 """See a model think: ``python -m preflexor_pl.reason "Why is nacre tough?" --run runs/exo``.
 
-The model answers; its thinking is criticised and rewritten, it answers again, and in the end its
-answers are made into one. Steps are printed as they come, thinking dim, answers bright.
+The model answers; a critic criticises and rewrites its thinking, it answers again, and in the end
+the critic makes one answer of all. Steps are printed as they come, thinking dim, answers bright.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _parsed(args: Sequence[str]) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser("reason", "Ask a model and see it think, criticise itself and revise.")
     add = parser.add_argument
     add("question", nargs="?", help="one question")
@@ -61,17 +61,28 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     add(
         "--variant",
         choices=["thinking", "reflection"],
-        help="whose criticism: the critic's, or the model's own reflect section; "
+        help="source of the criticism: the critic, or the model's own reflect section; "
         "default: what the model was trained for",
     )
-    add("--critic", metavar="MODEL", help="who criticises; default: the model's base")
-    add("--judge", metavar="MODEL", help="who keeps the best answer, in both orders; or: critic")
+    add("--critic", metavar="MODEL", help="criticises; default: the model's base")
+    add("--judge", metavar="MODEL", help="compares answers, in both orders; or: critic")
     add(
         "--key_env",
         metavar="NAME",
         help="variable that holds the key, where one of them is MODEL@http://HOST/v1",
     )
     add("--context", type=int, default=0, metavar="K", help="chunks retrieved from the run's graph")
+    _add_recursion_options(parser)
+    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
+    add("--batch_size", type=int, default=16, help="texts generated together")
+    add("--seed", type=int, default=0, help="of the sampling")
+    add("--json", action="store_true", help="print one line of JSON a question, nothing else")
+    add("--out", type=Path, help="keep the traces there: FILE.json, FILE.jsonl or FILE.md")
+    return parser
+
+
+def _add_recursion_options(parser: Parser) -> None:
+    add = parser.add_argument
     add("--no_integrate", action="store_true", help="end with the best answer as it is")
     add("--keep_going", action="store_true", help="do not stop where nothing changes or gets worse")
     add("--max_new_tokens", type=int, default=320, help="of a response")
@@ -83,16 +94,15 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
         "--prompts",
         default="small",
         metavar="SET",
-        help="what the critic is asked: small, large (for a strong critic), or a folder of yours",
+        help="of the critic: small, large (for a strong critic), or a folder of yours",
     )
     add("--critic_prompt", help="the critic's system prompt")
-    add("--integrator_prompt", help="the critic's, when it makes one answer of all")
-    add("--thinking_prefix", metavar="TEXT", help="how the first thinking section must begin")
-    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
-    add("--batch_size", type=int, default=16, help="texts made together")
-    add("--seed", type=int, default=0, help="of every draw")
-    add("--json", action="store_true", help="print one line of JSON a question, nothing else")
-    add("--out", type=Path, help="keep the traces there: FILE.json, FILE.jsonl or FILE.md")
+    add("--integrator_prompt", help="the critic's system prompt when it makes one answer of all")
+    add("--thinking_prefix", metavar="TEXT", help="beginning of the first thinking section")
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
     options = parser.parse_args(args)
     given = [options.question is not None, options.file is not None, options.chat]
     if sum(given) != 1:

@@ -60,9 +60,10 @@ def answer_questions(
         for done in by_batch(generator, requests):
             completions |= done
             progress.advance(len(done))
+    in_order = [completions[i] for i in range(len(prompts))]
     return [
-        AnsweredPrompt(prompt, done, parse_response(done.text, policy.strings))
-        for prompt, done in ((prompt, completions[i]) for i, prompt in enumerate(prompts))
+        AnsweredPrompt(prompt, completion, parse_response(completion.text, policy.strings))
+        for prompt, completion in zip(prompts, in_order, strict=True)
     ]
 
 

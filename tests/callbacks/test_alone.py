@@ -41,7 +41,7 @@ OWN_PAIRS = [
 @pytest.fixture
 def fit(tmp_path, model_folder, monkeypatch):
     """``fit(*callbacks, **options)`` trains on own pairs; the trainer, which has ended."""
-    monkeypatch.setattr("preflexor_pl.datamodule.Embedder", Letters)
+    monkeypatch.setattr("preflexor_pl.rounds.build.Embedder", Letters)
     monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
 
     def fit(*given, **options):

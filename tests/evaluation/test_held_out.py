@@ -68,8 +68,8 @@ class Writes:
     def __init__(self, word, text):
         self.word, self.text = word, text
 
-    def __call__(self, model, adapters, batch_size):
-        assert adapters
+    def __call__(self, model, role, batch_size):
+        assert role == "policy"
         return self
 
     def batches(self, requests):
