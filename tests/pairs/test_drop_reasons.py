@@ -44,7 +44,11 @@ def reasons_in(path):
             parts = [node.value] if named & {"reason", "lost", "cut", "failed", *CONSTANTS} else []
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            parts = node.args if name in {"drop", "_problem", "UnreadableReply", "Refusal"} else []
+            parts = (
+                node.args
+                if name in {"drop", "_problem", "UnreadableReply", "RequestRefused"}
+                else []
+            )
         else:
             continue
         for leaf in (leaf for part in parts if part for leaf in ast.walk(part)):
