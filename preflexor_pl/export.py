@@ -15,7 +15,6 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import replaced_folder
 from preflexor_pl.core.hub import HUB_ID, quiet_loading
 from preflexor_pl.core.progress import log_line
-from preflexor_pl.evaluation.model_card import EXPORTED, model_card, what_it_is
 
 
 def main(args: Sequence[str]) -> int:
@@ -73,6 +72,7 @@ def export(
         ResourceError: the disk is full.
     """
     from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
+    from preflexor_pl.evaluation.model_card import model_card, what_it_is
     from preflexor_pl.policy.exported_model import dtype_name, phases_of, write_merged
     from preflexor_pl.policy.load import resolve_dtype
     from preflexor_pl.policy.previous_phase import KEY
@@ -96,6 +96,8 @@ def export(
 
 
 def _check_out(out: Path, overwrite: bool) -> None:
+    from preflexor_pl.evaluation.model_card import EXPORTED
+
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     card = out / "README.md"
