@@ -107,20 +107,13 @@ def place(tmp_path, model_folder, monkeypatch):
 
 
 @pytest.fixture
-def teacher(monkeypatch):
-    """A scripted teacher of every run that is made; has ``asked``."""
-    from preflexor_pl.datamodule import PreferenceDataModule
-    from tests.verbs import Asks
+def teacher(place):
+    """The scripted teacher that mine.yaml names by its class path; has ``asked``."""
+    from tests.verbs import Asks, ScriptedTeacher, name_teacher
 
-    scripted, make = Asks("script"), PreferenceDataModule.rounds_of
-
-    def rounds_of(data, policy):
-        rounds = make(data, policy)
-        rounds.teacher = scripted
-        return rounds
-
-    monkeypatch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
-    return scripted
+    ScriptedTeacher.script = Asks("script")
+    name_teacher(place / "mine.yaml")
+    return ScriptedTeacher.script
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
 """What the tests of verbs that make pairs build on: a config, a corpus, outcomes and files."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
+import yaml
+
+from preflexor_pl.core.generator import Completion, Request, Watch
+from preflexor_pl.core.teacher_settings import TeacherSettings
 from tests.scripted import Scripted, kind_of, write_corpus
 
 VERBS = ["burn", "swim", "fold", "sing", "melt", "glow", "rust", "fly"]
@@ -17,6 +23,25 @@ class Asks(Scripted):
             return made
         verb, where = VERBS[request.seed % 8], WHERES[request.seed // 8 % 6]
         return replace(made, text=made.text.replace("carry its load", f"{verb} {where}"))
+
+
+class ScriptedTeacher:
+    """The teacher of a config: whoever builds it, it says what ``script`` says."""
+
+    script: ClassVar[Asks]
+
+    def __init__(self, settings: TeacherSettings | None = None) -> None:
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        return self.script.name
+
+    def batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        return self.script.batches(requests)
+
+    def complete(self, requests: Sequence[Request], watch: Watch | None = None) -> list[Completion]:
+        return self.script.complete(requests)
 
 
 CONFIG = """
@@ -52,6 +77,17 @@ def prepare(folder, model_folder):
     """Put mine.yaml there, and a corpus of a document a subject."""
     write_corpus(folder / "corpus", 4)
     (folder / "mine.yaml").write_text(CONFIG.format(model=model_folder))
+
+
+def name_teacher(path):
+    """Have a config name the scripted teacher, asked with the settings that stand there."""
+    config = yaml.safe_load(path.read_text())
+    settings = {"settings": config["data"]["teacher"]}
+    config["data"]["teacher"] = {
+        "class_path": "tests.verbs.ScriptedTeacher",
+        "init_args": settings,
+    }
+    path.write_text(yaml.safe_dump(config))
 
 
 def done(outcome):

@@ -29,7 +29,7 @@ from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.policy.tokenizer import tokenizer_of
 from tests.scripted import Scripted
 from tests.tiny import HEAD, PAIR, TEMPLATE, refused, save_tiny_model
-from tests.verbs import prepare
+from tests.verbs import ScriptedTeacher, name_teacher, prepare
 
 SECOND = replace(PAIR, id="0000-0002", rejected="No.", finish_reason="length")
 
@@ -268,12 +268,12 @@ def test_a_folder_that_is_no_run(call, tmp_path):
     refused(call(tmp_path), 2, str(tmp_path), "config.yaml")
 
 
-# Replay
+# Reproducing
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a run of two rounds, with its config, and how to have its teacher scripted.
+    """The folder of a run of two rounds by a scripted teacher, with its config.
 
     The model's chat template states the date.
     """
@@ -282,19 +282,14 @@ def trained(tmp_path_factory):
     dated = TEMPLATE.replace("Be kind.", "Today is {{ strftime_now('%d %B %Y') }}.")
     prepare(folder, save_tiny_model(folder / "model", template=dated))
     (folder / "run").mkdir()
-    make = PreferenceDataModule.rounds_of
 
     def reply(kind, subject, again):
         return f"How does {subject} carry load {next(numbers)}?" if kind == "question" else None
 
-    def rounds_of(data, policy):
-        rounds = make(data, policy)
-        rounds.teacher = Scripted("script", reply)
-        return rounds
-
+    ScriptedTeacher.script = Scripted("script", reply)
+    name_teacher(folder / "mine.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", sys.argv[:1])
-        patch.setattr(PreferenceDataModule, "rounds_of", rounds_of)
         args = ["--config", f"{folder}/mine.yaml", "--run", f"{folder}/run"]
         args += ["--data.corpus", f"{folder}/corpus"]  # wherever a test works
         made = PreferenceCLI(args, f"{folder}/run", before=lambda cli: None)

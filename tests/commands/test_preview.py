@@ -2,6 +2,8 @@
 
 import json
 
+import yaml
+
 from preflexor_pl import fit, preview
 from preflexor_pl.batches.show import escape_controls
 from tests.scripted import GOOD, kind_of
@@ -61,7 +63,10 @@ def test_nothing_is_asked_twice(call_verb, teacher, place):
 
     done(call_verb(preview, "--count", "1"))
     assert asked(teacher) == ASKED
-    done(call_verb(preview, "--data.teacher.answer.top_p", "0.8"))
+    config = yaml.safe_load((place / "mine.yaml").read_text())
+    config["data"]["teacher"]["init_args"]["settings"]["answer"]["top_p"] = 0.8
+    (place / "mine.yaml").write_text(yaml.safe_dump(config))
+    done(call_verb(preview))
     assert len(teacher.asked) == 13 + 3  # the answers alone
 
 
