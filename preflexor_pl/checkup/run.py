@@ -5,7 +5,7 @@ from pathlib import Path
 from preflexor_pl.callbacks.monitors import limits_of
 from preflexor_pl.checkup.machine import require_writable
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli.checkpoints import readable
+from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ResourceError

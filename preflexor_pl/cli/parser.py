@@ -20,7 +20,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from preflexor_pl.callbacks import run_callbacks
-from preflexor_pl.cli.checkpoint_files import CheckpointFiles
+from preflexor_pl.cli.checkpoint_writer import CheckpointFiles
 from preflexor_pl.cli.config_keys import ConfigKeys
 from preflexor_pl.cli.entry import command_line
 from preflexor_pl.cli.short_help import short_help

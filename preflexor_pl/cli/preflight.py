@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from preflexor_pl.cli.checkpoints import readable
+from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.settings import PolicySettings

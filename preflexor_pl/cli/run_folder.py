@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from preflexor_pl.cli.checkpoints import order, readable
+from preflexor_pl.cli.checkpoint_order import order, readable
 from preflexor_pl.core.config_files import load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError, CorpusError, ResourceError
 from preflexor_pl.core.files import RESTORE, read_record, write_atomically

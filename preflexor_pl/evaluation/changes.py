@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from preflexor_pl.evaluation.paired_tests import Difference
+from preflexor_pl.evaluation.significance import Difference
 
 CEILING = "at ceiling before training"
 FEW = 10  # documents; below it intervals are too narrow, and a note says so

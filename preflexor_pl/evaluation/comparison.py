@@ -9,7 +9,7 @@ from typing import Any
 from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
 from preflexor_pl.evaluation.facts import STRATA
 from preflexor_pl.evaluation.intervals import Estimate
-from preflexor_pl.evaluation.paired_tests import paired_difference
+from preflexor_pl.evaluation.significance import paired_difference
 
 INTEGRATED = "integrated"
 ENDS = ("0", INTEGRATED)  # stages that are compared with the base

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.generator import Completion
-from preflexor_pl.evaluation.paired_tests import Difference, paired_difference
+from preflexor_pl.evaluation.significance import Difference, paired_difference
 from preflexor_pl.pairs.pair import PreferencePair
 
 

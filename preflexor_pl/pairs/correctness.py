@@ -21,7 +21,7 @@ from preflexor_pl.pairs.journaled_client import JournaledClient
 from preflexor_pl.pairs.prompt_files import BUILT_IN
 from preflexor_pl.pairs.prompts import Prompts
 from preflexor_pl.pairs.reply_checks import copies_example
-from preflexor_pl.pairs.reply_parsing import Verdict, read_verdict
+from preflexor_pl.pairs.reply_parsing import CorrectnessVerdict, read_verdict
 
 RIGHT_F1 = 0.6  # of words shared with the reference answer, from which on an answer counts as right
 
@@ -58,7 +58,7 @@ class CorrectnessJudge(Protocol):
     def name(self) -> str:
         """What the records call it."""
 
-    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, CorrectnessVerdict]:
         """A ruling on each case.
 
         Args:
@@ -72,7 +72,7 @@ class WordOverlapJudge:
 
     name = f"shared words (F1 from {RIGHT_F1} on is right): no judge is configured"
 
-    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, CorrectnessVerdict]:
         """``right`` or ``wrong``; it asks nobody."""
         scores = {name: token_f1(case.answer, case.reference) for name, case in cases.items()}
         return {name: "right" if f1 >= RIGHT_F1 else "wrong" for name, f1 in scores.items()}
@@ -105,7 +105,7 @@ class LLMCorrectnessJudge:
         """The generator's."""
         return self.generator.name
 
-    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, Verdict]:
+    def rule(self, cases: dict[str, Case], asker: JournaledClient) -> dict[str, CorrectnessVerdict]:
         """What each reply begins with, "" where that is no ruling, or one of a worked example.
 
         No answer is a wrong one.
@@ -115,7 +115,7 @@ class LLMCorrectnessJudge:
         requests = {keys[name]: self._request(name, case) for name, case in asked.items()}
         made = asker.complete(JUDGING, requests, self.generator)
         replies = {name: made[keys[name]].text for name in asked}
-        rulings: dict[str, Verdict] = {
+        rulings: dict[str, CorrectnessVerdict] = {
             name: "" if copies_example(text, requests[keys[name]]) else read_verdict(text)
             for name, text in replies.items()
         }

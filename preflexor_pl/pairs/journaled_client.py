@@ -49,7 +49,7 @@ class PairDraft:
 
 
 @dataclass(frozen=True)
-class ItemRequest:
+class DraftRequest:
     """One thing asked about one item; ``accept`` keeps the reply, or says why it cannot."""
 
     item: PairDraft
@@ -111,7 +111,7 @@ class JournaledClient:
     def ask(
         self,
         name: str,
-        asks: list[ItemRequest],
+        asks: list[DraftRequest],
         sampling: Sampling,
         before_cut: Callable[[str], str] = lambda text: "",
         first: Callable[[list[str]], None] = lambda texts: None,
@@ -195,7 +195,7 @@ class JournaledClient:
         """Seed of one text."""
         return derive_seed(self.seed, self.index, item.id, name, attempt)
 
-    def _request(self, ask: ItemRequest, name: str, attempt: int, sampling: Sampling) -> Request:
+    def _request(self, ask: DraftRequest, name: str, attempt: int, sampling: Sampling) -> Request:
         seed = self.seed_of(ask.item, f"{name}/{ask.part}", attempt)
         prompt = ask.prompt.inert(self.special_tokens)
         return Request(

@@ -18,7 +18,7 @@ from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import REJECTED, CallKey
-from preflexor_pl.pairs.correctness import Case, Verdict, answer_of, token_f1
+from preflexor_pl.pairs.correctness import Case, CorrectnessVerdict, answer_of, token_f1
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt
@@ -46,7 +46,7 @@ class Candidate:
     item: PairDraft
     name: str
     pair: PreferencePair
-    ruling: Verdict = ""
+    ruling: CorrectnessVerdict = ""
 
 
 class Rejection:

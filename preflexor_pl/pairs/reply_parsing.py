@@ -7,7 +7,7 @@ from preflexor_pl.core import segmentation
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.pairs.reply_checks import refuses, unfinished
 
-Verdict = Literal["right", "wrong", ""]  # "": the judge did not say
+CorrectnessVerdict = Literal["right", "wrong", ""]  # "": the judge did not say
 
 MIN_WORDS = 4  # of a thought or an answer
 MAX_KNOWN = 0.8  # share of a criticism's words that the thinking may have already
@@ -62,7 +62,7 @@ def read_answer(text: str) -> tuple[str, str]:
     return answer, _problem(answer, "answer_too_short")
 
 
-def read_verdict(reply: str) -> Verdict:
+def read_verdict(reply: str) -> CorrectnessVerdict:
     """The ruling that a reply begins with; "" where none stands there."""
     found = _RULING.match(reply)
     if not found:

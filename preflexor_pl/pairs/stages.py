@@ -15,7 +15,7 @@ from preflexor_pl.corpus.notes import Notes
 from preflexor_pl.pairs import reply_parsing as reading
 from preflexor_pl.pairs.call_key import ANSWER, QUESTION, REFLECTION, THINKING
 from preflexor_pl.pairs.grounding import Grounding, grounding
-from preflexor_pl.pairs.journaled_client import ItemRequest, JournaledClient, PairDraft
+from preflexor_pl.pairs.journaled_client import DraftRequest, JournaledClient, PairDraft
 from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.question_reply import asked_before_cut, read_question
@@ -115,7 +115,7 @@ class Stages:
             return reason
 
         asks = [
-            ItemRequest(
+            DraftRequest(
                 item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept
             )
             for item in items
@@ -143,7 +143,7 @@ class Stages:
 
                 texts = self.texts(rests_on)
                 prompt = self.prompts.ask_category(texts, item.question, wanted)
-                asks.append(ItemRequest(item, name, prompt, accept))
+                asks.append(DraftRequest(item, name, prompt, accept))
         kept = self.client.ask(THINKING, asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
 
@@ -160,7 +160,7 @@ class Stages:
         for item in items:
             texts, thinking = self.texts(item.chunk_ids), self._thinking_of(item)
             prompt = self.prompts.ask_critique(texts, item.question, thinking)
-            asks.append(ItemRequest(item, "", prompt, accept))
+            asks.append(DraftRequest(item, "", prompt, accept))
         return self.client.ask(REFLECTION, asks, self.teacher.critique)
 
     def _answers(self, items: list[PairDraft]) -> list[PairDraft]:
@@ -183,7 +183,7 @@ class Stages:
             thinking = "\n\n".join(filter(None, (self._thinking_of(item), item.reflection)))
             prompt = self.prompts.ask_answer(self.texts(item.chunk_ids), item.question, thinking)
             parts = [str(number or "") for number in range(self.teacher.candidates)]
-            asks += [ItemRequest(item, part, prompt, accept) for part in parts]
+            asks += [DraftRequest(item, part, prompt, accept) for part in parts]
         return self.client.ask(ANSWER, asks, self.teacher.answer, one_will_do=True)
 
     def _grounding(self, item: PairDraft, answer: str) -> Grounding:

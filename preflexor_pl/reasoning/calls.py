@@ -46,7 +46,7 @@ class ReasoningState:
     feedback: str = ""
 
 
-class StepRunner:
+class ReasoningStepRunner:
     """Runs steps and adds them to their traces.
 
     Args:

@@ -28,7 +28,7 @@ from preflexor_pl.core.chat import Turns
 from preflexor_pl.core.generator import Generator, Watch, special_strings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge
-from preflexor_pl.reasoning.calls import OnStep, ReasoningState, StepRunner
+from preflexor_pl.reasoning.calls import OnStep, ReasoningState, ReasoningStepRunner
 from preflexor_pl.reasoning.prompts import ask_feedback, ask_integration, ask_rewrite
 from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.reasoning.trace import Source, Step, Trace
@@ -85,7 +85,7 @@ class Reasoner:
         Returns:
             A trace for each question, in order.
         """
-        runner = StepRunner(
+        runner = ReasoningStepRunner(
             self.model, self.critic, self.settings, self.special_tokens, on_step, watch
         )
         states = [self._begin(runner, i, text, earlier) for i, text in enumerate(questions)]
@@ -101,7 +101,7 @@ class Reasoner:
         return [state.trace for state in states]
 
     def _begin(
-        self, runner: StepRunner, index: int, question: str, earlier: Turns
+        self, runner: ReasoningStepRunner, index: int, question: str, earlier: Turns
     ) -> ReasoningState:
         question = runner.inert(self.settings.markers.question(question.strip())).strip()
         earlier = [(runner.inert(asked), runner.inert(reply)) for asked, reply in earlier]
@@ -116,7 +116,9 @@ class Reasoner:
             index, question, facts, earlier, trace, _with_last_turn(question, earlier)
         )
 
-    def _answer(self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int) -> None:
+    def _answer(
+        self, runner: ReasoningStepRunner, states: Sequence[ReasoningState], iteration: int
+    ) -> None:
         for state, step in zip(states, runner.answer(states, iteration), strict=True):
             answer = step.answer or ""
             prompted = state.thinking if iteration and not self.settings.trigger else ""
@@ -127,7 +129,7 @@ class Reasoner:
                 state.trace.best = iteration
 
     def _criticise(
-        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
+        self, runner: ReasoningStepRunner, states: Sequence[ReasoningState], iteration: int
     ) -> None:
         reflects = self.settings.variant == "reflection"
         without = [state for state in states if not (reflects and state.feedback)]
@@ -141,7 +143,7 @@ class Reasoner:
             state.feedback = step.answer or ""
 
     def _rewrite(
-        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
+        self, runner: ReasoningStepRunner, states: Sequence[ReasoningState], iteration: int
     ) -> None:
         critic = self.settings.prompts
         prompts = [
@@ -156,7 +158,7 @@ class Reasoner:
             state.thinking = rewritten
 
     def _compare(
-        self, runner: StepRunner, states: Sequence[ReasoningState], iteration: int
+        self, runner: ReasoningStepRunner, states: Sequence[ReasoningState], iteration: int
     ) -> None:
         """Keep the older answer as the best one where it wins in both orders."""
         if self.judge is None:
@@ -170,7 +172,7 @@ class Reasoner:
             elif self.settings.stop_when_worse:
                 state.trace.stopped = "worse"
 
-    def _integrate(self, runner: StepRunner, states: Sequence[ReasoningState]) -> None:
+    def _integrate(self, runner: ReasoningStepRunner, states: Sequence[ReasoningState]) -> None:
         several = [state for state in states if sum(map(bool, state.trace.answers)) > 1]
         critic = self.settings.prompts
         prompts = [
@@ -192,7 +194,7 @@ class Reasoner:
 
     def _older_wins(
         self,
-        runner: StepRunner,
+        runner: ReasoningStepRunner,
         states: Sequence[ReasoningState],
         texts: Sequence[str],
         iteration: int,

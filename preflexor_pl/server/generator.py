@@ -116,7 +116,7 @@ class RemoteGenerator:
         from anyio.from_thread import start_blocking_portal
 
         from preflexor_pl.server.connection import Connection
-        from preflexor_pl.server.retries import RequestPool
+        from preflexor_pl.server.retries import ConcurrentCalls
 
         if any(request.prefill for request in requests):
             raise ConfigError(
@@ -128,7 +128,7 @@ class RemoteGenerator:
 
         async def ask() -> None:
             async with Connection(self.state, secret) as connection:
-                await RequestPool(self.state, connection, deliveries.put).run(requests)
+                await ConcurrentCalls(self.state, connection, deliveries.put).run(requests)
 
         # The event loop has a thread of its own: in a notebook one runs in this thread already.
         with self.state.budget.running(), start_blocking_portal() as portal:

@@ -38,7 +38,7 @@ POLL = 0.1  # seconds between two looks at ``stopping``
 MAX_UNREADABLE = 8  # texts in a row that cannot be read: this is no such server
 
 
-class RequestPool:
+class ConcurrentCalls:
     """The calls for one sequence of requests.
 
     Args:

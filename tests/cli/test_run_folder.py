@@ -5,7 +5,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from preflexor_pl.cli.checkpoints import readable
+from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ConfigError, CorpusError, ResourceError
 from preflexor_pl.core.limits import Limits

@@ -1,7 +1,7 @@
 """What stands in the first block, in which order, and what it says."""
 
 from preflexor_pl.evaluation.changes import Change, few_documents_note, what_got_worse
-from preflexor_pl.evaluation.paired_tests import paired_difference
+from preflexor_pl.evaluation.significance import paired_difference
 
 TWELVE = [f"{i}.md" for i in range(12)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from preflexor_pl.evaluation.paired_tests import mcnemar, paired_difference, sign_flip
+from preflexor_pl.evaluation.significance import mcnemar, paired_difference, sign_flip
 
 FOUR = ["a", "b", "c", "d"]
 
