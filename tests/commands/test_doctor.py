@@ -291,7 +291,7 @@ def test_what_a_config_asks_for_is_not_there(patient, tmp_path, args, code, name
     ("text", "named"),
     [
         ("data: {corpus: corpus}\nmodle: {lr: 1}\n", "modle"),
-        ("data: {corpus: corpus, held_ot: 1}\n", "did you mean --data.held_out"),
+        ("data: {corpus: corpus, held_ot: 1}\n", "did you mean data.held_out"),
         ("data: {corpus: corpus, held_out: many}\n", "held_out"),
         ("data:\n\tcorpus: x\n", "line 2"),
         ("a: !!python/object/apply:os.abort []\n", "line 1"),
