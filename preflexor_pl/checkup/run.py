@@ -10,8 +10,8 @@ from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.packages import is_package_name
-from preflexor_pl.corpus.corpus_index import read_saved
 from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.saved_index import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
 from preflexor_pl.pairs.journal import is_complete, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of

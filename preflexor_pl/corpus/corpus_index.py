@@ -1,24 +1,21 @@
-"""Library: what a run asks for texts. Chunks of a corpus, the graph of their vectors, the embedder.
+"""CorpusIndex: the chunks of a corpus, the graph of their vectors, and the embedder.
 
 ``CorpusIndex.open`` builds it once and finds it again in the run's folder: index.bin, meta.json,
 chunks.jsonl, and vectors.bin, from which a graph of a corpus that has changed takes the vectors of
-what has not. Texts are made inert on entry, so nothing that comes out can forge a turn or a marker.
+what has not. Texts are escaped on entry, so nothing that comes out can forge a turn or a marker.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.files import write_atomically
-from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
@@ -27,13 +24,19 @@ from preflexor_pl.corpus.hold_out import held_out_documents
 from preflexor_pl.corpus.lineage import Lineage, hashes_of
 from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.corpus.reader import read_folder
-from preflexor_pl.corpus.records import ColumnRead, Document, Documents, Skipped
+from preflexor_pl.corpus.records import ColumnRead, Documents, Skipped
+from preflexor_pl.corpus.saved_index import (
+    CHUNKS,
+    FORMAT,
+    escaped,
+    fingerprint_of,
+    read_saved,
+    sizes_that_fit,
+)
 from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
 from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 from preflexor_pl.corpus.walk import walk as walked
 
-CHUNKS = "chunks.jsonl"
-FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
 Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known)
 
 log = logging.getLogger(__name__)
@@ -100,13 +103,13 @@ class CorpusIndex:
         folder = Path(folder)
         report = progress or (lambda stage, done, total: None)
         found = read_folder(corpus_folder, lambda n: report("reading", n, 0), column=text_column)
-        documents = [_inert(document, special_tokens) for document in found.documents]
+        documents = [escaped(document, special_tokens) for document in found.documents]
         settings = [FORMAT, embedder.identity, chunk_tokens, chunk_overlap, seed]
-        fingerprint = _fingerprint(documents, settings)
+        fingerprint = fingerprint_of(documents, settings)
         library = _load(folder, fingerprint, embedder, found)
         if library is None:
             report("cutting", 0, len(documents))  # the embedder loads, which takes a while
-            sizes = _fitting(embedder, chunk_tokens, chunk_overlap)
+            sizes = sizes_that_fit(embedder, chunk_tokens, chunk_overlap)
             show = partial(report, "cutting")
             chunks = split_all(documents, embedder.tokenizer, *sizes, show)
             show = partial(report, "embedding")
@@ -228,28 +231,6 @@ class CorpusIndex:
         )
 
 
-def _inert(document: Document, special_tokens: Collection[str]) -> Document:
-    title = escape_special_tokens(document.title, special_tokens)
-    return replace(document, title=title, text=escape_special_tokens(document.text, special_tokens))
-
-
-def _fingerprint(documents: list[Document], settings: list[Any]) -> str:
-    """Over all that the chunks and their graph follow from."""
-    total = hashlib.sha256(json.dumps(settings).encode())
-    for document in documents:
-        total.update(json.dumps([document.id, document.title, document.text]).encode())
-    return total.hexdigest()
-
-
-def _fitting(embedder: Embedder, tokens: int, overlap: int) -> tuple[int, int]:
-    """Chunk sizes that the embedder reads whole."""
-    limit = embedder.max_tokens
-    if tokens <= limit:
-        return tokens, overlap
-    log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
-    return limit, min(overlap, limit - 1)
-
-
 def _build(
     chunks: list[Chunk], rows: Rows, embedder: Embedder, seed: int, found: Documents
 ) -> CorpusIndex:
@@ -265,7 +246,7 @@ def _build(
 def _load(
     folder: Path, fingerprint: str, embedder: Embedder, found: Documents
 ) -> CorpusIndex | None:
-    """The saved library, or None (with a line in the log) where it has to be built."""
+    """The saved index, or None (with a line in the log) where it has to be built."""
     if not (folder / META).exists():
         return None
     try:
@@ -277,18 +258,3 @@ def _load(
         return None
     dropped = [Skipped(*entry) for entry in graph.extra["dropped"]]
     return CorpusIndex(chunks, graph, embedder, found.skipped + dropped)
-
-
-def read_saved(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:
-    """A saved graph and its chunks, by id.
-
-    Raises:
-        GraphRefused: a file is not as it was saved.
-        OSError: a file cannot be read.
-    """
-    graph = CorpusGraph.load(folder)
-    if sha256_of(folder / CHUNKS) != graph.extra.get("chunks_sha256"):
-        raise GraphRefused(f"{folder / CHUNKS} has changed")
-    with (folder / CHUNKS).open(encoding="utf-8") as lines:
-        chunks = [Chunk(**json.loads(line)) for line in lines]
-    return graph, {chunk.id: chunk for chunk in chunks}

@@ -245,9 +245,8 @@ def _whole_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     text = path.read_bytes()
-    whole = text[
-        : text.rfind(b"\n") + 1
-    ]  # a line that a dying process left unfinished was never used
+    # A line that a kill left unfinished was never used.
+    whole = text[: text.rfind(b"\n") + 1]
     if len(whole) < len(text):
         with path.open("r+b") as file:
             file.truncate(len(whole))

@@ -17,7 +17,7 @@ from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.pairs.drop_reasons import advice, by_reason
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft, RoundLabel
-from preflexor_pl.pairs.own_pairs import OwnPair
+from preflexor_pl.pairs.own_pair import OwnPair
 from preflexor_pl.pairs.own_round import OWN, OwnRound
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.planning import EarlierRounds, plan

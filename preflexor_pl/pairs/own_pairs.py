@@ -6,7 +6,7 @@ training is to write it, ``rejected``: texts, or lists of messages as chat data 
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -19,10 +19,9 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import check_value
 from preflexor_pl.pairs.journal import markers_of
 from preflexor_pl.pairs.own_markers import others_than, require_markers
+from preflexor_pl.pairs.own_pair import OwnPair, UnusableRow, own_pair_of
 from preflexor_pl.pairs.own_rows import rows_of
 from preflexor_pl.pairs.pair import question_key
-
-PROMPTS = "prompt", "question", "instruction"
 
 
 @dataclass(frozen=True)
@@ -60,27 +59,6 @@ def stand_alone(given: Any) -> bool:
     """Whether own pairs, as a config or a script gives them, leave no pair to be made."""
     rounds, share = getattr(given, "rounds", "every"), getattr(given, "share", 1.0)
     return given is not None and rounds == "every" and share == 1
-
-
-@dataclass(frozen=True)
-class OwnPair:
-    """A row as it was read; its texts are untrusted.
-
-    Attributes:
-        prompt: the user's turn, with the trigger if it has one.
-        chosen: the better response.
-        rejected: the worse one; None is written by the policy in training.
-        topic: as in ``PreferencePair``.
-        chunk_ids: likewise, where the row is of an earlier run over the same corpus.
-        finish_reason: of the rejected response.
-    """
-
-    prompt: str
-    chosen: str
-    rejected: str | None = None
-    topic: str = ""
-    chunk_ids: tuple[str, ...] = ()
-    finish_reason: Literal["stop", "length"] = "stop"
 
 
 class OwnSet:
@@ -180,8 +158,8 @@ def read_own(
     others = others_than(markers, recorded)
     for place, row in rows_of(source):
         try:
-            pair, system = _own_pair(asdict(row) if is_dataclass(row) else row)  # type: ignore[arg-type]
-        except _Unusable as reason:
+            pair, system = own_pair_of(asdict(row) if is_dataclass(row) else row)  # type: ignore[arg-type]
+        except UnusableRow as reason:
             dropped[str(reason)] += 1
             continue
         except (TypeError, ValueError, KeyError) as error:
@@ -202,63 +180,3 @@ def read_own(
     if systems:
         log_line(f"  {systems} have a system turn that is not data.system_prompt: it is left out")
     return pairs
-
-
-class _Unusable(Exception):
-    """A row that is a pair, and not one that can be used."""
-
-
-def _own_pair(row: Any) -> tuple[OwnPair, str | None]:
-    """A row's pair and its system turn."""
-    if not isinstance(row, Mapping):
-        raise TypeError(f"a {type(row).__name__}")
-    before, chosen = _response(row["chosen"])
-    _, rejected = _response(row["rejected"]) if row.get("rejected") is not None else ([], None)
-    given = next((row[name] for name in PROMPTS if row.get(name) is not None), None)
-    turns = _turns(given) if given is not None else before
-    if not turns:
-        raise KeyError(f"no {', '.join(PROMPTS[:-1])} or {PROMPTS[-1]}")
-    system = next((text for role, text in turns if role == "system"), None)
-    asked = [(role, text) for role, text in turns if role != "system"]
-    if len(asked) != 1 or asked[0][0] != "user" or sum(role == "user" for role, _ in before) > 1:
-        raise _Unusable("with several turns")
-    if not (asked[0][1].strip() and chosen.strip() and (rejected is None or rejected.strip())):
-        raise _Unusable("with an empty text")
-    if rejected is not None and rejected.strip() == chosen.strip():
-        raise _Unusable("rejected as chosen")
-    topic, reason = row.get("topic"), row.get("finish_reason")
-    return OwnPair(
-        asked[0][1],
-        chosen,
-        rejected,
-        topic if isinstance(topic, str) else "",
-        tuple(id for id in row.get("chunk_ids") or () if isinstance(id, str)),
-        "length" if reason == "length" else "stop",
-    ), system
-
-
-def _response(value: Any) -> tuple[list[tuple[str, str]], str]:
-    """The turns before a response, and its text."""
-    if isinstance(value, str):
-        return [], value
-    turns = _turns(value)
-    if not turns or turns[-1][0] != "assistant":
-        raise ValueError("a response must be a text, or messages that end with the assistant's")
-    return turns[:-1], turns[-1][1]
-
-
-def _turns(value: Any) -> list[tuple[str, str]]:
-    """Role and text of each message; a text alone is the user's."""
-    if isinstance(value, str):
-        return [("user", value)]
-    if not isinstance(value, Sequence):
-        raise TypeError(f"a {type(value).__name__} in the place of a text or of messages")
-    return list(_messages(value))
-
-
-def _messages(value: Sequence[Any]) -> Iterator[tuple[str, str]]:
-    for message in value:
-        role, text = message["role"], message["content"]
-        if not isinstance(role, str) or not isinstance(text, str):
-            raise TypeError("a message must have role and content, both texts")
-        yield role, text

@@ -7,7 +7,7 @@ from preflexor_pl.core.responses import parse_response
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import REJECTED, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
-from preflexor_pl.pairs.own_pairs import OwnPair
+from preflexor_pl.pairs.own_pair import OwnPair
 from preflexor_pl.pairs.pair import PreferencePair, inert_but_markers
 from preflexor_pl.pairs.settings import PairSettings
 

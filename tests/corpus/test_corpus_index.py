@@ -6,7 +6,8 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus import corpus_index as module
-from preflexor_pl.corpus.corpus_index import CHUNKS, CorpusIndex
+from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.saved_index import CHUNKS
 from preflexor_pl.corpus.sidecar import INDEX, META
 from preflexor_pl.corpus.vectors import VECTORS
 
@@ -74,7 +75,7 @@ def test_a_damaged_file_is_rebuilt_with_a_line(open_library, tmp_path, caplog, n
     library, _ = open_library()
     path = tmp_path / "graph" / name
     path.write_bytes(path.read_bytes()[:-3])
-    with caplog.at_level(logging.INFO, module.__name__):
+    with caplog.at_level(logging.INFO, "preflexor_pl.corpus"):
         again, embedded = open_library()
     assert embedded == 0
     assert again.chunks == library.chunks
@@ -156,7 +157,7 @@ def test_bad_vectors_are_dropped_and_counted(open_library, embedder, monkeypatch
 
 def test_chunks_are_no_longer_than_the_embedder_reads(open_library, corpus, embedder, caplog):
     (corpus / "long.md").write_text("A word follows another word in this long text. " * 90)
-    with caplog.at_level(logging.INFO, module.__name__):
+    with caplog.at_level(logging.INFO, "preflexor_pl.corpus"):
         library, _ = open_library(chunk_tokens=1000)
     assert "data.chunk_tokens: 254" in caplog.text
     lengths = [

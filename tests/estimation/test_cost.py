@@ -12,7 +12,7 @@ from preflexor_pl.core.teacher_settings import JudgeSettings
 from preflexor_pl.estimation.cost import Cost, CostModel, total
 from preflexor_pl.estimation.journal_means import JournalMeans, StageMeans, journal_means
 from preflexor_pl.pairs.maker import Order
-from preflexor_pl.pairs.own_pairs import OwnPair
+from preflexor_pl.pairs.own_pair import OwnPair
 from tests.scripted import LIMITS, Scripted, Shelf, make_round, scripted_maker
 from tests.scripted import scripted_settings as settings_of
 from tests.tiny import tiny_tokenizer

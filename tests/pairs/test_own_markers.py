@@ -7,7 +7,8 @@ import pytest
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.pairs.own_pairs import OwnPair, OwnPairs, OwnSet, read_own
+from preflexor_pl.pairs.own_pair import OwnPair
+from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet, read_own
 
 TAGS = MarkerStrings("<think>", "</think>", "<reflect>", "</reflect>")
 OWN = MarkerStrings("[[t]]", "[[/t]]", "[[r]]", "[[/r]]")
