@@ -99,7 +99,7 @@ def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(
             assert (code, err) == (0, ""), err
         assert ("hidden behind training" in out) == (prefetch == "true")
         rounds = tmp_path / prefetch / "rounds"
-        made[overlap] = [
+        made[prefetch] = [
             (rounds / f"round-000{n}" / name).read_bytes()
             for n in (0, 1)
             for name in ("pairs.jsonl", "plan.json", "manifest.json", "drops.jsonl")
