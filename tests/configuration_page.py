@@ -33,6 +33,15 @@ class _Parsed(Exception):
     pass
 
 
+def _own_subclasses(base: type) -> list[type]:
+    """Subclasses that the package has, without those that tests and benchmarks define."""
+    return [
+        one
+        for one in base.__subclasses__()
+        if not one.__module__.startswith(("tests", "benchmarks"))
+    ]
+
+
 def _parser() -> Any:
     def stop(cli: PreferenceCLI) -> None:
         raise _Parsed(cli.parser)
@@ -80,7 +89,7 @@ def _rows(key: str, kind: Any, default: Any, told: str) -> Iterator[str]:
 
 
 def _classed() -> set[type]:
-    return {one for base in SELECTED.values() for one in (base, *base.__subclasses__())}
+    return {one for base in SELECTED.values() for one in (base, *_own_subclasses(base))}
 
 
 def _helps(settings: type) -> dict[str, str]:
@@ -134,7 +143,7 @@ def _classes() -> str:
     rows = [
         f"| `{key}` | `{one.__name__}{_signature(one)}` | {_first_line(one)} |\n"
         for key, base in SELECTED.items()
-        for one in base.__subclasses__()
+        for one in _own_subclasses(base)
     ]
     head = "| key | class | what it is |\n|---|---|---|\n"
     return f"### Classes to choose from\n\n{head}{''.join(rows)}"

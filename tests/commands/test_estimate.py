@@ -61,7 +61,8 @@ def test_a_run_that_has_not_begun(call_verb, place, nothing_loads):
 
 
 def test_calls_and_lengths_are_those_of_the_journals(call_verb, teacher, place):
-    (place / "mine.yaml").write_text((place / "mine.yaml").read_text() + "  reflection: true\n")
+    text = (place / "mine.yaml").read_text().replace("\ndata:\n", "\ndata:\n  reflection: true\n")
+    (place / "mine.yaml").write_text(text)
     done(call_verb(generate))
     tokenizer, prompts = tiny_tokenizer(), Counter()
     for request in teacher.asked:

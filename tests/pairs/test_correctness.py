@@ -50,7 +50,7 @@ def client(folder):
         ("Wrong, because it floats.", "wrong"),
         ("**Right.** It names the chains.", "right"),
         ("The answer to examine is wrong: ...", "wrong"),
-        ("CorrectnessVerdict: incorrect", "wrong"),
+        ("Verdict: incorrect", "wrong"),
         ("It is correct.", "right"),
         ("The answer is not right.", ""),
         ("Partly right", ""),

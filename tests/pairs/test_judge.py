@@ -61,7 +61,7 @@ def prefers(word):
         ("Answer: A", "A"),
         ("Answer B is better.", "B"),
         ("Answer A wins.", "A"),
-        ("CorrectnessVerdict: tie", "tie"),
+        ("Verdict: tie", "tie"),
         ("The better answer is B because", "B"),
         ("The best answer is: A.", "A"),
         ("The winner is B", "B"),
