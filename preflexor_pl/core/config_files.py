@@ -91,9 +91,14 @@ def load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def dump_yaml(tree: Any) -> str:
-    """Plain values as YAML that ``load_yaml`` reads back."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def dump_yaml(tree: Any, width: int | None = None) -> str:
+    """Plain values as YAML that ``load_yaml`` reads back.
+
+    Args:
+        tree: what is written.
+        width: letters of a line; None is PyYAML's own.
+    """
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -22,9 +22,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from preflexor_pl.core.config_files import parse_yaml
+from preflexor_pl.core.config_files import dump_yaml, parse_yaml
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.pairs.prompts import CriticPrompts, Prompts, Template, WorkedExample
 from preflexor_pl.pairs.reply_parsing import read_verdict
@@ -84,8 +82,7 @@ def files_of(prompts: Prompts) -> dict[str, str]:
     texts = {f"{name}.txt": _file(template) for name, template in _templates(prompts).items()}
     examples = [asdict(w) | {"wanted": dict(w.wanted)} for w in prompts.examples]
     told = [{name: text for name, text in one.items() if text != ""} for one in examples]
-    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100}
-    return texts | {EXAMPLES: yaml.safe_dump(told, **options)}
+    return texts | {EXAMPLES: dump_yaml(told, width=100)}
 
 
 def _file(template: Template) -> str:

@@ -197,6 +197,14 @@ def test_what_a_run_keeps_reads_as_the_same_prompts(tmp_path):
         assert read_prompts(folder_of(kept, files_of(prompts))) == prompts
 
 
+@pytest.mark.parametrize("wrong", ["1e5", "08", "0o17", "off", "1:30"])
+def test_a_kept_text_that_looks_like_a_number_stays_a_text(tmp_path, wrong):
+    text = examples(wrong="QUOTED").replace("QUOTED", f'"{wrong}"')
+    prompts = read_prompts(folder_of(tmp_path, {"examples.yaml": text}))
+    (tmp_path / "kept").mkdir()
+    assert read_prompts(folder_of(tmp_path / "kept", files_of(prompts))) == prompts
+
+
 def test_a_wheel_has_the_built_in_files(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
