@@ -15,13 +15,14 @@ from typing import Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from preflexor_pl.callbacks.monitors import ends_a_round
+from preflexor_pl.callbacks.monitors import begun_epochs, ends_a_round, round_after
 from preflexor_pl.callbacks.protocols import check_data, data_of
 from preflexor_pl.core.errors import PreflexorError
 from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.hub_upload import PublishError, publish
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import check_value
+from preflexor_pl.pairs.journal import round_folders
 from preflexor_pl.pairs.pair import PreferencePair
 
 LOG_HISTORY = "metrics.csv", "steps.csv", "config.yaml"
@@ -97,9 +98,8 @@ class PushToHub(Checkpoint):
 
     def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Push what is new since the last push; where that is nothing, no commit is made."""
-        data = data_of(trainer)
-        if trainer.current_epoch:
-            self._push(trainer, (trainer.current_epoch - 1) // data.epochs_per_round)
+        if epochs := begun_epochs(trainer):
+            self._push(trainer, round_after(trainer, epochs) - 1)
 
     def _push(self, trainer: Trainer, index: int) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a trial leaves nothing behind
@@ -139,8 +139,8 @@ def _write_pairs(run: Path, folder: Path, model: str) -> None:
 
     It names them because an earlier run's rounds may still be in the repository.
     """
-    files = sorted(run.glob("rounds/round-*/pairs.jsonl"))
-    sources = {f"data/{path.parent.name}.jsonl": path for path in files}
+    files = [folder / "pairs.jsonl" for folder in round_folders(run)]
+    sources = {f"data/{path.parent.name}.jsonl": path for path in files if path.is_file()}
     _copy(folder, sources)
     attributes = (inspect.getdoc(PreferencePair) or "").partition("Attributes:\n")[2]
     fields = re.sub(r"^(\w+):", r"- `\1`:", dedent(attributes), flags=re.MULTILINE)

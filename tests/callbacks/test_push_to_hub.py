@@ -56,10 +56,13 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
         epochs_per_round=epochs_per_round,
         policy=SimpleNamespace(save=save),
     )
-    trainer = SimpleNamespace(datamodule=data, fast_dev_run=False)
+    current = SimpleNamespace(ready=0)
+    fit_loop = SimpleNamespace(epoch_progress=SimpleNamespace(current=current))
+    trainer = SimpleNamespace(datamodule=data, fast_dev_run=False, fit_loop=fit_loop)
 
-    def epoch(number, weights=b"any"):
+    def epoch(number, weights=b"any", begun=None):
         trainer.current_epoch, data.round = number, number // epochs_per_round
+        current.ready = number if begun is None else begun
         data.weights = weights
         return trainer, None
 
@@ -113,6 +116,13 @@ def test_the_end_adds_the_last_evaluation_and_a_round_that_was_cut_short(hub, ru
     assert commits[1:] == [("round_0", {"metrics.csv": b"round,val/loss\n1,2.5\n"})]
     push.on_train_end(*epoch(3, b"half a round more"))
     assert messages(hub.model("owner/name")) == ["round_0", "round_0", "round_1"]
+
+
+def test_a_run_that_a_limit_cut_within_an_epoch_is_pushed_as_the_round_it_was_in(hub, run):
+    push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run, epochs_per_round=2)
+    push.finish(*epoch(0, b"0", begun=1))
+    push.finish(*epoch(2, b"2", begun=3))
+    assert messages(hub.model("owner/name")) == ["round_0", "round_1"]
 
 
 def test_every_second_round_and_the_end(hub, run):
