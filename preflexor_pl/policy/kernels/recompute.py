@@ -13,6 +13,7 @@ layers around 4-bit matrices save.
 import inspect
 from collections.abc import Callable
 from functools import cache
+from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from losses.base import at_least_float32
 from preflexor_pl.policy.model_errors import FOREIGN
 
 PROBE_SCALES = 1e-2, 1.0, 1e2, 1e4  # of a trial's tokens: a clamp acts on large numbers only
+PLAIN = bool, int, float, str, NoneType, FunctionType, BuiltinFunctionType
 PROBE_BOUND = 0.05  # relative difference of a trial's gradients: some roundings of bfloat16
 
 
@@ -35,21 +37,41 @@ def save_fewer_activations(model: nn.Module) -> None:
             which saves less still.
     """
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    tried: dict[Any, bool] = {}
     for module in list(model.modules()):
-        plain: Any = type(module)
         mixin: Any = _mixin_for(module)
         if mixin is None:
             continue
-        try:
-            output, gradient = _trial(module, dtype)
+        kind = _kind(module)
+        if kind not in tried:
+            tried[kind] = _is_same(module, mixin, dtype)
+        if tried[kind]:
+            plain: Any = type(module)
             module.__class__ = _subclass(mixin, plain)
-            ours, our_gradient = _trial(module, dtype)
-            apart = (our_gradient - gradient).norm() / gradient.norm()
-            same = torch.equal(ours, output) and bool(apart < PROBE_BOUND)
-        except FOREIGN:  # the plain module takes other inputs
-            same = False
-        if not same:
-            module.__class__ = plain
+
+
+def _kind(module: nn.Module) -> Any:
+    """All that a trial depends on but the weights' values: layers of one kind share a trial."""
+    parts = tuple(
+        (name, type(part), tuple((k, v) for k, v in vars(part).items() if isinstance(v, PLAIN)))
+        for name, part in module.named_modules()
+    )
+    return parts, tuple((n, p.shape, p.dtype, p.device) for n, p in module.named_parameters())
+
+
+def _is_same(module: Any, mixin: Any, dtype: torch.dtype) -> bool:
+    """Whether a module computes the same with another forward; it is left as it was."""
+    plain: Any = type(module)
+    try:
+        output, gradient = _trial(module, dtype)
+        module.__class__ = _subclass(mixin, plain)
+        ours, our_gradient = _trial(module, dtype)
+        apart = (our_gradient - gradient).norm() / gradient.norm()
+        return torch.equal(ours, output) and bool(apart < PROBE_BOUND)
+    except FOREIGN:  # the plain module takes other inputs
+        return False
+    finally:
+        module.__class__ = plain
 
 
 def _mixin_for(module: nn.Module) -> type[nn.Module] | None:

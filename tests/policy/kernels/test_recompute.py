@@ -13,6 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 import preflexor_pl.policy.policy
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
+from preflexor_pl.policy.kernels import recompute as module
 from preflexor_pl.policy.kernels.recompute import save_fewer_activations
 from preflexor_pl.policy.policy import Policy
 from tests.tiny import save_tiny_model
@@ -205,6 +206,21 @@ def test_the_trial_run_leaves_no_trace():
     save_fewer_activations(model)
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_layers_of_one_kind_share_a_trial(monkeypatch):
+    trials = []
+    real = module._trial
+    monkeypatch.setattr(module, "_trial", lambda *a: trials.append(a) or real(*a))
+    other = LlamaRMSNorm(6)
+    other.limit = 7.0  # what another attribute means is not known: a kind of its own
+    model = nn.Sequential(*[LlamaRMSNorm(6) for _ in range(3)], gated(), gated(), other)
+    save_fewer_activations(model)
+    assert len(trials) == 2 * 3
+    assert all(type(layer).__name__.startswith("Recomputing") for layer in model)
+    clamped = nn.Sequential(gated(), gated(kind=Clamped), gated())
+    save_fewer_activations(clamped)
+    assert [type(layer) is Clamped for layer in clamped] == [False, True, False]
 
 
 def test_a_layer_whose_forward_was_put_in_its_place_stays_as_it_is():
