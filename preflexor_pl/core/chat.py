@@ -15,6 +15,8 @@ Turns = Sequence[tuple[str, str]]  # earlier turns: what the user said, what was
 KEY = "model.policy.end_of_turn"
 
 _SYSTEM, _NEXT = "Qsystemq", "Qnextq"  # words, as ANSWER
+# By template and roles of the other turns; without it every chat would be rendered twice.
+_system_turns: dict[tuple[str, tuple[str, ...]], bool] = {}
 
 
 def chat_ids(
@@ -141,7 +143,15 @@ def turn_ends(tokenizer: Any, stops: Collection[int], given: str | None = None) 
 
 
 def _takes_system(tokenizer: Any, turns: list[Turn]) -> bool:
-    """Whether the template writes a system turn.
+    """Whether the template writes a system turn; found out once for each sequence of roles."""
+    key = str(tokenizer.chat_template), tuple(turn["role"] for turn in turns)
+    if key not in _system_turns:
+        _system_turns[key] = _writes_system(tokenizer, turns)
+    return _system_turns[key]
+
+
+def _writes_system(tokenizer: Any, turns: list[Turn]) -> bool:
+    """Whether a rendered chat holds its system turn.
 
     Looked for by a word of its own: the system's text itself may be trimmed, escaped, or part of
     what another turn says.

@@ -112,7 +112,7 @@ def check_unseen(
     if first.run is None or not (first.run / "graph").is_dir():
         log_line(f"{first.name} is no run: whether models trained on {pairs_file} is not known")
         return
-    library = first.library()
+    library = first.library
     ids = {id for pair in pairs for id in pair.chunk_ids}
     documents = {library.chunks[id].document for id in ids & library.chunks.keys()}
     if not ids or ids - library.chunks.keys():

@@ -30,7 +30,7 @@ def build_reasoner(options: argparse.Namespace) -> Reasoner:
         for role, name in names.items()
         if name
     }
-    library = model_info(options.model).library() if settings.chunks else None
+    library = model_info(options.model).library if settings.chunks else None
     loaded = load_model(options.model, options.dtype)
     info = loaded.info
     trained: Literal["reflection", "thinking"] = "reflection" if info.reflects else "thinking"

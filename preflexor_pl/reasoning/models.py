@@ -15,6 +15,7 @@ from preflexor_pl.core.files import read_record
 from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.seeds import derive_seed
+from preflexor_pl.corpus.hold_out import held_out_documents
 from preflexor_pl.corpus.lineage import (
     TRAINED_FOR,
     UNKNOWN,
@@ -84,6 +85,7 @@ class ModelInfo:
             return f"{self.start.known['sha256']} {self.start.fingerprint}"
         return find_model(self.name, NAMED).sha256 or self.name
 
+    @cached_property
     def library(self) -> "CorpusIndex":
         """The graph of its run.
 
@@ -105,11 +107,13 @@ class ModelInfo:
         found = read_lineage(self.start.folder)
         if found or self.run is None or not (self.run / "graph").is_dir():
             return found or UNKNOWN
-        library = self.library()  # a run from before there were records: its own split follows
+        # A run from before there were records: its split, which knew no near-copies, drawn again.
+        hashes = self.library.hashes
+        alone = {name: name for name in hashes}
         seed = derive_seed(at(self.config, "seed_everything"), "held out")
-        split = library.hold_out(at(self.config, "data.held_out"), seed)
-        documents = ({library.chunks[id].document for id in ids} for ids in split)
-        trained, held_out = ({library.hashes[name] for name in names} for names in documents)
+        count = at(self.config, "data.held_out")
+        held = held_out_documents(hashes, alone, count, seed, Lineage())
+        trained, held_out = {hashes[n] for n in hashes.keys() - held}, {hashes[n] for n in held}
         first = not at(self.config, "model.policy.start_from")
         return Lineage().then(trained, held_out, known=first)
 
@@ -121,7 +125,7 @@ class ModelInfo:
             ConfigError: it has no run.
             CorpusError: the run has no graph.
         """
-        hashes = self.library().hashes
+        hashes = self.library.hashes
         parts = self.lineage.trained, self.lineage.unseen
         trained, held = (set(names_of(hashes, part)) for part in parts)
         return trained, held

@@ -1,6 +1,8 @@
 import pytest
 
+from preflexor_pl.core import chat as module
 from preflexor_pl.core.chat import chat_ids, encode, end_of_turn_id
+from preflexor_pl.core.chat_template import render as real_render
 from preflexor_pl.core.markers import THINK_START, TRIGGER
 from tests.tiny import HEAD, TEMPLATE, letters, tiny_tokenizer
 
@@ -19,6 +21,19 @@ def test_a_template_keeps_its_own_system_turn_until_one_is_given():
     assert chat(tokenizer, "Why?") == HEAD + ASK.format("Why?") + REPLY
     system = "<|im_start|>system\nBe brief.<|im_end|>\n"
     assert chat(tokenizer, "Why?", "Be brief.") == system + ASK.format("Why?") + REPLY
+
+
+def test_a_chat_with_a_system_prompt_is_rendered_once_where_the_template_is_known(monkeypatch):
+    tokenizer, rendered = tiny_tokenizer(), []
+    chat_ids(tokenizer, "Why?", "Be brief.")
+    monkeypatch.setattr(
+        module, "render", lambda *a, **k: rendered.append(a) or real_render(*a, **k)
+    )
+    chat_ids(tokenizer, "How?", "Be long.")
+    assert len(rendered) == 1
+    tokenizer.chat_template = NO_SYSTEM + TEMPLATE  # another template, looked at anew
+    assert chat(tokenizer, "Why?", "Be brief.").endswith(ASK.format("Be brief.\n\nWhy?") + REPLY)
+    assert len(rendered) == 3
 
 
 def test_special_tokens_of_the_format_are_single_ids():

@@ -96,7 +96,7 @@ def test_an_adapter_away_from_its_run_knows_nothing_of_it(run, tmp_path, no_weig
     assert (known.run, known.reflects, known.system_prompt) == (None, False, None)
     assert known.identity == model_info(str(run)).identity
     with pytest.raises(ConfigError) as error:
-        known.library()
+        _ = known.library
     refused(error, "adapter is no run with a graph", "give the run itself")
 
 
@@ -172,7 +172,7 @@ def test_an_exported_folder_remembers_how_it_was_asked(exported, trained, no_wei
     assert not loaded.has_base
     assert texts(loaded.generator(4)) == texts(LocalGenerator(trained[1], "policy"))
     with pytest.raises(ConfigError) as error:
-        loaded.info.library()
+        _ = loaded.info.library
     refused(error, "exported is no run with a graph")
 
 
@@ -221,7 +221,7 @@ def test_another_training_is_another_identity(run, whole, tmp_path, model_folder
 
 def test_the_graph_of_a_run(run, letters, tmp_path, no_weights):
     known = model_info(str(run))
-    library = known.library()
+    library = known.library
     assert library.search(TEXTS["silk.md"], 1)[0].document == "silk.md"
     _, held = library.hold_out(1, derive_seed(7, "held out"))
     held_out = {library.chunks[id].document for id in held}
@@ -229,5 +229,5 @@ def test_the_graph_of_a_run(run, letters, tmp_path, no_weights):
     assert len(held_out) == 1
     shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("graph"))
     with pytest.raises(CorpusError) as error:
-        model_info(str(tmp_path / "bare")).library()
+        _ = model_info(str(tmp_path / "bare")).library
     refused(error, "no graph in", "bare/graph")
