@@ -17,6 +17,7 @@ from pathlib import Path
 from preflexor_pl.checkup.machine import check_devices, check_disk
 from preflexor_pl.checkup.report import Finding, Report
 from preflexor_pl.cli.entry import Parser, command_line, guarded, quiet_libraries
+from preflexor_pl.cli.fit_options import config_files, default_run
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 
@@ -54,7 +55,7 @@ def _parsed(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("--json", action="store_true", help="print one JSON object")
     add("--debug", action="store_true", help="show the traceback of what breaks a check off")
     own, rest = parser.parse_known_args(args)
-    configs = any(arg in ("--config", "-c") or arg.startswith("--config=") for arg in rest)
+    configs = config_files(rest)
     if rest and not configs and not own.run:
         parser.error(f"{rest[0]} needs --config FILE or --run RUN beside it")
     own.kept = Path(own.run, "config.yaml") if own.run and not configs else None
@@ -81,9 +82,7 @@ def _examine_run(report: Report, own: argparse.Namespace, args: list[str]) -> Pa
         from preflexor_pl.checkup.config import check_config
         from preflexor_pl.checkup.run import check_run
         from preflexor_pl.checkup.teacher import check_teacher
-        from preflexor_pl.cli.parser import default_run
 
-        quiet_libraries()  # again: Lightning sets its loggers when it is imported
         run = run if own.run else Path(default_run(args))
         if own.kept and not own.kept.is_file():
             raise ConfigError(f"{run} holds no config.yaml: give the folder of a run, or --config")

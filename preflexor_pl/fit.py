@@ -16,7 +16,8 @@ from lightning.pytorch import Trainer
 from preflexor_pl.callbacks.monitors import limits_of
 from preflexor_pl.callbacks.protocols import Finisher
 from preflexor_pl.cli.entry import guarded, quiet_libraries
-from preflexor_pl.cli.parser import PreferenceCLI, default_run
+from preflexor_pl.cli.fit_options import cli_of
+from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.preflight import preflight
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.limits import EARLY
@@ -27,15 +28,11 @@ from preflexor_pl.pairs.prompt_files import files_of
 def main(args: Sequence[str]) -> int:
     """Run to the end, or go on to it, and return the exit code."""
     quiet_libraries()
-    cli = PreferenceCLI(args, default_run(args), before=lambda cli: preflight(cli.config))
+    cli = cli_of(args, check=preflight)
     if cli.trainer.fast_dev_run:  # type: ignore[attr-defined]
         return _try_out(cli)
-    folder = RunFolder(Path(cli.config["run"]))
-    folder.take(cli.config["fresh"])
-    try:
+    with RunFolder(Path(cli.config["run"])).taken(cli.config["fresh"]) as folder:
         return _train(cli, folder)
-    finally:
-        folder.release()
 
 
 def _try_out(cli: PreferenceCLI) -> int:

@@ -64,9 +64,7 @@ def main(args: Sequence[str]) -> int:
 
     require_corpus(task.corpus)
     require_model(task.embedder, "data.embedder")
-    folder = RunFolder(task.folder)
-    folder.take(fresh=False)
-    try:
+    with RunFolder(task.folder).taken():
         log_line(
             f"Reading {task.corpus}: chunks of {task.chunk_tokens} tokens, "
             f"{task.chunk_overlap} shared, for {task.embedder}"
@@ -82,8 +80,6 @@ def main(args: Sequence[str]) -> int:
                 progress,
                 text_column=task.text_column,
             )
-    finally:
-        folder.release()
     log_line(report(library))
     log_line(f"Graph in {task.graph}")
     return 0
@@ -93,7 +89,7 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     told = "Build or update the graph of a corpus, and say what was read and skipped."
     parser = Parser("index", told)
     add = parser.add_argument
-    add("--config", action="append", type=Path, default=[], metavar="FILE", help="as for fit")
+    add("--config", "-c", action="append", type=Path, default=[], metavar="FILE", help="as for fit")
     add("--run", type=Path, help="folder of the run; default: runs/<first config's name>")
     add("--corpus", "--data.corpus", help="a folder, a file, or the hub id of a data set")
     add("--embedder", "--data.embedder", help="a sentence-transformers model")
@@ -118,6 +114,7 @@ def _task(options: argparse.Namespace) -> Task:
         tree = _read(path)
         config |= tree
         data |= tree.get("data") or {}
+        data |= {k.removeprefix("data."): v for k, v in tree.items() if k.startswith("data.")}
 
     def chosen(option: Any, value: Any, default: Any) -> Any:
         return option if option is not None else default if value is None else value

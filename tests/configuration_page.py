@@ -23,7 +23,6 @@ PAGE = Path(__file__).parents[1] / "docs/configuration.md"
 TABLES = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
 HEAD = "| key | type | default | help |\n|---|---|---|---|\n"
 TITLES = {"": "The run", "model": "`model`", "data": "`data`", "trainer": "`trainer`"}
-TRAINER_KEYS = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 HIDDEN = "==SUPPRESS=="  # of keys that follow from others
 EXPLAINED = {"max_epochs", "accelerator", "devices", "callbacks", "logger", "deterministic"}
 SELECTED = {"model.loss": PreferenceLoss, "data.masking": ThinkingMask}
@@ -47,7 +46,7 @@ def _parser() -> Any:
         raise _Parsed(cli.parser)
 
     try:
-        PreferenceCLI([], "runs/CONFIG", before=stop)
+        PreferenceCLI([], before=stop)
     except _Parsed as parsed:
         return parsed.args[0]
     raise AssertionError("the parser came to no end")

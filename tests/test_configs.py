@@ -7,7 +7,7 @@ import pytest
 
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.thinking import AnswerOnly, NoMasking
-from preflexor_pl.cli.parser import PreferenceCLI, default_run
+from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.pairs.prompt_files import BUILT_IN, LARGE
 from preflexor_pl.rounds.build import CATEGORY_TOKENS
 from tests.scripted import Shelf
@@ -32,7 +32,7 @@ def build(model_folder, monkeypatch, tmp_path):
         args += ["--model.policy.model_name", str(model_folder), "--run", str(tmp_path / "run")]
         args += ["--data.teacher.model_name", str(model_folder)] if teacher else []
         monkeypatch.setattr(sys, "argv", sys.argv[:1])
-        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        cli = PreferenceCLI(args, before=lambda cli: None)
         return cli.model, cli.datamodule
 
     return build
@@ -101,13 +101,13 @@ def test_a_server_is_the_teacher_and_no_teacher_is_loaded(build, over, monkeypat
 
     monkeypatch.setattr("preflexor_pl.rounds.text_sources.load_language_model", refuse)
     module, data = build(*over, "server")
-    assert data.server_teacher.name == "Qwen/Qwen3-8B at localhost"
-    assert data.server_teacher is data.server_teacher  # one budget a command
+    assert data.sources.server_teacher.name == "Qwen/Qwen3-8B at localhost"
+    assert data.sources.server_teacher is data.sources.server_teacher  # one budget a command
     module.configure_model()
     monkeypatch.setattr(type(data), "library", Shelf())
     monkeypatch.setattr(type(data), "split", ([], []))
     rounds = data.rounds_of(module.policy)
-    assert rounds.teacher is data.server_teacher
+    assert rounds.teacher is data.sources.server_teacher
     assert rounds.special_strings == module.policy.special_strings
 
 

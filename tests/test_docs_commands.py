@@ -22,14 +22,14 @@ class Parsed(Exception):
 @pytest.fixture
 def parse(tmp_path, monkeypatch):
     """Parse fit's arguments where configs/ and the pages' YAML files are; build nothing."""
-    from preflexor_pl.cli.parser import PreferenceCLI, default_run
+    from preflexor_pl.cli.parser import PreferenceCLI
 
     def keep(cli):
         raise Parsed(cli.config)
 
     def parsed(args):
         with pytest.raises(Parsed) as caught:
-            PreferenceCLI(args, default_run(args), before=keep)
+            PreferenceCLI(args, before=keep)
         return caught.value.args[0]
 
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

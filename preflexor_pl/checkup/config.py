@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli.parser import PreferenceCLI, config_files, default_run
+from preflexor_pl.cli.fit_options import cli_of, config_files
+from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.preflight import corpus_of, requirements
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.reader import read_folder
@@ -22,7 +23,7 @@ def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
     """
     cli = None
     with report.check("config"):
-        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        cli = cli_of(args)
         names = " + ".join(map(str, config_files(args)))
         report.ok(f"{names}: every key and value can be used")
         for asked, check_value in requirements(cli.config):

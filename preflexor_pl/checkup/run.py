@@ -13,7 +13,7 @@ from preflexor_pl.core.packages import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.saved_index import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
-from preflexor_pl.pairs.journal import is_complete, vouched_pairs
+from preflexor_pl.pairs.journal import is_complete, round_folders, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of
 
 GROUP = "run"
@@ -39,7 +39,7 @@ def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
             folder.require_same_prompts(files_of(cli.datamodule.pair_settings.prompts))
     with report.check(GROUP):
         _check_graph(report, path / "graph", cli.config["data.embedder"] if cli else "")
-    for rounds in [path / "held_out", *sorted(path.glob("rounds/round-*"))]:
+    for rounds in [path / "held_out", *round_folders(path)]:
         with report.check(GROUP):
             _check_round(report, rounds)
     with report.check(GROUP):

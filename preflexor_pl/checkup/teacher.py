@@ -32,8 +32,8 @@ def check_teacher(report: Report, data: PreferenceDataModule, policy: str, call:
     """
     teacher, judge = data.pair_settings.teacher, data.pair_settings.judge
     with report.check("teacher"):
-        if data.server_teacher:
-            _check_server(report, data.server_teacher, teacher.question, call)
+        if data.sources.server_teacher:
+            _check_server(report, data.sources.server_teacher, teacher.question, call)
         elif data.own_teacher:
             report.ok(f"{data.own_teacher.name}, an object of your own")
         else:
@@ -42,8 +42,8 @@ def check_teacher(report: Report, data: PreferenceDataModule, policy: str, call:
             _check_prompts(report, data, policy)
             _check_room(report, data)
     with report.check("judge"):
-        if data.server_judge and judge:
-            _check_server(report, data.server_judge, judge.sampling, call)
+        if data.sources.server_judge and judge:
+            _check_server(report, data.sources.server_judge, judge.sampling, call)
 
 
 def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, call: bool) -> None:

@@ -4,6 +4,7 @@ Lightning is imported once these flags are parsed: ``--help`` and a wrong flag n
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from preflexor_pl.core.errors import ConfigError
 if TYPE_CHECKING:
     from preflexor_pl.cli.parser import PreferenceCLI
     from preflexor_pl.policy.policy import Policy
+
+CONFIG_FLAGS = "--config", "-c"
+JOINED_CONFIG = re.compile(r"(?:--config=|-c=?)(.*)")
 
 
 class OwnFlags(Parser):
@@ -66,6 +70,34 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def config_files(args: Sequence[str]) -> list[Path]:
+    """The config files named on the command line, in order."""
+    return without_configs(args)[1]
+
+
+def without_configs(args: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The other arguments, and the config files.
+
+    What is said on the command line wins over files wherever it stands.
+    """
+    rest, files, todo = list[str](), list[str](), iter(args)
+    for arg in todo:
+        if arg in CONFIG_FLAGS:
+            files.append(next(todo, ""))
+        elif joined := JOINED_CONFIG.fullmatch(arg):
+            files.append(joined[1])
+        else:
+            rest.append(arg)
+    if "" in files:
+        raise ConfigError("--config: the name is empty: give a file, such as configs/orpo.yaml")
+    return rest, [Path(path).expanduser() for path in files]
+
+
+def default_run(args: Sequence[str]) -> str:
+    """``runs/<name of the first config>``, ``runs/default`` without one."""
+    return f"runs/{next((path.stem for path in config_files(args)), 'default')}"
+
+
 def cli_of(
     rest: Sequence[str], refused: Sequence[str] = (), check: Callable[[Any], None] | None = None
 ) -> "PreferenceCLI":
@@ -79,7 +111,7 @@ def cli_of(
     Raises:
         ConfigError: a key or value is wrong, or refused.
     """
-    from preflexor_pl.cli.parser import PreferenceCLI, default_run
+    from preflexor_pl.cli.parser import PreferenceCLI
 
     quiet_libraries()  # importing Lightning gave its loggers their levels back
 
@@ -90,7 +122,7 @@ def cli_of(
         if check:
             check(cli.config)
 
-    return PreferenceCLI(rest, default_run(rest), before)
+    return PreferenceCLI(rest, before)
 
 
 def policy_at_start(cli: "PreferenceCLI") -> "Policy":

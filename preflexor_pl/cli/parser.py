@@ -23,6 +23,7 @@ from preflexor_pl.callbacks import run_callbacks
 from preflexor_pl.cli.checkpoint_writer import CheckpointFiles
 from preflexor_pl.cli.config_keys import ConfigKeys
 from preflexor_pl.cli.entry import command_line
+from preflexor_pl.cli.fit_options import default_run, without_configs
 from preflexor_pl.cli.short_help import short_help
 from preflexor_pl.core.config_files import TypedLoader, dump_yaml, load_yaml, read_config
 from preflexor_pl.core.errors import ConfigError
@@ -31,8 +32,6 @@ from preflexor_pl.module import PreferenceModule
 
 ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
 SHOWS = "help", "help_all", "print_config"  # they show something and set no key
-CONFIG_FLAGS = "--config", "-c"
-JOINED_CONFIG = re.compile(r"(?:--config=|-c=?)(.*)")
 _REFUSED = re.compile(r".*Errors: - (.*?) - Expected a <class 'NoneType'>")  # the innermost
 _GIVEN = re.compile(r"Given value: (?!NestedArg)(\S+)")
 _CLASS = re.compile(r"class_path='([\w.]+)'")
@@ -44,14 +43,11 @@ class PreferenceCLI(LightningCLI):
 
     Args:
         args: what follows the command.
-        default_run: the run folder where ``--run`` is not given.
         before: called with the parsed config before anything is built.
     """
 
-    def __init__(
-        self, args: Sequence[str], default_run: str, before: Callable[["PreferenceCLI"], None]
-    ) -> None:
-        self.default_run = default_run
+    def __init__(self, args: Sequence[str], before: Callable[["PreferenceCLI"], None]) -> None:
+        self.default_run = default_run(args)
         self.before = before
         set_loader("yaml", _load_value, (yaml.YAMLError,))
         # What set_loader gives stays text where a number or a boolean is wanted, and is read again.
@@ -93,7 +89,10 @@ class PreferenceCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own keys, and what follows from them."""
         parser.add_argument(
-            "--run", type=_folder, default=self.default_run, help="Folder of the run."
+            "--run",
+            type=_folder,
+            default=self.default_run,
+            help="Folder of the run: runs/NAME of the first config, if not given.",
         )
         parser.add_argument(
             "--ckpt_path",
@@ -119,7 +118,7 @@ class PreferenceCLI(LightningCLI):
         if {"--help", "-h"} & set(args):
             sys.stdout.write(short_help(parser))
             parser.exit()
-        rest, files = _without_configs(args)[0], config_files(args)
+        rest, files = without_configs(args)
         keys = ConfigKeys(parser)
         for path in files:
             keys.check(read_config(path), f"{path}: ")  # before anything is built from it
@@ -207,31 +206,3 @@ def _folder(text: str) -> str:
     if not text:
         raise ArgumentTypeError("the name is empty: give a folder")
     return str(Path(text).expanduser())
-
-
-def config_files(args: Sequence[str]) -> list[Path]:
-    """The config files named on the command line, in order."""
-    return [Path(path).expanduser() for path in _without_configs(args)[1]]
-
-
-def _without_configs(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The other arguments, and the config files.
-
-    What is said on the command line wins over files wherever it stands.
-    """
-    rest, files, todo = list[str](), list[str](), iter(args)
-    for arg in todo:
-        if arg in CONFIG_FLAGS:
-            files.append(next(todo, ""))
-        elif joined := JOINED_CONFIG.fullmatch(arg):
-            files.append(joined[1])
-        else:
-            rest.append(arg)
-    if "" in files:
-        raise ConfigError("--config: the name is empty: give a file, such as configs/orpo.yaml")
-    return rest, files
-
-
-def default_run(args: Sequence[str]) -> str:
-    """``runs/<name of the first config>``, ``runs/default`` without one."""
-    return f"runs/{next((path.stem for path in config_files(args)), 'default')}"

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ class RunFolder:
         aside = self._real.with_name(_name_now(self._real.name))
         os.replace(self._real, aside)
         log_line(f"Set the older run aside in {aside}")
+
+    @contextmanager
+    def taken(self, fresh: bool = False) -> Iterator["RunFolder"]:
+        """Hold the folder while the block runs; arguments and errors as for :meth:`take`."""
+        self.take(fresh)
+        try:
+            yield self
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let another run have the folder."""

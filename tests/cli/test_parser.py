@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from preflexor_pl.cli.parser import PreferenceCLI, default_run
+from preflexor_pl.cli.parser import PreferenceCLI
 from tests.tiny import refused
 
 SERVER = ["--data.teacher.server.base_url", "http://localhost/v1"]
@@ -158,7 +158,7 @@ def parsed(train, tmp_path):
     """``parsed(*args)``: the whole config that fit would take of these arguments."""
 
     def parsed(*args):
-        cli = PreferenceCLI(args, default_run(args), before=lambda cli: None)
+        cli = PreferenceCLI(args, before=lambda cli: None)
         return cli.config
 
     return parsed

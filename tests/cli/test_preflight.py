@@ -15,7 +15,7 @@ def asked(monkeypatch, *args):
     from preflexor_pl.cli.parser import PreferenceCLI
 
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
-    config = PreferenceCLI(args, "runs/x", before=lambda cli: None).config
+    config = PreferenceCLI(args, before=lambda cli: None).config
     return dict(told.split(": ", 1) for told, _ in requirements(config)), config
 
 

@@ -69,7 +69,7 @@ def run(patient, tmp_path):
         Journal(folder / rounds).finish([PAIR], [], {})
     save(folder / "checkpoints/old.ckpt", 1)
     save(folder / "checkpoints/new.ckpt", 2)
-    cli = PreferenceCLI(["--config", "ok.yaml"], "runs/ok", before=lambda cli: None)
+    cli = PreferenceCLI(["--config", "ok.yaml"], before=lambda cli: None)
     (folder / "config.yaml").write_text(cli.kept)
     return folder
 
@@ -158,6 +158,15 @@ def test_it_loads_no_heavy_library_for_a_machine_alone():
 def test_a_mistake_in_the_command(cabinet):
     refused(cabinet("--model.lr", "3"), 2, "--model.lr", "--config")
     refused(cabinet("runs/x"), 2, "runs/x", "--run")
+
+
+@pytest.mark.parametrize(
+    "flag", [["-cx.yaml"], ["-c=x.yaml"], ["-c", "x.yaml"], ["--config=x.yaml"]]
+)
+def test_a_config_is_named_as_for_fit(flag):
+    own, args = doctor._parsed([*flag, "--run", "runs/x"])
+    assert own.kept is None
+    assert args == [*flag, "--run", "runs/x"]
 
 
 def check_packages():

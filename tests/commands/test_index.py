@@ -98,6 +98,12 @@ def test_options_lie_over_configs_and_these_over_each_other(folder):
     assert (str(task.graph), task.corpus) == ("y/graph", "z")
 
 
+def test_dotted_keys_and_the_short_flag_are_as_fit_has_them(folder):
+    (folder / "dotted.yaml").write_text("data.corpus: notes\ndata.chunk_tokens: 64\n")
+    task = index._task(index._parsed(["-c", "dotted.yaml"]))
+    assert (task.corpus, task.chunk_tokens) == ("notes", 64)
+
+
 def test_the_table_shows_which_column_was_read(run_index, folder):
     texts = [{"q": "Why?", "a": f"Remark {n} on silk, a tough material. " * 6} for n in (1, 2)]
     (folder / "notes/rows.jsonl").write_text("\n".join(map(json.dumps, texts)))

@@ -292,7 +292,7 @@ def trained(tmp_path_factory):
         patch.setattr(sys, "argv", sys.argv[:1])
         args = ["--config", f"{folder}/mine.yaml", "--run", f"{folder}/run"]
         args += ["--data.corpus", f"{folder}/corpus"]  # wherever a test works
-        made = PreferenceCLI(args, f"{folder}/run", before=lambda cli: None)
+        made = PreferenceCLI(args, before=lambda cli: None)
         text = made.parser.dump(made.config, skip_unset=False)
         (folder / "run/config.yaml").write_text(text)
         Trainer(
