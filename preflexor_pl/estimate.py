@@ -18,7 +18,7 @@ from preflexor_pl.cli.fit_options import OwnFlags, cli_of
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.pairs.journal import is_complete
+from preflexor_pl.pairs.journal import is_complete, round_folders
 
 if TYPE_CHECKING:
     from preflexor_pl.datamodule import PreferenceDataModule
@@ -45,12 +45,8 @@ def main(args: Sequence[str]) -> int:
     journals = _journals(data.run, own.like)
     known = tokenizer_of(cli.model.settings)
     means = journal_means(journals, lambda text: len(encode(known.tokenizer, text)))
-    folder = RunFolder(data.run)
-    folder.take(fresh=False)
-    try:
+    with RunFolder(data.run).taken():
         costs = run_costs(data, known, means, -(-epochs // data.epochs_per_round))
-    finally:
-        folder.release()
     rates = Rates(own.price_in, own.price_out, own.seconds_per_call, own.tokens_per_second)
     done = [path.name for path in _complete(data.run)]
     for line in report(costs, done, _servers(data), rates):
@@ -97,7 +93,7 @@ def _journals(run: Path, like: Path | None) -> list[Path]:
 
 
 def _complete(run: Path) -> list[Path]:
-    folders = [run / "held_out", *sorted((run / "rounds").glob("round-*"))]
+    folders = [run / "held_out", *round_folders(run)]
     return [path for path in folders if is_complete(path)]
 
 

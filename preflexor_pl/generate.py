@@ -32,12 +32,8 @@ def main(args: Sequence[str]) -> int:
     from preflexor_pl.cli.run_folder import RunFolder
 
     cli = cli_of(rest, refused=["ckpt_path"], check=preflight)
-    folder = RunFolder(Path(cli.config["run"]))
-    folder.take(cli.config["fresh"])
-    try:
+    with RunFolder(Path(cli.config["run"])).taken(cli.config["fresh"]) as folder:
         _generate(cli, folder, own.rounds)
-    finally:
-        folder.release()
     return 0
 
 

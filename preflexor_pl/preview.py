@@ -37,12 +37,8 @@ def main(args: Sequence[str]) -> int:
     from preflexor_pl.cli.run_folder import RunFolder
 
     cli = cli_of(rest, refused=["fresh", "ckpt_path"], check=preflight)
-    folder = RunFolder(Path(cli.config["run"]))
-    folder.take(fresh=False)
-    try:
+    with RunFolder(Path(cli.config["run"])).taken():
         _preview(cli, own.count)
-    finally:
-        folder.release()
     return 0
 
 

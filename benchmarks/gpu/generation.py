@@ -15,7 +15,7 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.gpu.job import Job, seconds
-from benchmarks.report.record import read, spread
+from benchmarks.report.record import in_turn, read, spread
 from benchmarks.training.layouts import RANK
 from benchmarks.training.protocol import device
 from benchmarks.training.workloads import SIGMA
@@ -58,11 +58,10 @@ def measure(job: Job) -> None:
     best = max(by_size, key=lambda size: by_size[size])
     job.keep("generation", "tokens/s by our batch size", by_size)
     compared: list[tuple[float, float]] = []
+    ways: dict[str, Callable[[], float]] = {"ours": lambda: ours(best), "alone": alone}
     for repeat in job.repeats():
-        ways: list[Callable[[], float]] = [lambda: ours(best), alone]
-        made = [way() for way in (ways if repeat % 2 == 0 else ways[::-1])]
-        first, second = made if repeat % 2 == 0 else made[::-1]
-        compared.append((first, second))
+        made = {name: ways[name]() for name in in_turn(tuple(ways), repeat)}
+        compared.append((made["ours"], made["alone"]))
         job.keep("generation", "texts", table(compared, best))
 
 

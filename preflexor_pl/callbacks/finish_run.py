@@ -17,7 +17,7 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.summary import run_changes, summary_lines, write_summary
-from preflexor_pl.pairs.journal import is_complete, read_manifest
+from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folders
 from preflexor_pl.pairs.round_facts import run_facts
 from preflexor_pl.policy.policy import Policy
 
@@ -46,11 +46,11 @@ class FinishRun(Callback):
         data.policy.save(data.run / data.policy.artifact)
         data.lineage.write(data.run / data.policy.artifact)
         plot_run(data.run)
-        facts = self._facts(trainer)
-        write_summary(data.run, facts)
+        facts, changed = self._facts(trainer), run_changes(data.run)
+        write_summary(data.run, facts, changed)
         rows = read_rows(data.run / "metrics.csv")
         lines = [
-            *summary_lines(facts, rows, run_changes(data.run)),
+            *summary_lines(facts, rows, changed),
             f"See {data.run / 'summary.md'}",
         ]
         log_line("\n" + "\n".join(lines))
@@ -61,8 +61,8 @@ class FinishRun(Callback):
         data = data_of(trainer)
         module: Any = trainer.lightning_module
         config = data.run / "config.yaml"  # of a run from the command line
-        rounds = sorted((data.run / "rounds").glob("round-*"))
-        manifests = [read_manifest(folder) for folder in rounds if is_complete(folder)]
+        folders = filter(is_complete, round_folders(data.run))
+        manifests = [read_manifest(folder) for folder in folders]
         drops: Counter[str] = Counter()
         for manifest in manifests:
             drops.update(manifest["drops"])

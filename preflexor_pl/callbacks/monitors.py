@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from preflexor_pl.callbacks.protocols import data_of
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.limits import EARLY, Limits
+from preflexor_pl.rounds.schedule import begins_round
 
 
 def publish(trainer: Trainer, values: dict[str, float]) -> None:
@@ -42,7 +43,8 @@ def check_monitors(trainer: Trainer) -> None:
 def limits_of(trainer: Trainer) -> Limits:
     """How far the run may go."""
     times = [timer._duration for timer in _timers(trainer) if timer._duration is not None]
-    epochs, steps = (n if n is not None and n >= 0 else None for n in _counted(trainer))
+    counts = trainer.max_epochs, trainer.max_steps
+    epochs, steps = (n if n is not None and n >= 0 else None for n in counts)
     return Limits(epochs, steps, min(times, default=None))
 
 
@@ -61,9 +63,7 @@ def begun_epochs(trainer: Trainer) -> int:
 
 def whole_epochs(trainer: Trainer) -> int:
     """Epochs so far that were trained to their last step."""
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    is_cut = progress.current.ready > 0 and not progress.is_last_batch
-    return begun_epochs(trainer) - is_cut
+    return begun_epochs(trainer) - _is_within_epoch(trainer)
 
 
 def round_after(trainer: Trainer, epochs: int) -> int:
@@ -73,18 +73,19 @@ def round_after(trainer: Trainer, epochs: int) -> int:
 
 def starts_a_round(trainer: Trainer) -> bool:
     """Whether training begins, or goes on, with the first step of a round."""
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    in_an_epoch = progress.current.ready and not progress.is_last_batch
-    return trainer.current_epoch % data_of(trainer).epochs_per_round == 0 and not in_an_epoch
+    begins = begins_round(trainer.current_epoch, data_of(trainer).epochs_per_round)
+    return begins and not _is_within_epoch(trainer)
 
 
 def ends_a_round(trainer: Trainer) -> bool:
     """Whether the current epoch is the last one of its round."""
-    return (trainer.current_epoch + 1) % data_of(trainer).epochs_per_round == 0
+    return begins_round(trainer.current_epoch + 1, data_of(trainer).epochs_per_round)
 
 
-def _counted(trainer: Trainer) -> tuple[int | None, int]:
-    return trainer.max_epochs, trainer.max_steps
+def _is_within_epoch(trainer: Trainer) -> bool:
+    """Whether an epoch was begun and not trained to its last step."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    return progress.current.ready > 0 and not progress.is_last_batch
 
 
 def _timers(trainer: Trainer) -> list[Timer]:

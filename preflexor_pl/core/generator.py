@@ -6,7 +6,7 @@ the requests. Each request carries its own seed: no global random state is used.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from preflexor_pl.core.settings import Sampling
 
@@ -60,8 +60,8 @@ class Completion:
 Keep = Callable[[int, Completion], None]  # takes a text that is made, and its request's place
 
 
-def special_strings(*generators: "Generator") -> frozenset[str]:
-    """What untrusted text must not hold for these generators, as far as they say so."""
+def special_strings(*generators: Any) -> frozenset[str]:
+    """What untrusted text must not hold for these generators or models, as far as they say so."""
     told = [getattr(generator, "special_strings", ()) for generator in generators]
     return frozenset(string for strings in told for string in strings)
 

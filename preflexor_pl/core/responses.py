@@ -74,6 +74,11 @@ def parse_response(text: str, markers: MarkerStrings = DEFAULT) -> ParsedRespons
     )
 
 
+def answer_of(response: str, markers: MarkerStrings = DEFAULT) -> str:
+    """The answer in a response; "" where it ends before there is one."""
+    return parse_response(response, markers).answer or ""
+
+
 def _kinds(markers: MarkerStrings) -> dict[str, tuple[str, str]]:
     """The opening and the closing marker of each kind of section."""
     return {

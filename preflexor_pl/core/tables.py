@@ -1,4 +1,4 @@
-"""Tables for a terminal that are Markdown too."""
+"""Tables for a terminal that are Markdown too, and Markdown's inline code."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,3 +26,8 @@ def shown(name: str, limit: int = MAX_NAME) -> str:
     """A name of others' making, for a cell: it moves no cursor, and a long one lacks its start."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name).replace("|", "/")
     return text if len(text) <= limit else f"…{text[1 - limit :]}"
+
+
+def as_code(value: object) -> str:
+    """A value as Markdown's inline code, on one line."""
+    return "`" + " ".join(str(value).replace("`", "'").split()) + "`"

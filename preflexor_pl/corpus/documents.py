@@ -106,19 +106,19 @@ def _text(path: Path, name: str, suffix: str) -> Document:
     text = decode(_read(path))
     if text is None:
         raise Unusable("not text")
-    text, title = normalise(text), ""
+    title = ""
     if suffix in MARKDOWN:
-        title, text = front_matter(text)
+        title, text = front_matter(normalise(text))
     return _named(name, title, _checked(text))
 
 
 def _page(path: Path, name: str, sandbox: Sandbox) -> Document:
     """An HTML page, as it is shown."""
     data = _read(path)
-    declared = declared_in(data)
-    if decode(data, declared) is None:
+    encoding = encoding_of(data, declared_in(data))
+    if decode(data, encoding) is None:
         raise Unusable("not text")
-    title, parts = _parsed(sandbox, path, "html", encoding=encoding_of(data, declared))
+    title, parts = _parsed(sandbox, path, "html", encoding=encoding)
     lines = "".join(parts).split("\n")
     try:
         text = _checked("\n".join(line.strip() for line in lines))

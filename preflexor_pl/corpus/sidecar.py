@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from preflexor_pl.core import files
 from preflexor_pl.core.errors import CorpusError, ResourceError
-from preflexor_pl.core.files import replaced
 
 INDEX = "index.bin"
 META = "meta.json"
@@ -35,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         ResourceError: the disk or the permissions do not allow it.
     """
     try:
-        with replaced(path) as part:
+        with files.replaced(path) as part:
             write(part)
     except RuntimeError as error:  # hnswlib's own
         raise ResourceError(f"cannot write {path}: {error}") from error
@@ -45,7 +45,7 @@ def write_meta(folder: Path, meta: dict[str, Any]) -> None:
     """Writes meta.json with the sha256 of the index beside it and of its own content."""
     meta = {"format": FORMAT, "index_sha256": sha256_of(folder / INDEX), **meta}
     text = json.dumps({**meta, "meta_sha256": _digest(meta)}, indent=1)
-    write_atomically(folder / META, lambda path: _write_text(path, text))
+    files.write_atomically(folder / META, text)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -67,10 +67,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if index_sha256 != meta["index_sha256"]:
         raise GraphRefused(f"{folder / INDEX} is not the file that {META} vouches for; delete both")
     return meta
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _digest(meta: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.packages import locate
+from preflexor_pl.core.tables import as_code
+from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folders
 from preflexor_pl.policy.run_record import at, config_of
 
 if TYPE_CHECKING:
@@ -109,18 +111,19 @@ def _facts(lineage: "list[PreviousPhase]") -> Iterator[str]:
         yield from (f"- {line}" for line in summary_lines({"held_out_questions": questions}, rows))
     yield f"\n## Licences\n\n- base: {_base_licence(start.known['model'])}"
     for corpus in filter(None, dict.fromkeys(at(c, "data.corpus") for _, _, c in runs)):
-        yield f"- corpus {_code(_public_name(corpus))}: {_corpus_licence(Path(corpus))}"
+        yield f"- corpus {as_code(_public_name(corpus))}: {_corpus_licence(Path(corpus))}"
 
 
 def _phase(number: int, run: Path, config: dict[str, Any]) -> str:
     loss, rank = at(config, "model.loss") or {}, at(config, "model.policy.lora.rank")
     values = ", ".join(f"{key}={value}" for key, value in (loss.get("init_args") or {}).items())
-    counts = [_read(path)["pairs"] for path in run.glob("rounds/round-*/manifest.json")]
+    complete = filter(is_complete, round_folders(run))
+    counts = [read_manifest(folder)["pairs"] for folder in complete]
     chunks = run / "graph/chunks.jsonl"
     lines = chunks.read_text(encoding="utf-8").split("\n") if chunks.is_file() else []
     documents = len({json.loads(line)["document"] for line in lines if line})
     parts = [
-        _code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
+        as_code(f"{loss.get('class_path', '?').split('.')[-1]}({values})"),
         _rate(config),
         f"{_read(run / 'finished.json').get('epochs', '?')} epochs",
         f"seed {at(config, 'seed_everything')}",
@@ -136,21 +139,23 @@ def _origins(config: dict[str, Any], documents: int) -> Iterator[str]:
     own = at(config, "data.pairs")
     if own:
         source = own if isinstance(own, str) else at(own, "source")
-        yield f"own pairs {_code(_public_name(source))}" if isinstance(source, str) else "own pairs"
+        yield (
+            f"own pairs {as_code(_public_name(source))}" if isinstance(source, str) else "own pairs"
+        )
     if own and not documents:  # nothing was made from a corpus
         return
     corpus, teacher = at(config, "data.corpus"), at(config, "data.teacher") or {}
-    named = f"corpus {_code(_public_name(corpus))}" if corpus else "an index"
+    named = f"corpus {as_code(_public_name(corpus))}" if corpus else "an index"
     yield f"{named} of {documents or '?'} documents"
     name = at(teacher, "server.model") or teacher.get("model_name") or teacher.get("class_path")
-    yield f"teacher {_code(_public_name(name)) if name else 'the base itself'}"
+    yield f"teacher {as_code(_public_name(name)) if name else 'the base itself'}"
 
 
 def _rate(config: dict[str, Any]) -> str:
     """The learning rate, with the optimiser and the schedule where they are the user's own."""
     lr = at(config, "model.lr") or at(config, "model.optimizer.init_args.lr") or "by default"
     paths = [at(config, f"model.{key}.class_path") for key in ("optimizer", "lr_scheduler")]
-    return f"lr {lr}" + "".join(f", {_code(path.rpartition('.')[2])}" for path in paths if path)
+    return f"lr {lr}" + "".join(f", {as_code(path.rpartition('.')[2])}" for path in paths if path)
 
 
 def _base_licence(model: str) -> str:
@@ -177,7 +182,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _public_name(name: str) -> str:
     """The name of a model or folder, without the folders of this machine."""
     return Path(name).name if Path(name).expanduser().is_absolute() else name
-
-
-def _code(text: str) -> str:
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"

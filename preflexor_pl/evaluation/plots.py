@@ -7,7 +7,6 @@ state, which a training process may need for itself.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preflexor_pl.core.csv_rows import Row, read_rows
+from preflexor_pl.core.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,9 +76,8 @@ def _picture(path: Path, run: _Run, panels: Sequence[_Panel]) -> bool:
     drawn = [draw(figure.add_subplot(rows, columns, i), run) for i, draw in enumerate(panels, 1)]
     if not any(drawn):
         return False
-    unfinished = path.with_name(f".{path.name}.tmp")
-    figure.savefig(unfinished, format="png", dpi=DPI)
-    os.replace(unfinished, path)  # who looks during training never sees half a picture
+    with replaced(path) as part:  # who looks during training never sees half a picture
+        figure.savefig(part, format="png", dpi=DPI)
     return True
 
 

@@ -24,6 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from preflexor_pl.core.csv_rows import Row, read_rows
 from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.tables import as_code
 from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
 from preflexor_pl.evaluation.metrics_table import METRICS, changes, results_table
 from preflexor_pl.evaluation.question_values import read_values, values_path
@@ -33,16 +34,19 @@ SMALL_MODEL = 1_000_000_000  # parameters; below it an answer's truth is luck
 _NONE: Mapping[str, Change] = MappingProxyType({})
 
 
-def write_summary(run_folder: Path, facts: Mapping[str, Any]) -> str:
+def write_summary(
+    run_folder: Path, facts: Mapping[str, Any], changed: Mapping[str, Change] | None = None
+) -> str:
     """Write `summary.md` of a run from its `metrics.csv` and the facts, and return its text.
 
     Args:
         run_folder: of the run; `plots/overview.png` is embedded where it exists.
         facts: see the head of this file.
+        changed: the result of `run_changes`; None computes it.
     """
     facts = _known(facts)
     first, last = before_and_after(read_rows(run_folder / "metrics.csv"))
-    changed = run_changes(run_folder)
+    changed = run_changes(run_folder) if changed is None else changed
     text = _template("summary.md.j2").render(
         run=run_folder,
         facts=dict.fromkeys(("held_out_questions", "sample", "config")) | facts,
@@ -126,16 +130,12 @@ def _template(name: str) -> Any:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "code": _code,
+        "code": as_code,
         "fenced": _fenced,
         "listed": _listed,
         "shell_quoted": lambda value: shlex.quote(str(value)),
     }
     return environment.get_template(name)
-
-
-def _code(value: object) -> str:
-    return "`" + " ".join(str(value).replace("`", "'").split()) + "`"
 
 
 def _listed(items: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.responses import parse_response
+from preflexor_pl.core.responses import answer_of
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.evaluation.comparison import ANSWERED, WRITTEN
 from preflexor_pl.evaluation.facts import Item, key_positions
@@ -94,4 +94,4 @@ class Task:
 
 def taught_answers(pairs: Sequence[PreferencePair], markers: MarkerStrings = DEFAULT) -> list[str]:
     """The teacher's answers, without thinking."""
-    return [parse_response(pair.chosen, markers).answer or "" for pair in pairs]
+    return [answer_of(pair.chosen, markers) for pair in pairs]

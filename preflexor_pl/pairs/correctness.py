@@ -7,12 +7,12 @@ the words of the reference.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from preflexor_pl.core.generator import Generator, Request
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.responses import parse_response
+from preflexor_pl.core.responses import answer_of
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.core.teacher_settings import JudgeSettings
@@ -44,7 +44,7 @@ class Case:
     response: str
     markers: MarkerStrings = DEFAULT
 
-    @property
+    @cached_property
     def answer(self) -> str:
         """The answer in the response; "" where it ends before there is one."""
         return answer_of(self.response, self.markers)
@@ -128,11 +128,6 @@ class LLMCorrectnessJudge:
         sampling, system = self.settings.sampling, self.settings.system_prompt
         seed = derive_seed(name, case.answer)
         return Request(asked.text, system, sampling, seed, asked.examples, asked.stop)
-
-
-def answer_of(response: str, markers: MarkerStrings = DEFAULT) -> str:
-    """The answer in a response; "" where it ends before there is one."""
-    return parse_response(response, markers).answer or ""
 
 
 @lru_cache(maxsize=1024)  # a candidate is ruled on, then ranked, by the same number

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,21 @@ class Journal:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._calls = folder / "calls.jsonl"
-        self._made: dict[tuple[str, str], Completion] = {}
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str], Completion]:
+        """The recorded completions, read on first use: a complete round needs none of them."""
+        made: dict[tuple[str, str], Completion] = {}
         damaged = []
         lines = _whole_lines(self._calls)
         for line in lines:
             try:
-                self._made.update([_read_call(line)])
+                made.update([_read_call(line)])
             except (ValueError, KeyError, TypeError):
                 damaged.append(line)
         if damaged:
             self._leave_out(damaged, lines)
+        return made
 
     def _leave_out(self, damaged: list[bytes], lines: list[bytes]) -> None:
         aside = self._calls.with_suffix(".damaged")
@@ -80,21 +86,22 @@ class Journal:
         if not path.exists():
             plan = {"fingerprint": fingerprint, "items": make()}
             write_atomically(path, json.dumps(plan, ensure_ascii=False, indent=1))
-        self.require(fingerprint)
-        return _plan(path)["items"]
+        return self.require(fingerprint)
 
-    def require(self, fingerprint: str) -> None:
-        """Refuse to go on with a round that was planned otherwise.
+    def require(self, fingerprint: str) -> list[dict[str, Any]]:
+        """The recorded plan; refuses to go on with a round that was planned otherwise.
 
         Raises:
             ConfigError: the recorded plan was made under other settings.
         """
         path = self.folder / "plan.json"
-        if _plan(path)["fingerprint"] != fingerprint:
+        plan = _plan(path)
+        if plan["fingerprint"] != fingerprint:
             raise ConfigError(
                 f"{path} was made with another corpus, another model to start from, other "
                 "prompts or other settings: use --run OTHER, or --fresh"
             )
+        return plan["items"]
 
     def recall(self, call: str, request: Request, source: str) -> Completion | None:
         """The recorded completion of this very request, if there is one."""
@@ -156,6 +163,11 @@ def round_folder(run: Path, index: int) -> Path:
     return run / "rounds" / f"round-{index:04d}"
 
 
+def round_folders(run: Path) -> list[Path]:
+    """The folders of a run's rounds, in order; not all need be complete."""
+    return sorted((run / "rounds").glob("round-*"))
+
+
 def is_complete(folder: Path) -> bool:
     """Whether a round ended: its manifest is written last."""
     return (folder / MANIFEST).exists()
@@ -207,7 +219,7 @@ def vouched_pairs(folder: Path) -> int:
         CorpusError: its pairs are not those that its manifest vouches for.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(folder)
         count, vouched = int(manifest["pairs"]), manifest["pairs_sha256"]
         found = hashlib.sha256((folder / "pairs.jsonl").read_bytes()).hexdigest()
     except (OSError, ValueError, KeyError, TypeError) as error:

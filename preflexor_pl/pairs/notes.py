@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.core.responses import parse_response
+from preflexor_pl.core.responses import answer_of
 from preflexor_pl.corpus.notes import Note
 from preflexor_pl.pairs.pair import PreferencePair, note_id
 
@@ -19,7 +19,7 @@ def notes_of(pairs: Sequence[PreferencePair], markers: MarkerStrings = DEFAULT) 
         Note(
             note_id(pair.id),
             markers.question(pair.prompt),
-            parse_response(pair.chosen, markers).answer or "",
+            answer_of(pair.chosen, markers),
             tuple(pair.chunk_ids),
             pair.round,
         )

@@ -9,10 +9,10 @@ from preflexor_pl.pairs.call_key import REJECTED, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.own_pair import OwnPair
 from preflexor_pl.pairs.pair import PreferencePair, inert_but_markers
+from preflexor_pl.pairs.rejection import TRIES
 from preflexor_pl.pairs.settings import PairSettings
 
 OWN = "own"  # who wrote it, in the pairs' records
-TRIES = 3  # draws of a rejected answer, as for pairs that are made
 
 
 class OwnRound:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import MarkerStrings
+from preflexor_pl.core.responses import answer_of
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import REJECTED, CallKey
-from preflexor_pl.pairs.correctness import Case, CorrectnessVerdict, answer_of, token_f1
+from preflexor_pl.pairs.correctness import Case, CorrectnessVerdict, token_f1
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.prompts import Prompt

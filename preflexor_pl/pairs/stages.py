@@ -171,12 +171,14 @@ class Stages:
             notes = [self.notes.by_id[id] for id in item.chunk_ids if id in self.notes.by_id]
             if not reason and any(says_again(answer, note) for note in notes):
                 reason = "repeats_earlier_answer"
+            if reason:
+                return reason
             found = self._grounding(item, answer)
-            if not reason and found.score < self.min_grounding:
-                reason = "not_grounded"
-            if not reason and (item.grounding is None or found.rank > item.grounding.rank):
+            if found.score < self.min_grounding:
+                return "not_grounded"
+            if item.grounding is None or found.rank > item.grounding.rank:
                 item.answer, item.grounding = answer, found
-            return reason
+            return ""
 
         asks = []
         for item in items:

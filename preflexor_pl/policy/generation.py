@@ -58,7 +58,7 @@ class LocalGenerator:
         return f"{self.name} {self.template_options}" if self.template_options else self.name
 
     @property
-    def special_strings(self) -> list[str]:
+    def special_strings(self) -> frozenset[str]:
         """Strings that untrusted text in a request must not contain."""
         return self.model.special_strings
 

@@ -4,6 +4,7 @@ It is frozen, and serves as a teacher as it is. ``Policy`` is the subclass that 
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -100,16 +101,16 @@ class LanguageModel(nn.Module):
         """Longest sequence that the model is used with, in tokens."""
         return max_positions_of(self.inner.config)
 
-    @property
-    def special_strings(self) -> list[str]:
+    @cached_property  # decoding needs it for every text, and a tokenizer may have thousands
+    def special_strings(self) -> frozenset[str]:
         """Every string that this tokenizer encodes as a control token."""
         template = str(self.tokenizer.chat_template or "")
         added = self.tokenizer.added_tokens_decoder.values()
-        return [str(t) for t in self.tokenizer.all_special_tokens] + [
+        return frozenset(map(str, self.tokenizer.all_special_tokens)).union(
             token.content
             for token in added
             if token.special or token.content in template or token.content in self.strings.all
-        ]
+        )
 
     @property
     def native_ids(self) -> list[int]:

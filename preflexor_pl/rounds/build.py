@@ -21,7 +21,6 @@ from preflexor_pl.policy.previous_phase import lineage_of, markers_of, read_prev
 from preflexor_pl.rounds.data_settings import DataSettings
 from preflexor_pl.rounds.rounds import Rounds
 from preflexor_pl.rounds.text_sources import TextSources
-from preflexor_pl.server.generator import RemoteGenerator
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
@@ -94,16 +93,6 @@ class RunData(DataSettings):
     def sources(self) -> TextSources:
         """Who writes the teacher's texts, and who judges."""
         return TextSources(self.pair_settings, self.own_teacher, self.own_judge)
-
-    @property
-    def server_teacher(self) -> RemoteGenerator | None:
-        """The teacher behind a server, where there is one."""
-        return self.sources.server_teacher
-
-    @property
-    def server_judge(self) -> RemoteGenerator | None:
-        """The judge behind a server of its own, where there is one."""
-        return self.sources.server_judge
 
     def rounds_of(self, policy: Policy) -> Rounds:
         """The rounds of this run, made by ``policy``."""

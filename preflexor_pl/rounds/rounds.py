@@ -17,7 +17,7 @@ from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.errors import ConfigError, CorpusError, PreflexorError
-from preflexor_pl.core.generator import Generator
+from preflexor_pl.core.generator import Generator, special_strings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
@@ -89,10 +89,7 @@ class Rounds:
         self.sources = sources
         self.identity = json.dumps([policy.identity, library.embedder.identity])
         teacher = sources.teacher_of(policy)
-        self.special_strings = [
-            *policy.special_strings,
-            *getattr(teacher, "special_strings", ()),
-        ]
+        self.special_strings = special_strings(policy, teacher)
         if isinstance(teacher, LanguageModel):
             if teacher is not policy:
                 self.identity += teacher.source.sha256 or teacher.source.name
