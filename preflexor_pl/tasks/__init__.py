@@ -1,0 +1,1 @@
+"""Tasks: questions with known answers, and what checks an answer to them."""

@@ -1,0 +1,79 @@
+"""Questions whose answers can be checked: one item, and the task that draws and checks items.
+
+A task is a small object. What it needs is in ``Task``; ``MultiHop`` makes its items, ``QuestionBank``
+reads them from a file, and a class of your own is named by its path in ``data.task``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Verdict = Literal["right", "wrong", "unreadable"]
+Split = Literal["train", "held_out"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with a known answer.
+
+    Attributes:
+        id: unique in its task.
+        question: what the policy is asked, whole, without the trigger.
+        answer: the right one, as a good answer says it.
+        source: what the answer rests on; only the teacher sees it. "" where there is none.
+        level: how hard the question is, from 1 on.
+        group: items of one group are held out together, and count as one in statistics.
+        details: what the checker needs besides.
+    """
+
+    id: str
+    question: str
+    answer: str
+    source: str = ""
+    level: int = 1
+    group: str = ""
+    details: Mapping[str, Any] = field(default=NOTHING)
+
+
+@dataclass(frozen=True)
+class WorkedItem:
+    """An item with the thinking that leads to its answer: shows a teacher what is wanted."""
+
+    item: Item
+    thinking: str
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A source of items, and what decides whether an answer to one is right."""
+
+    @property
+    def identity(self) -> str:
+        """All that its items follow from: a round's plan belongs to it."""
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """The levels that there are items of, the easiest first."""
+
+    @property
+    def worked(self) -> Sequence[WorkedItem]:
+        """Examples for the teacher, in no split; none where a teacher needs none."""
+
+    def items(self, split: Split, level: int, start: int, count: int) -> list[Item]:
+        """Items number ``start`` to ``start + count`` of a level, in an order that never changes.
+
+        Args:
+            split: to train on, or held out; no item, and no group, is in both.
+            level: one of ``levels``.
+            start: from 0.
+            count: how many; fewer come where there are no more.
+        """
+
+    def check(self, item: Item, answer: str) -> Verdict:
+        """Whether an answer is right; never raises, whatever the answer."""
+
+    def check_thinking(self, item: Item, thinking: str) -> Verdict | None:
+        """Whether the thinking is right, None where that cannot be told; never raises."""
