@@ -14,7 +14,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from preflexor_pl.callbacks.monitors import limits_of
-from preflexor_pl.callbacks.protocols import Finisher
+from preflexor_pl.callbacks.protocols import FinishesRun
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import cli_of
 from preflexor_pl.cli.parser import PreferenceCLI
@@ -76,7 +76,7 @@ def _finish(trainer: Trainer) -> None:
     module = trainer.lightning_module
     module.to(trainer.strategy.root_device)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Finisher):
+        if isinstance(callback, FinishesRun):
             callback.finish(trainer, module)
 
 

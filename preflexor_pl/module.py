@@ -13,7 +13,7 @@ from torch import Tensor
 from losses import LossOutput, ORPOLoss, PairLogps, PreferenceLoss
 from losses.metrics import per_pair
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.batches.steps import Step
 from preflexor_pl.core.device import AsyncHostCopy
 from preflexor_pl.core.errors import ConfigError, NumericalError

@@ -79,7 +79,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
 @pytest.fixture
 def short_waits(monkeypatch):
     """Waits between two tries of a call to a server are 10, 20, 40 ms."""
-    monkeypatch.setattr("preflexor_pl.server.retries.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("preflexor_pl.server.concurrent_calls.FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from benchmarks.training.equality import TOLERANCE
 from benchmarks.training.layouts import RANK, Comparison, by_layout, norm, tokenized
 from benchmarks.training.protocol import device
 from benchmarks.training.workloads import Workload
-from preflexor_pl.batches.layout import Spans, packed
+from preflexor_pl.batches.packing import Spans, packed
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.policy.kernels.packed_attention import packed_attention
 

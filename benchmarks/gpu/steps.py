@@ -25,7 +25,7 @@ from benchmarks.training.protocol import BETA, LR, MAX_GRAD_NORM, device
 from benchmarks.training.workloads import Workload
 from losses import DPOLoss
 from preflexor_pl.batches.collate import PairCollator
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.policy.forward import flat_logps

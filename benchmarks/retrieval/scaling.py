@@ -27,7 +27,7 @@ from benchmarks.retrieval.sentences import sentence_vectors
 from benchmarks.retrieval.sides import EF, LINKS, K
 from preflexor_pl.cli.entry import quiet_libraries
 from preflexor_pl.core.progress import stage
-from preflexor_pl.corpus.nodes import EXACT_NODES
+from preflexor_pl.corpus.hnsw_index import EXACT_NODES
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 

@@ -46,7 +46,8 @@ KILLS_PER_ROUND = 3  # a process lives for a third of a round's time on average
 FILES = "plan.json", "pairs.jsonl", "drops.jsonl", "manifest.json"
 PRELOADED = [
     "benchmarks.rounds.fakes", "openai", "peft", "transformers",
-    "preflexor_pl.server.retries", "preflexor_pl.policy.policy", "preflexor_pl.policy.generation",
+    "preflexor_pl.policy.generation", "preflexor_pl.policy.policy",
+    "preflexor_pl.server.concurrent_calls",
 ]  # fmt: skip
 
 

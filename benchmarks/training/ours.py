@@ -35,7 +35,7 @@ from benchmarks.training.workloads import read
 from losses import DPOLoss, EXOLoss, ORPOLoss, PairLogps
 from losses.logps import pair_logps
 from preflexor_pl.batches.collate import PairCollator
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.batches.steps import micro_batches
 from preflexor_pl.batches.thinking import ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from losses import PairLogps
 from losses.logps import IGNORE_INDEX, sum_pairs
-from preflexor_pl.batches.layout import FlatBatch, flat_batch, packed, padded
+from preflexor_pl.batches.packing import FlatBatch, flat_batch, packed, padded
 from preflexor_pl.batches.thinking import Markers, NoMasking, ThinkingMask
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.chat import chat_ids, encode
@@ -90,7 +90,7 @@ class PairCollator:
         max_length: tokens of prompt and response together.
         max_prompt_length: tokens of the prompt.
         seed: of the run; masks are drawn from it, the round, the epoch, the pair and the side.
-        batching: how pairs lie in a micro-batch: ``packed``, ``padded`` (``layout``), or ``plain``
+        batching: how pairs lie in a micro-batch: ``packed``, ``padded`` (``packing``), or ``plain``
             (``PairBatch``).
 
     Raises:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.seeds import derive_seed
 

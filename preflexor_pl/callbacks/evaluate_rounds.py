@@ -15,7 +15,7 @@ from preflexor_pl.callbacks.monitors import (
     round_after,
     starts_a_round,
 )
-from preflexor_pl.callbacks.protocols import ExtraPrompts, check_data, data_of
+from preflexor_pl.callbacks.protocols import WritesAnswers, check_data, data_of
 from preflexor_pl.core.csv_rows import read_rows, write_row
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
@@ -122,7 +122,7 @@ class EvaluateRounds(Callback):
     def _answers(self, trainer: Trainer, index: int, prompts: list[str]) -> list[AnsweredPrompt]:
         """Answers to ``prompts``; those to the extra prompts of other callbacks go to them."""
         data, callbacks = data_of(trainer), trainer.callbacks  # type: ignore[attr-defined]
-        others = [callback for callback in callbacks if isinstance(callback, ExtraPrompts)]
+        others = [callback for callback in callbacks if isinstance(callback, WritesAnswers)]
         extra = [prompt for callback in others for prompt in callback.prompts]
         answers = iter(data.answer([*prompts, *extra]))
         own = list(islice(answers, len(prompts)))

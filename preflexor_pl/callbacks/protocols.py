@@ -12,7 +12,7 @@ from preflexor_pl.evaluation.held_out import AnsweredPrompt
 
 
 @runtime_checkable
-class ExtraPrompts(Protocol):
+class WritesAnswers(Protocol):
     """A callback with prompts of its own, which EvaluateRounds answers with the held-out ones.
 
     A few more rows in a batch cost little, a batch of their own costs much.
@@ -25,7 +25,7 @@ class ExtraPrompts(Protocol):
 
 
 @runtime_checkable
-class Finisher(Protocol):
+class FinishesRun(Protocol):
     """A callback with work after the last step.
 
     Lightning reaches it through ``on_train_end``; where a run was stopped between its last step and

@@ -1,4 +1,4 @@
-"""CorpusGraph: nearest neighbours of chunks, by id, over one HNSW index (``nodes``).
+"""CorpusGraph: nearest neighbours of chunks, by id, over one HNSW index (``hnsw_index``).
 
 A node of the index is a unique vector: an id whose vector is there already shares its node, since
 many equal vectors make an HNSW index lose nodes. Every input is checked here, because the library
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from preflexor_pl.corpus import sidecar
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
-from preflexor_pl.corpus.nodes import NodeIndex, Ranking, Vectors
+from preflexor_pl.corpus.hnsw_index import HNSWIndex, Ranking, Vectors
 from preflexor_pl.corpus.search_filter import SearchFilter
 
 NEAR = 1e-6  # of a vector to itself, in float32
@@ -41,7 +41,7 @@ class CorpusGraph:
             raise ValueError(f"vectors need a dimension of at least 1, not {dim}")
         self.dim, self.space, self.seed = dim, space, operator.index(seed)
         self.extra: dict[str, Any] = {}
-        self._nodes = NodeIndex(dim, space, self.seed)
+        self._nodes = HNSWIndex(dim, space, self.seed)
         self._ids: list[list[str]] = []  # by node; empty where all were removed
         self._node_of: dict[str, int] = {}
         self._node_by_key: dict[bytes, int] = {}
@@ -229,7 +229,7 @@ class CorpusGraph:
         graph = cls(meta["dim"], meta["space"], meta["seed"])
         graph.extra, graph._ids = meta["extra"], meta["ids"]
         graph._node_of = {id: node for node, ids in enumerate(graph._ids) for id in ids}
-        graph._nodes = NodeIndex(graph.dim, graph.space, graph.seed, links=meta["M"])
+        graph._nodes = HNSWIndex(graph.dim, graph.space, graph.seed, links=meta["M"])
         removed = {node for node, ids in enumerate(graph._ids) if not ids}
         try:
             graph._nodes.load(folder / sidecar.INDEX, len(graph._ids), removed)

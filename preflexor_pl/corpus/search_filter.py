@@ -1,4 +1,4 @@
-"""Choice: the ids that searches are restricted to, and what each search needs to know of them."""
+"""SearchFilter: the ids that searches are restricted to, and what a search needs of them."""
 
 from collections.abc import Collection, Mapping
 from functools import cached_property

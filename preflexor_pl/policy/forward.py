@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from losses.logps import token_logps
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.policy.kernels import packed_attention
 from preflexor_pl.policy.kernels.head import Head
 from preflexor_pl.policy.model_errors import UnsupportedLayout

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from preflexor_pl.batches.collate import Batching, PairCollator
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.batches.tokenized import TokenizedPair
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.policy.forward import flat_logps

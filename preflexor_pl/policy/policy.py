@@ -10,7 +10,7 @@ from torch import Tensor
 
 from losses import PairLogps
 from preflexor_pl.batches.collate import PairBatch
-from preflexor_pl.batches.layout import FlatBatch
+from preflexor_pl.batches.packing import FlatBatch
 from preflexor_pl.core.files import writing
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.policy.artifact import write_newest

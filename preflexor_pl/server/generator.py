@@ -115,8 +115,8 @@ class RemoteGenerator:
         """
         from anyio.from_thread import start_blocking_portal
 
+        from preflexor_pl.server.concurrent_calls import ConcurrentCalls
         from preflexor_pl.server.connection import Connection
-        from preflexor_pl.server.retries import ConcurrentCalls
 
         if any(request.prefill for request in requests):
             raise ConfigError(

@@ -17,7 +17,7 @@ from preflexor_pl.callbacks import (
     StepsCSV,
     TrainingProgress,
 )
-from preflexor_pl.callbacks.protocols import Finisher
+from preflexor_pl.callbacks.protocols import FinishesRun
 from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
@@ -174,5 +174,6 @@ def test_no_data_module_is_refused_too():
 
 
 def test_what_fit_has_left_to_do_is_known_by_a_method():
-    names = {name for name in callbacks.__all__ if issubclass(getattr(callbacks, name), Finisher)}
+    classes = {name: getattr(callbacks, name) for name in callbacks.__all__}
+    names = {name for name, kind in classes.items() if issubclass(kind, FinishesRun)}
     assert names == {"EvaluateRounds", "FinishRun", "PushToHub", "SampleAnswers"}

@@ -7,7 +7,7 @@ import pytest
 from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
 from preflexor_pl.corpus.checks import checked_vectors
-from preflexor_pl.corpus.nodes import NodeIndex
+from preflexor_pl.corpus.hnsw_index import HNSWIndex
 from preflexor_pl.corpus.search_filter import SearchFilter
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
@@ -164,13 +164,13 @@ def test_queries_together_find_what_they_find_alone(nodes):
 
 def test_one_query_that_reaches_fewer_leaves_the_others_whole(monkeypatch):
     graph = CorpusGraph.build(names(4), SQUARE)
-    whole = NodeIndex._ask
+    whole = HNSWIndex._ask
 
     def ask(nodes, queries, k, *given):
         stuck = (queries[:, 0] < -0.9).any() and k > 2  # a search from the west meets but two
         return [] if stuck else whole(nodes, queries, k, *given)
 
-    monkeypatch.setattr(NodeIndex, "_ask", ask)
+    monkeypatch.setattr(HNSWIndex, "_ask", ask)
     assert graph.search([[1, 0], [-1, 0]], 3)[0] == [["n0", "n3", "n1"], ["n2", "n1"]]
 
 
@@ -350,9 +350,9 @@ def test_a_node_out_of_reach_is_lost(space, monkeypatch):
     vectors[4] = vectors[3]  # two ids of one node
     graph = CorpusGraph.build(list("abcdef"), vectors, space=space)
     assert graph.lost(graph.ids) == []
-    whole = NodeIndex.nearest
+    whole = HNSWIndex.nearest
     monkeypatch.setattr(
-        NodeIndex,
+        HNSWIndex,
         "nearest",
         lambda *given: [[p for p in near if p[1] != graph._node_of["d"]] for near in whole(*given)],
     )

@@ -6,8 +6,8 @@ import pytest
 
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.settings import Sampling
+from preflexor_pl.server.concurrent_calls import MAX_UNREADABLE
 from preflexor_pl.server.generator import RemoteGenerator
-from preflexor_pl.server.retries import MAX_UNREADABLE
 from tests.scripted import GOOD as SCRIPT
 from tests.scripted import SUBJECTS, make_round, scripted_maker
 from tests.server.bad_server import (

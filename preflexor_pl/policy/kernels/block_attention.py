@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from losses.base import at_least_float32
-from preflexor_pl.batches.layout import Span
+from preflexor_pl.batches.packing import Span
 
 BLOCK = 128  # queries
 KEEP_BYTES = 16 * 2**20

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preflexor_pl.batches.layout import Spans
+from preflexor_pl.batches.packing import Spans
 from preflexor_pl.policy.kernels.block_attention import AttentionSpec, block_attention
 from preflexor_pl.policy.kernels.decode_attention import not_ignored
 from preflexor_pl.policy.model_errors import UnsupportedLayout

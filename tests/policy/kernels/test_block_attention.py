@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from preflexor_pl.batches.layout import Span
+from preflexor_pl.batches.packing import Span
 from preflexor_pl.policy.kernels import block_attention
 from preflexor_pl.policy.kernels.block_attention import AttentionSpec
 

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from preflexor_pl.batches.layout import packed
+from preflexor_pl.batches.packing import packed
 from preflexor_pl.policy.kernels import packed_attention
 
 

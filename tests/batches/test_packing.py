@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import tensor
 
-from preflexor_pl.batches.layout import Span, flat_batch, packed, padded
+from preflexor_pl.batches.packing import Span, flat_batch, packed, padded
 from preflexor_pl.batches.tokenized import TokenizedPair
 
 

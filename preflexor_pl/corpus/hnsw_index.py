@@ -1,4 +1,4 @@
-"""NodeIndex: the only place that calls hnswlib (0.8), for unique, checked, numbered vectors.
+"""HNSWIndex: the only place that calls hnswlib (0.8), for unique, checked, numbered vectors.
 
 hnswlib crashes or answers wrongly, without a word, on most misuse. Here:
 - nodes go in on one thread and in a seeded random order: the same on every machine, and clusters
@@ -28,7 +28,7 @@ Ranking = list[
 ]  # (distance, node), sorted: 1 - inner product, or squared distance
 
 
-class NodeIndex:
+class HNSWIndex:
     """An HNSW index of nodes 0, 1, 2, ...; removed nodes keep their number.
 
     Args:
