@@ -17,14 +17,14 @@ from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.tables import shown
 from preflexor_pl.pairs.export import check_out, rows_of, write_rows
-from preflexor_pl.pairs.journal import (
+from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.round_folders import (
     MANIFEST,
     complete_rounds,
     is_complete,
     read_manifest,
     round_folder,
 )
-from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.summary import Part, summary
 
 MAX_PATH = 80  # letters

@@ -18,7 +18,7 @@ from preflexor_pl.cli.fit_options import OwnFlags, cli_of
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.pairs.journal import is_complete, round_folders
+from preflexor_pl.pairs.round_folders import is_complete, round_folders
 
 if TYPE_CHECKING:
     from preflexor_pl.datamodule import PreferenceDataModule

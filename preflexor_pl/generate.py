@@ -16,8 +16,8 @@ from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import OwnFlags, at_least_one, cli_of, policy_at_start
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
-from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.prompt_files import files_of
+from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folder
 
 if TYPE_CHECKING:
     from preflexor_pl.cli.parser import PreferenceCLI

@@ -28,8 +28,8 @@ from preflexor_pl.batches.show import (
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import OwnFlags, cli_of, count, policy_at_start
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.pairs.journal import complete_rounds, read_manifest, round_folder
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
+from preflexor_pl.pairs.round_folders import complete_rounds, read_manifest, round_folder
 
 if TYPE_CHECKING:
     from preflexor_pl.cli.parser import PreferenceCLI

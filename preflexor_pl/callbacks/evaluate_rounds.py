@@ -33,8 +33,8 @@ from preflexor_pl.evaluation.question_values import (
     write_values,
 )
 from preflexor_pl.evaluation.text_metrics import distinct
-from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folder
 from preflexor_pl.pairs.round_facts import metrics_of
+from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folder
 
 HEADLINE = (
     "format_rate",

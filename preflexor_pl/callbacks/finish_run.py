@@ -17,8 +17,8 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.summary import run_changes, summary_lines, write_summary
-from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folders
 from preflexor_pl.pairs.round_facts import run_facts
+from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folders
 from preflexor_pl.policy.policy import Policy
 
 VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"

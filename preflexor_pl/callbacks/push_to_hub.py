@@ -22,8 +22,8 @@ from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.hub_upload import PublishError, publish
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import check_value
-from preflexor_pl.pairs.journal import round_folders
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.round_folders import round_folders
 
 LOG_HISTORY = "metrics.csv", "steps.csv", "config.yaml"
 

@@ -13,8 +13,8 @@ from preflexor_pl.core.packages import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.saved_index import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused
-from preflexor_pl.pairs.journal import is_complete, round_folders, vouched_pairs
 from preflexor_pl.pairs.prompt_files import files_of
+from preflexor_pl.pairs.round_folders import is_complete, round_folders, vouched_pairs
 
 GROUP = "run"
 QUERIES = 8  # chunks that have to find themselves

@@ -13,11 +13,11 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import BACKGROUND
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.estimation.journal_means import JournalMeans, StageMeans, items_needed
-from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reply_parsing import thinking_text
+from preflexor_pl.pairs.round_folders import round_folder
 from preflexor_pl.pairs.round_order import held_out_order, round_order
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.rounds.rounds import held_out_settings

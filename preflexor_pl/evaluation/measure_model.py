@@ -22,7 +22,8 @@ from preflexor_pl.evaluation.stages import answer_after, responses_at, tokens_un
 from preflexor_pl.evaluation.task import Task, Variant, taught_answers
 from preflexor_pl.pairs.pair import PreferencePair, marked_as
 from preflexor_pl.reasoning import Reasoner, Step, Trace
-from preflexor_pl.reasoning.models import LoadedModel, load_model, model_info
+from preflexor_pl.reasoning.model_info import model_info
+from preflexor_pl.reasoning.models import LoadedModel, load_model
 
 
 def measure(task: Task, label: str, name: str, iterations: int, out: Path) -> Measured:

@@ -14,7 +14,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.packages import locate
 from preflexor_pl.core.tables import as_code
-from preflexor_pl.pairs.journal import is_complete, read_manifest, round_folders
+from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folders
 from preflexor_pl.policy.run_record import at, config_of
 
 if TYPE_CHECKING:

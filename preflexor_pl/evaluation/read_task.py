@@ -13,9 +13,9 @@ from preflexor_pl.corpus.lineage import names_of
 from preflexor_pl.evaluation.facts import by_stratum, read_items
 from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec
 from preflexor_pl.evaluation.task import Task
-from preflexor_pl.pairs.journal import markers_of
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
-from preflexor_pl.reasoning.models import NAMED, ModelInfo, model_info
+from preflexor_pl.pairs.round_folders import markers_of
+from preflexor_pl.reasoning.model_info import NAMED, ModelInfo, model_info
 from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.server.generator import named_server
 

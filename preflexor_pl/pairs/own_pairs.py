@@ -17,11 +17,11 @@ from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import check_value
-from preflexor_pl.pairs.journal import markers_of
 from preflexor_pl.pairs.own_markers import others_than, require_markers
 from preflexor_pl.pairs.own_pair import OwnPair, UnusableRow, own_pair_of
 from preflexor_pl.pairs.own_rows import rows_of
 from preflexor_pl.pairs.pair import question_key
+from preflexor_pl.pairs.round_folders import markers_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.pairs.prompt_files import KEY, read_prompts
-from preflexor_pl.reasoning.models import load_model, load_reader, model_info
+from preflexor_pl.reasoning.model_info import model_info
+from preflexor_pl.reasoning.models import load_model, load_reader
 from preflexor_pl.reasoning.recursion import Reasoner
 from preflexor_pl.reasoning.settings import ReasoningSettings
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.planning import EarlierRounds
+from preflexor_pl.pairs.round_folders import round_folder
 
 MARGINS = "margins.json"  # in a round's folder: of all earlier pairs, under its policy
 

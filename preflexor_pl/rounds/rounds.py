@@ -22,12 +22,13 @@ from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.pairs.call_key import REJECTED
-from preflexor_pl.pairs.journal import Journal, is_complete, round_folder, without_calls
+from preflexor_pl.pairs.journal import Journal, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.own_pairs import OwnSet
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.questions import EmbeddingCache
+from preflexor_pl.pairs.round_folders import is_complete, round_folder
 from preflexor_pl.pairs.round_order import held_out_order, round_order
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.writers import Measures, Writers

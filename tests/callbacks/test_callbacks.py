@@ -4,8 +4,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from preflexor_pl.callbacks.evaluate_rounds import _pair_metrics
-from preflexor_pl.pairs.journal import Journal, round_folder
+from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.round_facts import facts_of
+from preflexor_pl.pairs.round_folders import round_folder
 from tests.tiny import PAIR
 
 

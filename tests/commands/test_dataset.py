@@ -12,8 +12,9 @@ import yaml
 from preflexor_pl import dataset
 from preflexor_pl.cli import entry
 from preflexor_pl.pairs.export import COLUMNS
-from preflexor_pl.pairs.journal import Journal, round_folder
+from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.round_folders import round_folder
 from tests.tiny import PAIR, refused
 
 ODD = "One\u2028two\u2029 \U0001f9f5 \r\n\x85three\x0b\\n絹 \x00 ﷽"

@@ -25,7 +25,7 @@ from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.core import chat_date
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
-from preflexor_pl.pairs.journal import round_folder
+from preflexor_pl.pairs.round_folders import round_folder
 from preflexor_pl.policy.tokenizer import tokenizer_of
 from tests.scripted import Scripted
 from tests.tiny import HEAD, PAIR, TEMPLATE, refused, save_tiny_model

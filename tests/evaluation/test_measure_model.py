@@ -106,7 +106,7 @@ def test_a_damaged_result_is_measured_anew(task, model_folder, tmp_path, monkeyp
 
 def test_what_was_measured_is_read_and_nothing_loads(task, model_folder, tmp_path, monkeypatch):
     from preflexor_pl.evaluation import measure_model as measuring
-    from preflexor_pl.reasoning.models import model_info
+    from preflexor_pl.reasoning.model_info import model_info
 
     monkeypatch.setattr(measuring, "load_model", lambda *args: pytest.fail("a model loads"))
     kept = {

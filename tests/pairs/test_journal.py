@@ -5,13 +5,7 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.generator import Completion, Request
-from preflexor_pl.pairs.journal import (
-    Journal,
-    complete_rounds,
-    round_folder,
-    vouched_pairs,
-    write_atomically,
-)
+from preflexor_pl.pairs.journal import Journal, write_atomically
 from tests.tiny import PAIR
 
 ASK, OTHER = Request("Why?", seed=1), Request("Why?", seed=2)
@@ -94,30 +88,6 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "new \ud800")
     assert path.read_text() == "old"
-
-
-def test_a_round_is_complete_with_its_manifest(tmp_path):
-    with pytest.raises(ConfigError, match=r"no complete round yet: run fit first"):
-        complete_rounds(tmp_path)
-    for index in (10, 2, 0, 1):
-        Journal(round_folder(tmp_path, index)).finish([PAIR], [], {})
-    (round_folder(tmp_path, 1) / "manifest.json").unlink()
-    assert complete_rounds(tmp_path) == [0, 2, 10]
-    assert complete_rounds(tmp_path, [10, 0, 10]) == [0, 10]
-    with pytest.raises(ConfigError, match=r"no round 1: its complete rounds are \[0, 2, 10\]"):
-        complete_rounds(tmp_path, [0, 1])
-
-
-def test_pairs_are_those_that_the_manifest_vouches_for(tmp_path):
-    Journal(tmp_path).finish([PAIR, PAIR], [], {})
-    assert vouched_pairs(tmp_path) == 2
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(path.read_text().replace("Because", "because"))
-    with pytest.raises(CorpusError, match=r"pairs\.jsonl was changed"):
-        vouched_pairs(tmp_path)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(CorpusError, match="is damaged"):
-        vouched_pairs(tmp_path)
 
 
 @pytest.mark.parametrize("bad", ["\0" * 40, '{"call": "a"}', "[]", '{"call": "x", "digest": 3'])

@@ -6,11 +6,11 @@ import pytest
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.core.markers import TRIGGER
-from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.own_pair import OwnPair
 from preflexor_pl.pairs.own_pairs import OwnPairs, OwnSet, read_own
 from preflexor_pl.pairs.own_round import inert_but_markers
+from preflexor_pl.pairs.round_folders import read_manifest
 from tests.scripted import Scripted, scripted_maker
 from tests.tiny import PAIR
 

@@ -13,7 +13,8 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.export import export
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
-from preflexor_pl.reasoning.models import ModelInfo, load_model, model_info
+from preflexor_pl.reasoning.model_info import ModelInfo, model_info
+from preflexor_pl.reasoning.models import load_model
 from tests.policy.test_adapters import disturb
 from tests.run_helpers import TEXTS, Letters, leave_graph, leave_run
 from tests.tiny import save_tiny_model, tiny_policy

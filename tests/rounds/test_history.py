@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from preflexor_pl.pairs.journal import Journal, round_folder
+from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.planning import EarlierRounds
+from preflexor_pl.pairs.round_folders import round_folder
 from preflexor_pl.rounds.history import keep_margins, past_of
 from tests.tiny import PAIR
 

@@ -18,8 +18,8 @@ from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
-from preflexor_pl.pairs.journal import round_folder
 from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.round_folders import round_folder
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
 from tests.scripted import Scripted, scripted_settings, write_corpus

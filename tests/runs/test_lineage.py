@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from preflexor_pl import fit
-from preflexor_pl.evaluation.read_task import check_unseen
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.lineage import Lineage
+from preflexor_pl.evaluation.read_task import check_unseen
 from preflexor_pl.pairs.pair import read_pairs
-from preflexor_pl.reasoning.models import model_info
+from preflexor_pl.reasoning.model_info import model_info
 from tests.run_helpers import TEXTS, Letters, leave_graph, leave_run
 from tests.scripted import SUBJECTS, write_corpus
 from tests.tiny import PAIR, refused
@@ -65,9 +65,7 @@ def runs(tmp_path, policy, monkeypatch):
         leave_graph(run)
         known = model_info(str(run))
         if trained is not None:
-            both = (
-                [known.library.hashes[name] for name in names] for names in (trained, held_out)
-            )
+            both = ([known.library.hashes[name] for name in names] for names in (trained, held_out))
             Lineage(*map(frozenset, both), complete).write(run / "adapter")
         return model_info(str(run))
 

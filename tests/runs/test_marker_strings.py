@@ -11,9 +11,10 @@ from preflexor_pl import dataset, export, fit, inspect, reason
 from preflexor_pl.cli import entry
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import marked_as, read_pairs
-from preflexor_pl.reasoning.models import model_info, load_model
+from preflexor_pl.pairs.round_folders import read_manifest
+from preflexor_pl.reasoning.model_info import model_info
+from preflexor_pl.reasoning.models import load_model
 from tests.policy.test_artifact import run_the_cards_snippet
 from tests.scripted import GOOD
 from tests.tiny import PAIR, refused, save_thinking_model, tiny_policy

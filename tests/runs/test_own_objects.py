@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from preflexor_pl.core.generator import Completion, ConcurrentGenerator, Generator, Request, Watch
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.pairs.correctness import CorrectnessJudge
-from preflexor_pl.core.generator import ConcurrentGenerator, Completion, Generator, Request, Watch
 from preflexor_pl.pairs.own_pairs import OwnPairs
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.prompt_files import BUILT_IN
@@ -155,7 +155,9 @@ def test_an_index_stands_for_the_corpus(tmp_path, monkeypatch):
     given = by_folder.library
     by_object = PreferenceDataModule(run=str(tmp_path / "b"), index=given)
     assert by_object.library is given
-    assert CorpusIndex.load(tmp_path / "b/graph", "letters").chunks == given.chunks  # kept in the run
+    assert (
+        CorpusIndex.load(tmp_path / "b/graph", "letters").chunks == given.chunks
+    )  # kept in the run
 
 
 def config(place, **data):

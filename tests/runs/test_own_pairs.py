@@ -10,8 +10,8 @@ import yaml
 from preflexor_pl import dataset, doctor, estimate, inspect, preview
 from preflexor_pl.cli import entry
 from preflexor_pl.core.csv_rows import read_rows
-from preflexor_pl.pairs.journal import read_manifest
 from preflexor_pl.pairs.pair import read_pairs
+from preflexor_pl.pairs.round_folders import read_manifest
 from tests.tiny import refused
 
 DOCS = Path(__file__).parents[2] / "docs"

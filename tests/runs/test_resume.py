@@ -11,16 +11,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.callbacks import StepsCSV
+from preflexor_pl.callbacks.stop_on_signal import StopOnSignal
+from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ConfigError, Stopped
 from preflexor_pl.core.settings import LoRASettings, PolicySettings
 from preflexor_pl.module import PreferenceModule
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.schedules import WarmupCosine
-from preflexor_pl.cli.run_folder import RunFolder
-from preflexor_pl.callbacks.stop_on_signal import StopOnSignal
 from tests.policy.test_adapters import disturb
-from tests.scripted import Killed, Scripted, kind_of
 from tests.rounds.test_regeneration import make_data
+from tests.scripted import Killed, Scripted, kind_of
 from tests.tiny import tiny_policy
 
 KINDS = {

@@ -80,7 +80,7 @@ SMALL = (
 def test_the_next_round_is_made_while_this_one_trains_and_is_the_same(
     served, tmp_path, monkeypatch
 ):
-    """With and without prefetching: the same pairs; with it, the teacher's part is there in time."""
+    """With and without prefetching: the same pairs; with it, the teacher's part is in time."""
     asked = []  # when a round is made, how many calls of it are on record
     make = Rounds.make
 

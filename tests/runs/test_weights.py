@@ -10,9 +10,9 @@ from losses import DPOLoss, EXOLoss, ORPOLoss
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.batches.thinking import AnswerOnly, MaskThinking, NoMasking
 from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.generator import Request
 from preflexor_pl.core.settings import LoRASettings, PolicySettings, Sampling
 from preflexor_pl.module import PreferenceModule
-from preflexor_pl.core.generator import Request
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.policy.adapters import trained_state
 from preflexor_pl.policy.generation import LocalGenerator
@@ -176,7 +176,9 @@ def test_full_fine_tuning_keeps_its_base_and_its_reference(tmp_path, capsys):
     fresh = PreferenceModule(policy.settings, DPOLoss())
     fresh.configure_model()
     with torch.no_grad():
-        assert torch.equal(policy.weights.reference_copy(ids).logits, fresh.policy.model(ids).logits)
+        assert torch.equal(
+            policy.weights.reference_copy(ids).logits, fresh.policy.model(ids).logits
+        )
         with policy.active_weights("base") as base, fresh.policy.active_weights("base") as before:
             assert torch.equal(base(ids).logits, before(ids).logits)
         assert "A copy of the base as teacher: 0.0 GB" in capsys.readouterr().out
@@ -199,7 +201,9 @@ def test_checkpointing_computes_the_layers_again_and_survives_generation(tmp_pat
         return len(calls)
 
     assert step() == 2  # forward, and again in backward
-    LocalGenerator(policy, "policy").complete([Request("Why?", sampling=Sampling(max_new_tokens=4))])
+    LocalGenerator(policy, "policy").complete(
+        [Request("Why?", sampling=Sampling(max_new_tokens=4))]
+    )
     assert step() == 2
 
 
@@ -243,7 +247,10 @@ def test_a_full_run_starts_from_adapters_and_adapters_from_a_full_run(tmp_path):
         assert torch.equal(last.policy.model(ids).logits, whole.policy.model(ids).logits)
         assert torch.equal(third.policy.model(ids).logits, whole.policy.model(ids).logits)
         seen = torch.tensor([[5, 20, 7]])
-        with last.policy.active_weights("base") as base, lora.policy.active_weights("base") as first:
+        with (
+            last.policy.active_weights("base") as base,
+            lora.policy.active_weights("base") as first,
+        ):
             assert torch.equal(base(seen).logits[..., :259], first(seen).logits[..., :259])
 
 
