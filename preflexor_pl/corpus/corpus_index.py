@@ -5,17 +5,15 @@ chunks.jsonl, and vectors.bin, from which a graph of a corpus that has changed t
 what has not. Texts are escaped on entry, so nothing that comes out can forge a turn or a marker.
 """
 
-import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
-from preflexor_pl.core.files import write_atomically
 from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.corpus.chunks import Chunk, split_all
 from preflexor_pl.corpus.embedder import Embedder
@@ -26,18 +24,17 @@ from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import ColumnRead, Documents, Skipped
 from preflexor_pl.corpus.saved_index import (
-    CHUNKS,
+    BAD_VECTOR,
     FORMAT,
     escaped,
     fingerprint_of,
     read_saved,
     sizes_that_fit,
+    write_saved,
 )
-from preflexor_pl.corpus.sidecar import META, GraphRefused, sha256_of
+from preflexor_pl.corpus.sidecar import META, GraphRefused
 from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 from preflexor_pl.corpus.walk import walk as walked
-
-Progress = Callable[[str, int, int], None]  # stage, done, of how many (0: not known)
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ class CorpusIndex:
         chunk_overlap: int,
         folder: str | Path,
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
         special_tokens: Collection[str] = (),
         text_column: str | None = None,
     ) -> "CorpusIndex":
@@ -99,8 +96,7 @@ class CorpusIndex:
                 f"data.chunk_tokens must be at least 1 and data.chunk_overlap from 0 to below it, "
                 f"not {chunk_tokens} and {chunk_overlap}"
             )
-        embedder = Embedder(embedder_name)
-        folder = Path(folder)
+        embedder, folder = Embedder(embedder_name), Path(folder)
         report = progress or (lambda stage, done, total: None)
         found = read_folder(corpus_folder, lambda n: report("reading", n, 0), column=text_column)
         documents = [escaped(document, special_tokens) for document in found.documents]
@@ -110,13 +106,14 @@ class CorpusIndex:
         if library is None:
             report("cutting", 0, len(documents))  # the embedder loads, which takes a while
             sizes = sizes_that_fit(embedder, chunk_tokens, chunk_overlap)
-            show = partial(report, "cutting")
-            chunks = split_all(documents, embedder.tokenizer, *sizes, show)
+            chunks = split_all(documents, embedder.tokenizer, *sizes, partial(report, "cutting"))
             show = partial(report, "embedding")
             rows, fresh = embed(chunks, embedder, folder / VECTORS, show)
-            library = replace(_build(chunks, rows, embedder, seed, found), embedded=fresh)
+            library = _build(chunks, rows, embedder, seed, found)
+            library.embedded = fresh
             library._save(folder, fingerprint)
-        return replace(library, columns=found.columns)
+        library.columns = found.columns
+        return library
 
     @classmethod
     def load(cls, folder: str | Path, embedder_name: str) -> "CorpusIndex":
@@ -220,15 +217,8 @@ class CorpusIndex:
             self._save(folder, "from elsewhere")
 
     def _save(self, folder: Path, fingerprint: str) -> None:
-        lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in self.chunks.values())
-        write_atomically(folder / CHUNKS, lines)
-        self.graph.save(
-            folder,
-            fingerprint=fingerprint,
-            embedder=self.embedder.identity,
-            chunks_sha256=sha256_of(folder / CHUNKS),
-            dropped=[skipped for skipped in self.skipped if skipped.reason == "bad vector"],
-        )
+        made_with = self.embedder.identity
+        write_saved(folder, self.graph, self.chunks, fingerprint, made_with, self.skipped)
 
 
 def _build(
@@ -237,7 +227,7 @@ def _build(
     usable = usable_rows(rows)
     if not usable.any():
         raise CorpusError(f"data.embedder: {embedder.name} gives no usable vector for any chunk")
-    dropped = [Skipped(chunks[i].id, "bad vector") for i in np.flatnonzero(~usable)]
+    dropped = [Skipped(chunks[i].id, BAD_VECTOR) for i in np.flatnonzero(~usable)]
     kept = {chunks[i].id: chunks[i] for i in np.flatnonzero(usable)}
     graph = CorpusGraph.build(list(kept), rows[usable], seed=seed)
     return CorpusIndex(kept, graph, embedder, [*found.skipped, *dropped])

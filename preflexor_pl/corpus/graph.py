@@ -1,8 +1,7 @@
 """CorpusGraph: nearest neighbours of chunks, by id, over one HNSW index (``hnsw_index``).
 
-A node of the index is a unique vector: an id whose vector is there already shares its node, since
-many equal vectors make an HNSW index lose nodes. Every input is checked here, because the library
-below does not, and ``load`` takes only what the sidecar beside the index vouches for.
+Ids of equal vectors share a node of the index (``node_ids``). Every input is checked here, because
+the library below does not, and ``load`` takes only what the sidecar beside the index vouches for.
 """
 
 import operator
@@ -16,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from preflexor_pl.corpus import sidecar
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
-from preflexor_pl.corpus.hnsw_index import HNSWIndex, Ranking, Vectors
-from preflexor_pl.corpus.search_filter import SearchFilter
+from preflexor_pl.corpus.hnsw_index import HNSWIndex, Vectors
+from preflexor_pl.corpus.node_ids import NodeIds, SearchFilter
 
 NEAR = 1e-6  # of a vector to itself, in float32
 
@@ -42,10 +41,7 @@ class CorpusGraph:
         self.dim, self.space, self.seed = dim, space, operator.index(seed)
         self.extra: dict[str, Any] = {}
         self._nodes = HNSWIndex(dim, space, self.seed)
-        self._ids: list[list[str]] = []  # by node; empty where all were removed
-        self._node_of: dict[str, int] = {}
-        self._node_by_key: dict[bytes, int] = {}
-        self._choice: SearchFilter | None = None  # of the last frozenset that a search was given
+        self._ids = NodeIds([], [])
 
     @classmethod
     def build(
@@ -68,15 +64,15 @@ class CorpusGraph:
         return graph
 
     def __len__(self) -> int:
-        return len(self._node_of)
+        return len(self._ids.node_of)
 
     def __contains__(self, id: object) -> bool:
-        return id in self._node_of
+        return id in self._ids.node_of
 
     @property
     def ids(self) -> list[str]:
         """All ids, sorted."""
-        return sorted(self._node_of)
+        return sorted(self._ids.node_of)
 
     def add(self, ids: Sequence[str], vectors: ArrayLike) -> None:
         """Adds N ids with vectors [N, D]; all of them or, on an error, none.
@@ -88,20 +84,12 @@ class CorpusGraph:
         ids = checked_ids(ids)
         if len(ids) != len(rows):
             raise ValueError(f"{len(ids)} ids for {len(rows)} vectors")
-        known = [id for id in ids if id in self._node_of]
+        known = [id for id in ids if id in self]
         if known:
             raise ValueError(f"id {known[0]!r} is in the graph already; remove it first")
-        self._choice = None
-        fresh: list[int] = []  # rows of vectors that are new to the index
-        for row, (id, key) in enumerate(zip(ids, node_keys(rows, self.space), strict=True)):
-            node = self._node_by_key.setdefault(key, len(self._ids))
-            if node == len(self._ids):
-                self._ids.append([])
-                fresh.append(row)
-            elif not self._ids[node]:
-                self._nodes.restore(node)
-            self._ids[node].append(id)
-            self._node_of[id] = node
+        fresh, restored = self._ids.add(ids, node_keys(rows, self.space))
+        for node in restored:
+            self._nodes.restore(node)
         self._nodes.add(rows[fresh])
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -111,13 +99,9 @@ class CorpusGraph:
             ValueError: an unknown id, or one that is given twice.
         """
         ids = checked_ids(ids)
-        self._check_known(ids)
-        self._choice = None
-        for id in ids:
-            node = self._node_of.pop(id)
-            self._ids[node].remove(id)
-            if not self._ids[node]:
-                self._nodes.remove(node)
+        self._ids.require(ids)
+        for node in self._ids.remove(ids):
+            self._nodes.remove(node)
 
     def search(self, vectors: ArrayLike, k: int, within: Collection[str] | None = None) -> Found:
         """The k most similar ids for each query.
@@ -137,7 +121,7 @@ class CorpusGraph:
             ValueError: k < 1, a wrong dimension, a non-finite or zero query, an unknown id.
         """
         queries = checked_vectors(vectors, self.dim, self.space)
-        return self._nearest(queries, checked_k(k), self._chosen(within))
+        return self._nearest(queries, checked_k(k), self._ids.filtered(within))
 
     def neighbours(
         self, id: str, k: int, within: Collection[str] | None = None
@@ -151,7 +135,7 @@ class CorpusGraph:
             ValueError: k < 1, an unknown id.
         """
         k = checked_k(k)
-        [ids], [similarities] = self._nearest(self.vectors([id]), k + 1, self._chosen(within))
+        [ids], [similarities] = self._nearest(self.vectors([id]), k + 1, self._ids.filtered(within))
         pairs = [pair for pair in zip(ids, similarities, strict=True) if pair[0] != id][:k]
         return [other for other, _ in pairs], [similarity for _, similarity in pairs]
 
@@ -163,11 +147,11 @@ class CorpusGraph:
         Raises:
             ValueError: an unknown id.
         """
-        self._check_known(ids)
+        self._ids.require(ids)
         own = (0.0 if self.space == "l2" else 1.0) - NEAR
         missed = []
         for id in ids:
-            same = len(self._ids[self._node_of[id]])
+            same = len(self._ids.by_node[self._ids.node_of[id]])
             [found], [near] = self._nearest(self.vectors([id]), same, None)
             if id not in found and not (near and near[-1] > own):  # else others are equally near
                 missed.append(id)
@@ -179,8 +163,8 @@ class CorpusGraph:
         Raises:
             ValueError: an unknown id.
         """
-        self._check_known(ids)
-        return self._nodes.vectors_of([self._node_of[id] for id in ids])
+        self._ids.require(ids)
+        return self._nodes.vectors_of([self._ids.node_of[id] for id in ids])
 
     def sample_context(self, k: int, seed: int, within: Collection[str] | None = None) -> list[str]:
         """A random id (of ``within``) and its k - 1 nearest neighbours there.
@@ -192,7 +176,7 @@ class CorpusGraph:
             ValueError: k < 1, an unknown id.
         """
         k = checked_k(k)
-        choice = self._chosen(within)
+        choice = self._ids.filtered(within)
         pool = self.ids if choice is None else choice.ordered
         if not pool:
             return []
@@ -213,7 +197,7 @@ class CorpusGraph:
         self.extra = {**self.extra, **extra}
         sidecar.write_atomically(folder / sidecar.INDEX, self._nodes.save)
         shape = {"dim": self.dim, "space": self.space, "count": len(self), "seed": self.seed}
-        meta = {**shape, "M": self._nodes.links, "extra": self.extra, "ids": self._ids}
+        meta = {**shape, "M": self._nodes.links, "extra": self.extra, "ids": self._ids.by_node}
         sidecar.write_meta(folder, meta)
 
     @classmethod
@@ -227,35 +211,22 @@ class CorpusGraph:
         folder = Path(folder)
         meta = sidecar.read_meta(folder)
         graph = cls(meta["dim"], meta["space"], meta["seed"])
-        graph.extra, graph._ids = meta["extra"], meta["ids"]
-        graph._node_of = {id: node for node, ids in enumerate(graph._ids) for id in ids}
+        graph.extra, by_node = meta["extra"], meta["ids"]
         graph._nodes = HNSWIndex(graph.dim, graph.space, graph.seed, links=meta["M"])
-        removed = {node for node, ids in enumerate(graph._ids) if not ids}
+        removed = {node for node, ids in enumerate(by_node) if not ids}
         try:
-            graph._nodes.load(folder / sidecar.INDEX, len(graph._ids), removed)
+            graph._nodes.load(folder / sidecar.INDEX, len(by_node), removed)
         except ValueError as error:
             raise sidecar.GraphRefused(f"{error}; delete {folder} to rebuild") from error
-        keys = node_keys(graph._nodes.vectors(), graph.space)
-        graph._node_by_key = {key: node for node, key in enumerate(keys)}
+        graph._ids = NodeIds(by_node, node_keys(graph._nodes.vectors(), graph.space))
         return graph
 
     def _nearest(self, queries: Vectors, k: int, choice: SearchFilter | None) -> Found:
         """At most k ids and similarities for each of the checked queries [Q, D]."""
-        rows = self._nodes.nearest(queries, k, None if choice is None else choice.nodes)
-        found = [self._named(row, k, choice) for row in rows]
-        return [ids for ids, _ in found], [similarities for _, similarities in found]
-
-    def _named(
-        self, ranking: Ranking, k: int, choice: SearchFilter | None
-    ) -> tuple[list[str], list[float]]:
-        """The first k ids of nodes, and their similarities."""
-        pairs = [
-            (id, distance)
-            for distance, node in ranking
-            for id in self._ids[node]
-            if choice is None or id in choice.ids
-        ][:k]
-        return [id for id, _ in pairs], [self._similarity(distance) for _, distance in pairs]
+        rankings = self._nodes.nearest(queries, k, None if choice is None else choice.nodes)
+        found = [self._ids.ranked(ranking, k, choice) for ranking in rankings]
+        ids = [[id for id, _ in pairs] for pairs in found]
+        return ids, [[self._similarity(distance) for _, distance in pairs] for pairs in found]
 
     def _similarity(self, distance: float) -> float:
         if self.space == "l2":
@@ -264,20 +235,3 @@ class CorpusGraph:
         if self.space == "cosine" and not -1.0 <= similarity <= 1.0:  # by the last bits
             return 1.0 if similarity > 0 else -1.0
         return similarity
-
-    def _chosen(self, within: Collection[str] | None) -> SearchFilter | None:
-        if within is None:
-            return None
-        choice = self._choice
-        if choice is not None and choice.ids is within:  # no other collection stays as it is
-            return choice
-        self._check_known(within)
-        choice = SearchFilter(within, self._node_of)
-        if choice.ids is within:
-            self._choice = choice
-        return choice
-
-    def _check_known(self, ids: Iterable[str]) -> None:
-        unknown = next((id for id in ids if id not in self._node_of), None)
-        if unknown is not None:
-            raise ValueError(f"id {unknown!r} is not in the graph")

@@ -14,6 +14,7 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from preflexor_pl.corpus.node_ids import Ranking
 from preflexor_pl.corpus.reach import is_connected
 
 LINKS = 32  # hnswlib's M: 16 leaves a few nodes of clustered data out of reach
@@ -23,9 +24,6 @@ MIN_EF = 200
 EXACT_NODES = 5000
 
 Vectors = NDArray[np.float32]
-Ranking = list[
-    tuple[float, int]
-]  # (distance, node), sorted: 1 - inner product, or squared distance
 
 
 class HNSWIndex:
@@ -124,7 +122,8 @@ class HNSWIndex:
             within: choose from these, none of them removed; None: from all.
 
         Returns:
-            Q lists of at most k. Of equally near nodes those of lower number.
+            Q lists of at most k (distance, node): 1 - inner product, or the squared distance. Of
+            equally near nodes those of lower number.
         """
         there = self.count - len(self.removed) if within is None else len(within)
         wanted = min(k, there)

@@ -1,21 +1,23 @@
-"""What a corpus index on disk belongs to, and how it is read again."""
+"""A corpus index on disk: what it belongs to, how it is written and read again."""
 
 import hashlib
 import json
 import logging
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.records import Document
+from preflexor_pl.corpus.records import Document, Skipped
 from preflexor_pl.corpus.sidecar import GraphRefused, sha256_of
 
 CHUNKS = "chunks.jsonl"
+BAD_VECTOR = "bad vector"  # why a chunk is left out
 FORMAT = 1  # of chunks.jsonl and of how documents are cut: another number, another fingerprint
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,30 @@ def sizes_that_fit(embedder: Embedder, tokens: int, overlap: int) -> tuple[int, 
         return tokens, overlap
     log.info("data.chunk_tokens: %d, as %s reads no more than that", limit, embedder.name)
     return limit, min(overlap, limit - 1)
+
+
+def write_saved(
+    folder: Path,
+    graph: CorpusGraph,
+    chunks: dict[str, Chunk],
+    fingerprint: str,
+    embedder: str,
+    skipped: list[Skipped],
+) -> None:
+    """Save a graph and its chunks, with what they belong to and the chunks without a vector.
+
+    Raises:
+        ResourceError: the folder cannot be written, or the disk is full.
+    """
+    lines = "".join(json.dumps(asdict(chunk)) + "\n" for chunk in chunks.values())
+    write_atomically(folder / CHUNKS, lines)
+    graph.save(
+        folder,
+        fingerprint=fingerprint,
+        embedder=embedder,
+        chunks_sha256=sha256_of(folder / CHUNKS),
+        dropped=[one for one in skipped if one.reason == BAD_VECTOR],
+    )
 
 
 def read_saved(folder: Path) -> tuple[CorpusGraph, dict[str, Chunk]]:

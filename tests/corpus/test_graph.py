@@ -8,7 +8,7 @@ from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
 from preflexor_pl.corpus.checks import checked_vectors
 from preflexor_pl.corpus.hnsw_index import HNSWIndex
-from preflexor_pl.corpus.search_filter import SearchFilter
+from preflexor_pl.corpus.node_ids import SearchFilter
 from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
 
@@ -126,7 +126,7 @@ def test_within_and_fewer_than_k(square):
 def test_a_frozenset_is_prepared_once_until_the_graph_changes(square, monkeypatch):
     made = []
     monkeypatch.setattr(
-        "preflexor_pl.corpus.graph.SearchFilter",
+        "preflexor_pl.corpus.node_ids.SearchFilter",
         lambda *given: made.append(given) or SearchFilter(*given),
     )
     within = frozenset(["west", "north"])
@@ -350,11 +350,11 @@ def test_a_node_out_of_reach_is_lost(space, monkeypatch):
     vectors[4] = vectors[3]  # two ids of one node
     graph = CorpusGraph.build(list("abcdef"), vectors, space=space)
     assert graph.lost(graph.ids) == []
-    whole = HNSWIndex.nearest
+    whole, missed = HNSWIndex.nearest, graph._ids.node_of["d"]
     monkeypatch.setattr(
         HNSWIndex,
         "nearest",
-        lambda *given: [[p for p in near if p[1] != graph._node_of["d"]] for near in whole(*given)],
+        lambda *given: [[p for p in near if p[1] != missed] for near in whole(*given)],
     )
     assert graph.lost(graph.ids) == ["d", "e"]
     assert graph.lost(["a"]) == []
