@@ -28,16 +28,19 @@ def main(args: Sequence[str]) -> int:
     """Check, print what was found, and return the exit code."""
     own, rest = _parsed(args)
     quiet_libraries()
-    if not own.json:
-        report = Report(_Printed(), own.debug)
-        _examine(report, own, rest)
-        _say_end(report, bool(rest))
+    if own.json:
+        report = Report(lambda findings: None, own.debug)
+        with redirect_stdout(sys.stderr):  # whatever a library prints: stdout is JSON
+            _examine(report, own, rest)
+        found = [asdict(finding) for finding in report.findings]
+        log_line(json.dumps({"exit_code": report.exit_code, "findings": found}, indent=1))
         return report.exit_code
-    report = Report(lambda finding: None, own.debug)
-    with redirect_stdout(sys.stderr):  # whatever a library prints: stdout is JSON
-        _examine(report, own, rest)
-    found = [asdict(finding) for finding in report.findings]
-    log_line(json.dumps({"exit_code": report.exit_code, "findings": found}, indent=1))
+    report = Report(_print_last, own.debug)
+    _examine(report, own, rest)
+    states = [finding.state for finding in report.findings]
+    log_line(f"{states.count('BAD')} BAD, {states.count('note')} to note")
+    if not rest:
+        log_line("--config FILE checks what a run with it needs, --run RUN a run that is there")
     return report.exit_code
 
 
@@ -97,26 +100,14 @@ def _examine_run(report: Report, own: argparse.Namespace, args: list[str]) -> Pa
     return run
 
 
-class _Printed:
-    """Prints each finding under its group as it comes."""
-
-    def __init__(self) -> None:
-        self._group = ""
-
-    def __call__(self, finding: Finding) -> None:
-        if finding.group != self._group:
-            self._group = finding.group
-            log_line(finding.group)
-        log_line(f"  {finding.state:<4}  {finding.fact}")
-        if finding.advice:
-            log_line(f"        {finding.advice}")
-
-
-def _say_end(report: Report, about_a_run: bool) -> None:
-    counts = {state: [f.state for f in report.findings].count(state) for state in ("BAD", "note")}
-    log_line(f"{counts['BAD']} BAD, {counts['note']} to note")
-    if not about_a_run:
-        log_line("--config FILE checks what a run with it needs, --run RUN a run that is there")
+def _print_last(findings: list[Finding]) -> None:
+    """Print the last finding, below its group where that is a new one."""
+    last = findings[-1]
+    if [finding.group for finding in findings[-2:-1]] != [last.group]:
+        log_line(last.group)
+    log_line(f"  {last.state:<4}  {last.fact}")
+    if last.advice:
+        log_line(f"        {last.advice}")
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def export(
     """
     from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
     from preflexor_pl.evaluation.model_card import model_card, what_it_is
-    from preflexor_pl.policy.exported_model import dtype_name, phases_of, write_merged
-    from preflexor_pl.policy.load import resolve_dtype
+    from preflexor_pl.policy.exported_model import phases_of, write_merged
+    from preflexor_pl.policy.load import dtype_name, resolve_dtype
     from preflexor_pl.policy.previous_phase import KEY
 
     run, out, chosen = run.expanduser(), out.expanduser(), resolve_dtype(dtype)

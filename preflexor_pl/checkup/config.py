@@ -12,11 +12,7 @@ from preflexor_pl.corpus.reader import read_folder
 
 
 def check_config(report: Report, args: Sequence[str]) -> PreferenceCLI | None:
-    """Every key and value, then each thing that they ask for.
-
-    Args:
-        report: takes what is found.
-        args: as fit takes them.
+    """Every key and value of fit's ``args``, then each thing that they ask for.
 
     Returns:
         The parsed command, None where it is BAD.

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from preflexor_pl.checkup.report import Report
@@ -19,7 +19,7 @@ def check_devices(report: Report) -> None:
     """Processor, memory, GPUs, and the dtype that ``auto`` takes here."""
     import torch
 
-    from preflexor_pl.policy.load import resolve_dtype
+    from preflexor_pl.policy.load import dtype_name, resolve_dtype
 
     _check_memory(report)
     if torch.cuda.is_available():
@@ -38,7 +38,7 @@ def check_devices(report: Report) -> None:
         )
     else:
         report.ok(f"no GPU; torch {torch.__version__}")
-    name = str(resolve_dtype("auto")).removeprefix("torch.")
+    name = dtype_name(resolve_dtype("auto"))
     why = "native" if name == "bfloat16" else "bfloat16 is not native here, and slow"
     report.ok(f"model.policy.dtype: auto is {name} ({why})")
 
@@ -48,10 +48,8 @@ def _check_memory(report: Report) -> None:
 
     memory = psutil.virtual_memory()
     limit = LIMIT.read_text().strip() if LIMIT.is_file() else "max"
-    total, free = (
-        min(size, int(limit)) if limit.isdecimal() else size
-        for size in (memory.total, memory.available)
-    )
+    most = int(limit) if limit.isdecimal() else memory.total
+    total, free = min(memory.total, most), min(memory.available, most)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
     fact = f"CPU cores: {cores}; {free / GB:.1f} of {total / GB:.1f} GB of memory free"
@@ -67,51 +65,29 @@ def _has_nvidia_gpu() -> bool:
 
 
 def check_disk(report: Report, run: Path) -> None:
-    """Room where a run, converted models and downloads go.
-
-    Args:
-        report: takes what is found.
-        run: the folder of the run, or where runs go.
-    """
+    """Room where a run (or all of them), converted models and downloads go."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     from preflexor_pl.policy.model_source import cache_folder
 
-    with report.check("disk"):
-        check_room(report, "run", run)
-    with report.check("disk"):
-        check_room(report, "package cache ($PREFLEXOR_CACHE)", cache_folder())
-        require_writable(cache_folder(), "set PREFLEXOR_CACHE to another folder")
-    with report.check("disk"):
-        check_room(report, "hub cache ($HF_HOME)", Path(HF_HUB_CACHE))
-
-
-def check_room(report: Report, what: str, folder: Path) -> None:
-    """Free space where a folder is, or will be made."""
-    free = shutil.disk_usage(existing(folder)).free
-    fact = f"{what}: {free / GB:.1f} GB free at {folder}"
-    if free < LEAST_DISK:
-        report.bad(ResourceError(fact), "make room, or use another disk")
-    elif free < SMALL_DISK:
-        report.note(fact, "enough for a small model; a large one needs more")
-    else:
-        report.ok(fact)
+    places: dict[str, Callable[[], Path]] = {
+        "run": lambda: run,
+        "package cache ($PREFLEXOR_CACHE)": cache_folder,  # refuses one that cannot be written
+        "hub cache ($HF_HOME)": lambda: Path(HF_HUB_CACHE),
+    }
+    for what, place in places.items():
+        with report.check("disk"):
+            folder = place()
+            free = shutil.disk_usage(existing(folder)).free
+            fact = f"{what}: {free / GB:.1f} GB free at {folder}"
+            if free < LEAST_DISK:
+                report.bad(ResourceError(fact), "make room, or use another disk")
+            elif free < SMALL_DISK:
+                report.note(fact, "enough for a small model; a large one needs more")
+            else:
+                report.ok(fact)
 
 
 def existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-
-
-def require_writable(folder: Path, instead: str) -> None:
-    """Tries it with a file that has no name and leaves nothing.
-
-    Raises:
-        ResourceError: says what to do ``instead``.
-    """
-    there = existing(folder)
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise ResourceError(f"{there} cannot be written ({error.strerror}): {instead}") from error

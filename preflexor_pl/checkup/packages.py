@@ -1,12 +1,9 @@
-"""Python and the packages that are declared, against the versions that are declared.
-
-Versions are read from metadata: nothing is imported, so this takes no time.
-"""
+"""Python and the declared packages, by their metadata: nothing is imported, so it takes no time."""
 
 import platform
+import re
 import sys
 import tomllib
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -18,19 +15,10 @@ from preflexor_pl.core.errors import ConfigError
 
 NAME = "preflexor_pl"
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-SHOWN = {  # a line each; the others, while nothing is wrong with them, share one
-    "torch",
-    "lightning",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-    "datasets",
-    "hnswlib",
-    "sentence-transformers",
-    "torchmetrics",
-    "openai",
-}
 FOR_DEVELOPERS = "dev"  # an extra that no run needs
+# These and what is of an extra have a line each; the others, while all is well, share one.
+SHOWN = "torch lightning transformers peft bitsandbytes datasets hnswlib sentence-transformers"
+SHOWN += " torchmetrics openai"
 
 
 def check_packages(report: Report) -> None:
@@ -42,32 +30,20 @@ def check_packages(report: Report) -> None:
         report.bad(ConfigError(f"python {platform.python_version()} is not {python}: take another"))
     others = 0
     for wanted, extra in declared:
-        version = _installed(wanted.name)
-        if version is None or not wanted.specifier.contains(version, prereleases=True):
-            _lacking(report, wanted, extra, version)
-        elif wanted.name in SHOWN or extra:
-            report.ok(f"{wanted.name} {version} ({wanted.specifier})")
+        name, needs = wanted.name, wanted.specifier
+        version = next((found.version for found in metadata.distributions(name=name)), None)
+        fact = f"{name} {version} is not {needs}" if version else f"{name} is missing"
+        command = f"pip install '{name}{needs}'"
+        if version and needs.contains(version, prereleases=True):
+            if name in SHOWN.split() or extra:
+                report.ok(f"{name} {version} ({needs})")
+            else:
+                others += 1
+        elif extra:
+            report.note(f"{fact} (extra {extra})", f"where a config asks for it: {command}")
         else:
-            others += 1
+            report.bad(ConfigError(f"{fact}: {command}"))
     report.ok(f"{others} more, none missing or too old")
-
-
-def _lacking(report: Report, wanted: Requirement, extra: str, version: str | None) -> None:
-    fact = f"{wanted.name} is missing"
-    if version:
-        fact = f"{wanted.name} {version} is not {wanted.specifier}"
-    command = f"pip install '{wanted.name}{wanted.specifier}'"
-    if extra:
-        report.note(f"{fact} (extra {extra})", f"where a config asks for it: {command}")
-    else:
-        report.bad(ConfigError(f"{fact}: {command}"))
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _declared() -> tuple[str, list[tuple[Requirement, str]]]:
@@ -81,34 +57,20 @@ def _declared() -> tuple[str, list[tuple[Requirement, str]]]:
     """
     if PROJECT.is_file():
         project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-        extras = project["optional-dependencies"] | {"": project["dependencies"]}
-        python = project["requires-python"]
+        python, extras = project["requires-python"], project["optional-dependencies"]
+        extras[""] = project["dependencies"]
+        declared = [(Requirement(text), extra) for extra in extras for text in extras[extra]]
     else:
-        python, extras = _of_installed()
-    return python, [
-        (Requirement(text), extra)
-        for extra in sorted(extras, key=lambda name: (bool(name), name))
-        for text in extras[extra]
-        if extra != FOR_DEVELOPERS
-    ]
+        found = list(metadata.distributions(name=NAME))
+        if not found:
+            raise ConfigError(f"{NAME} is not installed: pip install it, or use a checkout")
+        python = found[0].metadata["Requires-Python"] or ""
+        declared = [(one, _extra_of(one)) for one in map(Requirement, found[0].requires or [])]
+    declared = [(wanted, extra) for wanted, extra in declared if extra != FOR_DEVELOPERS]
+    return python, sorted(declared, key=lambda pair: pair[1])
 
 
-def _of_installed() -> tuple[str, dict[str, list[str]]]:
-    try:
-        told = metadata.metadata(NAME)
-    except metadata.PackageNotFoundError as error:
-        raise ConfigError(f"{NAME} is not installed: pip install it, or use a checkout") from error
-    extras: dict[str, list[str]] = {
-        name: [] for name in ["", *(told.get_all("Provides-Extra") or [])]
-    }
-    for text in told.get_all("Requires-Dist") or []:
-        extras[_extra_of(Requirement(text), extras)].append(text)
-    return told["Requires-Python"] or "", extras
-
-
-def _extra_of(wanted: Requirement, extras: Iterable[str]) -> str:
-    """The extra without which a requirement is none; "" where it is one without."""
-    marker = wanted.marker
-    if marker is None or marker.evaluate({"extra": ""}):
-        return ""
-    return next((name for name in extras if name and marker.evaluate({"extra": name})), "")
+def _extra_of(wanted: Requirement) -> str:
+    """The extra that a requirement of the metadata belongs to; "" where it is of none."""
+    found = re.search(r'extra == "([^"]+)"', str(wanted.marker))
+    return found[1] if found else ""

@@ -10,6 +10,7 @@ from preflexor_pl.cli.entry import as_one_line
 from preflexor_pl.core.errors import PreflexorError
 
 LONGEST = 500  # letters of a fact
+State = Literal["ok", "note", "BAD"]
 
 
 @dataclass(frozen=True)
@@ -25,37 +26,35 @@ class Finding:
     """
 
     group: str
-    state: Literal["ok", "note", "BAD"]
+    state: State
     fact: str
     advice: str = ""
     code: int = 0
 
 
 class Report:
-    """Takes findings; ``show`` gets each of them at once.
+    """Takes findings.
 
     Args:
-        show: of one finding.
+        show: called after each of them, with all of them so far.
         debug: show the traceback of what breaks a check off.
     """
 
-    def __init__(self, show: Callable[[Finding], None], debug: bool = False) -> None:
+    def __init__(self, show: Callable[[list[Finding]], None], debug: bool = False) -> None:
         self.findings: list[Finding] = []
-        self._show = show
-        self._debug = debug
-        self._group = ""
+        self._show, self._debug, self._group = show, debug, ""
 
     def ok(self, fact: str) -> None:
         """Nothing to do."""
-        self._add(Finding(self._group, "ok", _line(fact)))
+        self._add("ok", fact)
 
     def note(self, fact: str, advice: str) -> None:
         """Worth knowing; stops nothing."""
-        self._add(Finding(self._group, "note", _line(fact), _line(advice)))
+        self._add("note", fact, advice)
 
     def bad(self, error: PreflexorError, advice: str = "") -> None:
         """Stops a run, with the line and the exit code of ``error``."""
-        self._add(Finding(self._group, "BAD", _line(str(error)), _line(advice), error.exit_code))
+        self._add("BAD", str(error), advice, error.exit_code)
 
     @contextmanager
     def check(self, group: str) -> Iterator[None]:
@@ -73,9 +72,9 @@ class Report:
         """That of the first BAD finding, 0 where there is none."""
         return next((one.code for one in self.findings if one.state == "BAD"), 0)
 
-    def _add(self, finding: Finding) -> None:
-        self.findings.append(finding)
-        self._show(finding)
+    def _add(self, state: State, fact: str, advice: str = "", code: int = 0) -> None:
+        self.findings.append(Finding(self._group, state, _line(fact), _line(advice), code))
+        self._show(self.findings)
 
 
 def _line(text: str) -> str:

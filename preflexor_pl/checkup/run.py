@@ -1,9 +1,10 @@
 """The folder of a run: whether fit may write there, and whether what is there is whole."""
 
+import os
 from pathlib import Path
 
 from preflexor_pl.callbacks.monitors import limits_of
-from preflexor_pl.checkup.machine import require_writable
+from preflexor_pl.checkup.machine import existing
 from preflexor_pl.checkup.report import Report
 from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.parser import PreferenceCLI
@@ -21,11 +22,11 @@ QUERIES = 8  # chunks that have to find themselves
 
 
 def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
-    """Everything about a run's folder.
+    """Everything about a run's folder, which need not be there.
 
     Args:
         report: takes what is found.
-        path: of the run; need not be there.
+        path: of the folder.
         cli: the command it is for, if that could be parsed.
     """
     folder = RunFolder(path)
@@ -49,22 +50,23 @@ def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
 def _check_place(report: Report, folder: RunFolder) -> None:
     if folder.path.exists() and not folder.path.is_dir():
         raise ResourceError(f"{folder.path} is no folder: use --run OTHER")
-    require_writable(folder.path, "use --run OTHER")
+    there = existing(folder.path)
+    if not os.access(there, os.W_OK):
+        raise ResourceError(f"{there} cannot be written: use --run OTHER")
     if folder.is_taken:
         raise ResourceError(f"{folder.path} is in use by a run: wait for it, or use --run OTHER")
     report.ok(f"{folder.path} can be written and is in use by nobody")
 
 
 def _check_state(report: Report, folder: RunFolder, cli: PreferenceCLI | None) -> None:
-    ended = folder.ended
     if not folder.has_begun:
         report.ok("not begun")
-    elif not ended:
+    elif not folder.ended:
         report.ok("begun and not finished: the same fit command goes on with it")
-    elif cli and not folder.is_finished(limits_of(cli.trainer)):
-        report.ok(f"finished after {ended['epochs']} epochs: this command goes on with it")
     else:
-        report.ok(f"finished after {ended['epochs']} epochs")
+        more = cli and not folder.is_finished(limits_of(cli.trainer))
+        goes_on = ": this command goes on with it" if more else ""
+        report.ok(f"finished after {folder.ended['epochs']} epochs{goes_on}")
 
 
 def _check_graph(report: Report, folder: Path, embedder: str) -> None:
@@ -82,16 +84,12 @@ def _check_graph(report: Report, folder: Path, embedder: str) -> None:
         return
     report.ok(f"graph of {len(chunks)} chunks is whole and finds them")
     made_with = graph.extra.get("embedder")
-    if _is_here(embedder) and Embedder(embedder).identity != made_with:
+    here = is_package_name(embedder) or (embedder and Path(embedder).expanduser().exists())
+    if here and Embedder(embedder).identity != made_with:  # told without a download
         report.note(
             f"the graph was made with {made_with}, not with data.embedder",
             "fit builds it again with that",
         )
-
-
-def _is_here(embedder: str) -> bool:
-    """Whether its identity can be told without a download."""
-    return is_package_name(embedder) or (bool(embedder) and Path(embedder).expanduser().exists())
 
 
 def _check_round(report: Report, folder: Path) -> None:

@@ -17,7 +17,7 @@ from preflexor_pl.server.generator import RemoteGenerator
 SHORT = 8  # tokens of the one answer
 PASSING = "server_refusal", "server_no_text", ONLY_THINKING  # of this text, not of every one
 STRONG, WEAK = 3.0, 1.0  # billions of parameters: large is for as many, small for fewer
-ROOM = {"thinking.sampling": 192, "teacher.answer": 512}  # tokens that replies to large may need
+LARGE_THINKING, LARGE_ANSWER = 192, 512  # tokens that replies to large may need
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", re.IGNORECASE)
 
 
@@ -27,7 +27,7 @@ def check_teacher(report: Report, data: PreferenceDataModule, policy: str, call:
     Args:
         report: takes what is found.
         data: of the config.
-        policy: the name of the model in training.
+        policy: name of the model in training.
         call: ask each server for one short answer.
     """
     teacher, judge = data.pair_settings.teacher, data.pair_settings.judge
@@ -40,7 +40,6 @@ def check_teacher(report: Report, data: PreferenceDataModule, policy: str, call:
             report.ok(teacher.model_name or "the policy's own base, one copy of the weights")
         if data.own_teacher is None:
             _check_prompts(report, data, policy)
-            _check_room(report, data)
     with report.check("judge"):
         if data.sources.server_judge and judge:
             _check_server(report, data.sources.server_judge, judge.sampling, call)
@@ -83,36 +82,32 @@ def _check_server(report: Report, remote: RemoteGenerator, sampling: Sampling, c
 
 
 def _check_prompts(report: Report, data: PreferenceDataModule, policy: str) -> None:
-    """Whether the prompts are those for a teacher of this size, as far as its name tells it."""
-    teacher, prompts = data.pair_settings.teacher, data.pair_settings.prompts
+    """Whether the prompts and the room for replies suit a teacher of the size that its name has."""
+    settings = data.pair_settings
+    teacher, category = settings.teacher, settings.prompts.category
     name = teacher.server.model if teacher.server else teacher.model_name or policy
     size = _billions(name)
     strong = teacher.server is not None if size is None else size >= STRONG
-    if strong and prompts.category == BUILT_IN.category:
+    if strong and category == BUILT_IN.category:
         report.note(
             f"data.prompts: {name} is asked as a small teacher is, for a sentence at a time",
             "set data.prompts to large; configs/server.yaml has the lengths that go with it",
         )
-    if prompts.category == LARGE.category and size is not None and size < WEAK:
+    if category != LARGE.category:
+        return
+    if size is not None and size < WEAK:
         report.note(
             f"data.prompts: {name} is asked without examples, as a large teacher is",
             "set data.prompts to small",
         )
-
-
-def _check_room(report: Report, data: PreferenceDataModule) -> None:
-    """Whether replies to the prompts of ``large`` have the room that they need."""
-    settings = data.pair_settings
-    given = {
-        "thinking.sampling": settings.thinking.sampling,
-        "teacher.answer": settings.teacher.answer,
-    }
-    for key, tokens in ROOM.items():
-        sampling = given[key]
-        if settings.prompts.category == LARGE.category and sampling.max_new_tokens < tokens:
+    for key, given, tokens in (
+        ("thinking.sampling", settings.thinking.sampling, LARGE_THINKING),
+        ("teacher.answer", teacher.answer, LARGE_ANSWER),
+    ):
+        if given.max_new_tokens < tokens:
             report.note(
-                f"data.{key}.max_new_tokens: {sampling.max_new_tokens} are few for what large "
-                "asks for, and replies that are cut are dropped",
+                f"data.{key}.max_new_tokens: {given.max_new_tokens} are few for what large asks "
+                "for, and replies that are cut are dropped",
                 f"raise it to {tokens} or more",
             )
 

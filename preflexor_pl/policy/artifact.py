@@ -8,6 +8,7 @@ import torch
 
 from preflexor_pl.policy.adapters import ADAPTER
 from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.policy.load import dtype_name
 from preflexor_pl.policy.previous_phase import CARD, WEIGHTS, PreviousPhase
 
 _HEAD = """---
@@ -152,7 +153,7 @@ def _record(
         "under": base_weights,
         "under_sha256": start.base_weights_sha256 if start else "",
         "sha256": policy.source.sha256,
-        "dtype": str(policy.inner.dtype).removeprefix("torch."),
+        "dtype": dtype_name(policy.inner.dtype),
         "end_of_turn": names(policy.end_id),
         "added_tokens": new or (start.known["added_tokens"] if start else {}),
         "trained_markers": [*(start.trained_markers if start else []), *names(trained_rows)],

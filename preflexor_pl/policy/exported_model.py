@@ -74,7 +74,7 @@ def write_merged(phase: PreviousPhase, dtype: torch.dtype, folder: Path) -> tupl
     Raises:
         NumericalError: tokens or logits differ by more than rounding.
     """
-    trained = TrainedModel(phase, dtype_name(dtype), "eager")
+    trained = TrainedModel(phase, load.dtype_name(dtype), "eager")
     stacked = trained.model.float()
     texts = _texts(trained.tokenizer, phase.markers)
     before = _logits(stacked, texts)
@@ -85,7 +85,7 @@ def write_merged(phase: PreviousPhase, dtype: torch.dtype, folder: Path) -> tupl
     model, tokenizer = load.load_base(source, torch.float32, "eager", key="--out")
     if _texts(tokenizer, phase.markers) != texts:
         raise NumericalError("the exported tokenizer gives other ids: nothing was exported")
-    return tokenizer, _compare(before, _logits(model, texts), dtype_name(dtype))
+    return tokenizer, _compare(before, _logits(model, texts), load.dtype_name(dtype))
 
 
 def _texts(tokenizer: Any, markers: MarkerStrings) -> list[list[int]]:
@@ -139,8 +139,3 @@ def _compare(before: list[Tensor], after: list[Tensor], dtype: str) -> str:
 def _centred(logits: Tensor) -> Tensor:
     """[T, V] minus the mean of each token, which changes no probability."""
     return logits - logits.mean(-1, keepdim=True)
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """``bfloat16`` of ``torch.bfloat16``."""
-    return str(dtype).removeprefix("torch.")

@@ -23,6 +23,11 @@ def resolve_dtype(name: str) -> torch.dtype:
     return torch.bfloat16 if _has_bf16() else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Its name in a config, such as ``bfloat16``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)

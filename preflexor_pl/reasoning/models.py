@@ -12,6 +12,7 @@ from preflexor_pl.pairs.without_thoughts import WithoutThoughts
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, Role, load_language_model
+from preflexor_pl.policy.load import dtype_name
 from preflexor_pl.policy.run_record import at
 from preflexor_pl.reasoning.model_info import NAMED, ModelInfo, model_info
 from preflexor_pl.server.generator import named_server
@@ -49,8 +50,7 @@ class LoadedModel:
 
     def _base_of(self, model: TrainedModel) -> LanguageModel:
         key, inner = f"the base of {self.info.name}", model.inner
-        dtype = str(inner.dtype).removeprefix("torch.")
-        kernel = inner.config._attn_implementation
+        dtype, kernel = dtype_name(inner.dtype), inner.config._attn_implementation
         base = load_language_model(self.info.base, key, dtype, kernel, strings=model.strings)
         if base.source.sha256 != model.start.known["sha256"]:
             raise ConfigError(f"{key}: {base.source.name} is another model than it was in training")
