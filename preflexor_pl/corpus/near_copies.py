@@ -73,15 +73,13 @@ def _pairs(shingles: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
     own = np.repeat(runs <= max(REACH, BOILERPLATE * len(sizes)), runs)
     hashes, owners = hashes[own], owners[own]
     sizes = np.bincount(owners, minlength=len(sizes))
-    common: dict[int, int] = {}  # shingles, by number of the pair
+    numbers = []  # of the pair that has a shingle in common, once a shingle
     for step in range(1, REACH + 1):
         same = hashes[step:] == hashes[:-step]
-        numbers = owners[:-step][same] * len(sizes) + owners[step:][same]
-        for number, count in zip(*np.unique(numbers, return_counts=True), strict=True):
-            common[int(number)] = common.get(int(number), 0) + int(count)
-    for number, count in common.items():
-        one, other = divmod(number, len(sizes))
-        if count >= max(FEWEST, SHARE * min(sizes[one], sizes[other])):
+        numbers.append(owners[:-step][same] * len(sizes) + owners[step:][same])
+    for number, common in zip(*np.unique(np.concatenate(numbers), return_counts=True), strict=True):
+        one, other = divmod(int(number), len(sizes))
+        if common >= max(FEWEST, SHARE * min(sizes[one], sizes[other])):
             yield one, other
 
 

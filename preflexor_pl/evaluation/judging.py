@@ -15,6 +15,8 @@ from preflexor_pl.evaluation.intervals import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import mismatched_partners
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge, PairwiseVerdict
 
+Outcome = tuple[Estimate, list[PairwiseVerdict], list[AnswerPair]]  # a win rate, and of what
+
 
 def judge_models(
     judge: PairwiseJudge,
@@ -56,8 +58,12 @@ def judge_models(
         reliability, records = control(judge, questions, taught, wrong, seed)
         progress.advance()
         every: list[PairwiseVerdict] = []
+        outcomes: dict[tuple[str, ...], Outcome] = {}  # two variants share their first answers
         for row, ours, measure, theirs in contests:
-            row.measures[measure], verdicts, judged = win_rate(judge, questions, ours, theirs, seed)
+            texts = *ours, *theirs
+            if texts not in outcomes:
+                outcomes[texts] = win_rate(judge, questions, ours, theirs, seed)
+            row.measures[measure], verdicts, judged = outcomes[texts]
             records += contest_records(f"{row.label} {measure}", judged, verdicts)
             every += verdicts
             progress.advance()
@@ -128,7 +134,7 @@ def win_rate(
     ours: Sequence[str],
     theirs: Sequence[str],
     seed: int,
-) -> tuple[Estimate, list[PairwiseVerdict], list[AnswerPair]]:
+) -> Outcome:
     """Mean score of ``ours`` against ``theirs``; a tie counts one half.
 
     Two equal texts are a tie, and the judge is not asked.

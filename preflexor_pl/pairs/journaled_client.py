@@ -140,19 +140,13 @@ class JournaledClient:
                 a.call(name, attempt): self._request(a, name, attempt, sampling) for a in asks
             }
             made = self.complete(name, requests, self.teacher)
-            was_cut = [made[call].finish_reason == "length" for call in requests]
-            texts = [
-                escape_special_tokens(made[call].text, self.special_tokens) for call in requests
-            ]
-            texts = [
-                before_cut(text) if cut else text for text, cut in zip(texts, was_cut, strict=True)
-            ]
+            texts = [self._usable(made[call], before_cut) for call in requests]
             first(texts)
             again, failed, done = [], {}, set()
-            for ask, call, text, cut in zip(asks, requests, texts, was_cut, strict=True):
-                lost = f"{name}_cut" if cut and not text else ""
-                if not lost and copies_example(text, requests[call]):
-                    lost = "copies_example"
+            for ask, (call, request), text in zip(asks, requests.items(), texts, strict=True):
+                lost = "copies_example" if copies_example(text, request) else ""
+                if not text and made[call].finish_reason == "length":
+                    lost = f"{name}_cut"
                 reason = made[call].problem or lost or ask.accept(ask.item, text)
                 if reason:
                     again.append(ask)
@@ -201,6 +195,11 @@ class JournaledClient:
         return Request(
             prompt.text, self.system_prompt, sampling, seed, prompt.examples, prompt.stop
         )
+
+    def _usable(self, completion: Completion, before_cut: Callable[[str], str]) -> str:
+        """What can be used of a reply, escaped."""
+        text = escape_special_tokens(completion.text, self.special_tokens)
+        return before_cut(text) if completion.finish_reason == "length" else text
 
     def _batch(
         self, requests: dict[str, Request], source: Generator, progress: Stage

@@ -6,8 +6,14 @@ import re
 import pytest
 
 from preflexor_pl.core.generator import Completion
-from preflexor_pl.evaluation.comparison import trust
-from preflexor_pl.evaluation.judging import contest_records, control, shuffled, win_rate
+from preflexor_pl.evaluation.comparison import Answers, Measured, Row, trust
+from preflexor_pl.evaluation.judging import (
+    contest_records,
+    control,
+    judge_models,
+    shuffled,
+    win_rate,
+)
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge
 
 KNOWN = {
@@ -139,6 +145,20 @@ def test_equal_answers_are_a_tie_without_a_call():
     assert len(verdicts) == 6
     assert win_rate(asks, QUESTIONS, ANSWERS, ANSWERS, seed=0)[0].value == 0.5
     assert asks.generator.asked == 2 * 6
+
+
+def test_the_first_answers_that_two_variants_share_are_judged_once():
+    asks, variants = judge(truthful), ("thinking", "reflection")
+    base = Measured(
+        "base", "b", [Row("base", "thinking", "0")], [Answers("thinking", {"0": WRONG})]
+    )
+    rows = [Row("ours", variant, "0") for variant in variants]
+    ours = Measured("ours", "o", rows, [Answers(v, {"0": ANSWERS}) for v in variants])
+    reliability, records = judge_models(asks, QUESTIONS, ANSWERS, (), [base, ours], seed=1)
+    assert [row.measures["wins_over_base"].value for row in rows] == [1, 1]
+    assert asks.generator.asked == 2 * 16 + 2 * 8  # two corruptions, and one contest for both rows
+    assert len(records) == 16 + 2 * 8
+    assert reliability["in the contests: orders agree"].n == 16
 
 
 def test_every_contest_is_recorded_with_the_replies():
