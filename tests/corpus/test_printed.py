@@ -114,7 +114,7 @@ def test_a_bomb_takes_little_time_and_memory(tmp_path, name, made, told):
 
 def highest_memory(sandbox):
     """Bytes that the process had at most; None where that cannot be known."""
-    status = Path(f"/proc/{sandbox._process.pid}/status")
+    status = Path(f"/proc/{sandbox._child._process.pid}/status")
     if not status.exists():
         return None
     [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from preflexor_pl.core import child_process
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.corpus import sandbox as module
 from preflexor_pl.corpus.records import Unusable
@@ -60,12 +61,12 @@ def test_a_bad_file_has_its_reason_and_the_next_one_is_read(
     parse, monkeypatch, body, told, processes
 ):
     parse(body)
-    monkeypatch.setattr(module, "MAX_MESSAGE_BYTES", 500_000)
+    monkeypatch.setattr(child_process, "MAX_MESSAGE_BYTES", 500_000)
     start = time.perf_counter()
     with Sandbox(seconds=0.5) as sandbox:
         assert reason(sandbox) == told
         assert list(sandbox.read(Path("good.pdf"), "pdf")) == FINE
-        assert sandbox.started == processes
+        assert sandbox._child.started == processes
     assert time.perf_counter() - start < 5
 
 
@@ -80,17 +81,17 @@ def test_one_process_serves_many_files_until_it_has_grown(parse, tmp_path):
     with Sandbox() as sandbox:
         for _ in range(3):
             assert list(sandbox.read(Path("good.pdf"), "pdf")) == FINE
-        assert sandbox.started == 1
+        assert sandbox._child.started == 1
         assert list(sandbox.read(Path("bad.pdf"), "pdf")) == FINE
         assert list(sandbox.read(Path("good.pdf"), "pdf")) == FINE
-        assert sandbox.started == 2
+        assert sandbox._child.started == 2
 
 
 def test_a_process_that_is_gone_is_replaced(parse):
     parse("pass")
     with Sandbox() as sandbox:
         assert list(sandbox.read(Path("good.pdf"), "pdf")) == FINE
-        sandbox._process.kill()
+        sandbox._child._process.kill()
         assert list(sandbox.read(Path("good.pdf"), "pdf")) == FINE
 
 
@@ -126,7 +127,7 @@ def test_no_process_is_left(parse):
     parse("pass")
     with Sandbox() as sandbox:
         list(sandbox.read(Path("good.pdf"), "pdf"))
-        process = sandbox._process
+        process = sandbox._child._process
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 
