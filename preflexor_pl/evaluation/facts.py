@@ -9,8 +9,6 @@ than the wrong ones?
 
 import json
 import random
-import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +17,10 @@ from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.policy.language_model import LanguageModel, Role
 from preflexor_pl.policy.scoring import mean_logps
+from preflexor_pl.tasks.answer_text import contains, read_option, with_options
 
-LETTERS = "ABCD"
+OPTIONS = 4
 STRATA = ("training", "held out", "control")  # documents of training, those held out, neither
-
-_LETTER = re.compile(  # "A layer of wax" and "B-cells" name no option
-    r"\W*(?:(?i:the|right|correct|best|answer|option|choice|letter|is)\W+){0,6}"
-    r"([A-D])(?=\W*$|[^\w\s-]|\s*\n|\s+[-:\u2013\u2014]|\s+(?:is|because|as|since)\b)"
-)
 
 
 @dataclass(frozen=True)
@@ -49,16 +43,12 @@ class Item:
         """The question for a model that writes its answer."""
         if self.kind == "short":
             return self.question
-        options = "\n".join(
-            f"{letter}: {text}"
-            for letter, text in zip(LETTERS, self.options(position), strict=True)
-        )
-        return f"{self.question}\n{options}\nAnswer with the letter of the right option."
+        return with_options(self.question, self.options(position))
 
     def is_right(self, answer: str, position: int) -> bool:
         """Whether a written answer is right; one that names no option is wrong."""
         if self.kind == "short":
-            return any(_contains(answer, accepted) for accepted in self.accept)
+            return any(contains(answer, accepted) for accepted in self.accept)
         return read_option(answer, self.options(position)) == position
 
 
@@ -154,7 +144,7 @@ def by_stratum(
 
 def key_positions(count: int, seed: int) -> list[int]:
     """Positions of the right option in ``count`` items, each position equally often."""
-    positions = [i % len(LETTERS) for i in range(count)]
+    positions = [i % OPTIONS for i in range(count)]
     random.Random(seed).shuffle(positions)
     return positions
 
@@ -174,22 +164,3 @@ def likeliest(
     means = mean_logps(model, rows, role)
     fours = [means[i : i + 4] for i in range(0, len(means), 4)]
     return [four[0] > max(four[1:]) for four in fours]
-
-
-def read_option(answer: str, options: Sequence[str]) -> int | None:
-    """Index of the option that an answer names, by its letter at the start or its whole text."""
-    letter = _LETTER.match(answer)
-    if letter:
-        return LETTERS.index(letter.group(1))
-    matches = [i for i, option in enumerate(options) if _contains(answer, option)]
-    return matches[0] if len(matches) == 1 else None
-
-
-def _contains(text: str, wanted: str) -> bool:
-    """Whether a text contains a string as whole words and whole numbers."""
-    text, wanted = _folded(text), _folded(wanted)
-    return re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(wanted)}(?!\w|[.,]\d)", text) is not None
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

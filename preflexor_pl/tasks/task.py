@@ -1,18 +1,16 @@
 """Questions whose answers can be checked: one item, and the task that draws and checks items.
 
-A task is a small object. What it needs is in ``Task``; ``MultiHop`` makes its items, ``QuestionBank``
-reads them from a file, and a class of your own is named by its path in ``data.task``.
+A task is a small object. What it needs is in ``Task``; ``MultiHop`` makes its items,
+``QuestionBank`` reads them from a file, and a class of your own is named by its path in
+``data.task``.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Verdict = Literal["right", "wrong", "unreadable"]
 Split = Literal["train", "held_out"]
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -21,9 +19,12 @@ class Item:
 
     Attributes:
         id: unique in its task.
-        question: what the policy is asked, whole, without the trigger.
+        question: that is asked, without the trigger.
         answer: the right one, as a good answer says it.
-        source: what the answer rests on; only the teacher sees it. "" where there is none.
+        shown: what the policy reads before the question, such as facts of which few matter; "" for
+            nothing.
+        source: what the answer rests on; only the teacher sees it, in the place of ``shown``. ""
+            where there is nothing else.
         level: how hard the question is, from 1 on.
         group: items of one group are held out together, and count as one in statistics.
         details: what the checker needs besides.
@@ -32,10 +33,16 @@ class Item:
     id: str
     question: str
     answer: str
+    shown: str = ""
     source: str = ""
     level: int = 1
     group: str = ""
-    details: Mapping[str, Any] = field(default=NOTHING)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def prompt(self) -> str:
+        """What the policy is asked."""
+        return "\n\n".join(filter(None, (self.shown, self.question)))
 
 
 @dataclass(frozen=True)

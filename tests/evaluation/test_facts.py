@@ -15,7 +15,6 @@ from preflexor_pl.evaluation.facts import (
     key_positions,
     likeliest,
     read_items,
-    read_option,
 )
 from tests.tiny import letters
 
@@ -29,7 +28,6 @@ CHOICE = {
     "accept": [],
 }
 SHORT = CHOICE | {"id": "wax-2", "kind": "short", "answer": "wax", "accept": ["wax", "waxes"]}
-OPTIONS = ["cell wall", "a layer of wax", "chitin", "the cell membrane"]
 
 
 def write(path, *records):
@@ -137,39 +135,6 @@ def test_how_an_item_is_asked(tmp_path):
     )
     assert [choice.options(place).index(choice.answer) for place in range(4)] == [0, 1, 2, 3]
     assert plain.prompt(2) == "What covers the leaf?"
-
-
-@pytest.mark.parametrize(
-    ("answer", "named"),
-    [
-        ("B", 1),
-        ("B.", 1),
-        (" (B) ", 1),
-        ("**B**", 1),
-        ("B: a layer of wax", 1),
-        ("B\nIt repels water.", 1),
-        ("B, not A", 1),
-        ("Answer: D", 3),
-        ("The answer is C.", 2),
-        ("the right answer is: C", 2),
-        ("The correct answer is option A.", 0),
-        ("Option C is right.", 2),
-        ("The letter is D", 3),
-        ("C because it is strong", 2),
-        ("It is a layer of  WAX.", 1),
-        ("A layer of wax covers it.", 1),
-        ("A layer of something", None),
-        ("A-bonded chitin", 2),
-        ("B - a layer", 1),
-        ("The answer is Chitin", 2),
-        ("chitin or a layer of wax", None),
-        ("Because of it", None),
-        ("E", None),
-        ("", None),
-    ],
-)
-def test_which_option_an_answer_names(answer, named):
-    assert read_option(answer, OPTIONS) == named
 
 
 @pytest.mark.parametrize(
