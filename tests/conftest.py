@@ -44,20 +44,44 @@ def policy(model_folder):
 
 
 @pytest.fixture
-def train(tmp_path, model_folder, monkeypatch, capfd):
+def run_command(monkeypatch, capfd):
+    """``run_command(module, *args)`` gives (exit code, stdout, stderr) of a command's module."""
+    import sys
+
+    from preflexor_pl.cli import entry
+
+    def run_command(module, *args):
+        monkeypatch.setattr(sys, "argv", [module.__name__.split(".")[-1], *map(str, args)])
+        capfd.readouterr()
+        return entry.guarded(module.main), *capfd.readouterr()
+
+    return run_command
+
+
+@pytest.fixture
+def run_in_turn(run_command, monkeypatch):
+    """As ``run_command``, for commands that take a run's folder, one after the other."""
+    import gc
+    import signal
+
+    monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
+
+    def run_in_turn(module, *args):
+        gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
+        return run_command(module, *args)
+
+    return run_in_turn
+
+
+@pytest.fixture
+def train(tmp_path, model_folder, monkeypatch, run_in_turn):
     """``train(*args, text=None)`` trains with the config ``train.ok``, or with ``text``.
 
     Gives (exit code, stdout, stderr). Files are made in ``tmp_path``.
     """
-    import gc
-    import signal
-    import sys
-
     from preflexor_pl import fit
-    from preflexor_pl.cli import entry
     from tests.tiny import write_ok_yaml
 
-    monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
     monkeypatch.chdir(tmp_path)
     write_ok_yaml(tmp_path, model_folder)
 
@@ -66,11 +90,7 @@ def train(tmp_path, model_folder, monkeypatch, capfd):
         if text is not None:
             path = "mine.yaml"
             (tmp_path / path).write_text(text)
-        monkeypatch.setattr(sys, "argv", ["fit", "--config", path, *args])
-        capfd.readouterr()
-        gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
-        code = entry.guarded(fit.main)
-        return code, *capfd.readouterr()
+        return run_in_turn(fit, "--config", path, *args)
 
     train.ok = (tmp_path / "ok.yaml").read_text()
     return train
@@ -117,21 +137,20 @@ def teacher(place):
 
 
 @pytest.fixture
-def call_verb(place, monkeypatch, capfd):
+def call_verb(place, run_in_turn):
     """``call_verb(module, *args)`` gives (exit code, stdout, stderr) of a verb with mine.yaml."""
-    import gc
-    import signal
-    import sys
-
-    from preflexor_pl.cli import entry
-
-    monkeypatch.setattr(signal, "signal", lambda *args: None)  # pytest's own handlers stay
 
     def call_verb(module, *args):
-        monkeypatch.setattr(sys, "argv", ["verb", "--config", "mine.yaml", *map(str, args)])
-        capfd.readouterr()
-        gc.collect()  # a run holds its lock as long as it lives, which a process's end would end
-        code = entry.guarded(module.main)
-        return code, *capfd.readouterr()
+        return run_in_turn(module, "--config", "mine.yaml", *args)
 
     return call_verb
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A stand-in of the hub that the real client may push to."""
+    from tests.hub_server import HubServer, prepare
+
+    with HubServer() as server:
+        prepare(monkeypatch)
+        yield server

@@ -8,9 +8,9 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from benchmarks.loopback import Answer, LoopbackServer
 
 SECRET = "hf_AVeryFakeSecret"
 OWNER = "someone"  # whose token it is
@@ -26,12 +26,16 @@ class Repository:
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)
 
     @property
+    def messages(self):
+        return [message for message, _ in self.commits]
+
+    @property
     def files(self):
         return {path: content for _, files in self.commits for path, content in files.items()}
 
 
-class HubServer:
-    """Serves on a free port of this machine while its ``with`` block lasts.
+class HubServer(LoopbackServer):
+    """See the module.
 
     Attributes:
         repositories: by (type, name).
@@ -42,26 +46,11 @@ class HubServer:
     """
 
     def __init__(self):
+        super().__init__()
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.requests: list[str] = []
         self.authorizations: list[str | None] = []
         self.failing: dict[str, int | str] = {}
-        self._over = threading.Event()
-
-    def __enter__(self):
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def model(self, name):
         return self.repositories["model", name]
@@ -69,13 +58,20 @@ class HubServer:
     def dataset(self, name):
         return self.repositories["dataset", name]
 
-    def answer(self, path, body, authorization):
+    def answer(self, asked):
+        authorization = asked.headers.get("authorization")
+        status, answer = self._answer(asked.path, asked.body, authorization)
+        if not isinstance(status, int):  # the connection ends without an answer
+            return Answer(drop=True)
+        return Answer(json.dumps(answer).encode(), status)
+
+    def _answer(self, path, body, authorization):
         """(status, answer) to a request."""
         self.requests.append(path)
         self.authorizations.append(authorization)
         for part, failure in self.failing.items():
             if part in path and failure == "hang":
-                self._over.wait()
+                self.over.wait()
             if part in path:
                 return failure, {"error": f"told to fail:\nwas sent {authorization}"}
         if not authorization:
@@ -135,30 +131,6 @@ class HubServer:
 
 def _git_oid(content):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: HubServer
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = self.path.split("?")[0]
-        status, answer = self.hub.answer(path, body, self.headers.get("Authorization"))
-        if not isinstance(status, int):  # the connection ends without an answer
-            self.close_connection = True
-            return
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST
-
-    def log_message(self, *_):
-        pass
 
 
 def prepare(monkeypatch):

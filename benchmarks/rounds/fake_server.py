@@ -8,12 +8,12 @@ import hashlib
 import json
 import random
 import re
-import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from benchmarks.loopback import Answer, Asked, LoopbackServer
 
 KINDS = {  # start of a prompt's last line -> what the prompt asks for
     "Write one question": "question",
@@ -107,56 +107,26 @@ class Teacher:
         return max(sum(chain.values()) for chain in chains.values())
 
 
-class FakeServer:
-    """Serves a teacher by the OpenAI chat API on a free port while its ``with`` block lasts.
+class FakeServer(LoopbackServer):
+    """Serves a teacher by the OpenAI chat API.
 
     Attributes:
         calls: every request, in the order of arrival.
-        max_concurrent: the most calls that were in flight at once.
-        url: base URL for a client.
     """
 
+    root = "/v1"
+
     def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
         self.teacher = teacher
         self.calls: list[Call] = []
-        self.max_concurrent = 0
-        self._concurrent = 0
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._error: Exception | None = None
 
-    def __enter__(self) -> "FakeServer":
-        handler = type("Handler", (_Handler,), {"fake": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-        if self._error:
-            raise self._error
-
-    def reply(self, body: bytes) -> bytes:
-        """The body of the response to a request, after the duration of its call."""
-        with self._lock:
-            call = Call(json.loads(body), time.monotonic())
+    def answer(self, asked: Asked) -> Answer:
+        """The teacher's text, after the duration of its call."""
+        call = Call(json.loads(asked.body), time.monotonic())
+        with self.lock:
             self.calls.append(call)
-            self._concurrent += 1
-            self.max_concurrent = max(self.max_concurrent, self._concurrent)
-        try:
-            text = self.teacher.text_of(call)
-        except Exception as error:
-            self._error = error  # raised where the server is used, not in the handler's thread
-            raise
-        self._closed.wait(self.teacher.seconds_of(call))
-        with self._lock:
-            self._concurrent -= 1
-        message = {"role": "assistant", "content": text}
+        message = {"role": "assistant", "content": self.teacher.text_of(call)}
         reply = {
             "id": "x",
             "object": "chat.completion",
@@ -164,29 +134,4 @@ class FakeServer:
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
         }
-        return json.dumps(reply).encode()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        pass  # the client was killed
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # it would wait 40 ms between head and body
-    fake: FakeServer
-
-    def do_POST(self) -> None:
-        body = self.fake.reply(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        return Answer(json.dumps(reply).encode(), seconds=self.teacher.seconds_of(call))

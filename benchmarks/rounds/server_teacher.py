@@ -54,7 +54,7 @@ def make(teacher: Teacher, library: CorpusIndex, pairs: int, folder: Path) -> di
     return {
         "pairs": len(made),
         "calls": len(calls),
-        "most at once": server.max_concurrent,
+        "most at once": server.most_at_once,
         "wall": round(wall, 3),
         "CPU seconds, the server's included": round(cpu, 3),
         "longest chain": round(chain, 3),

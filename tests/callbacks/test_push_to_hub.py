@@ -23,13 +23,6 @@ GONE = "http://127.0.0.1:9"  # the discard service: nobody runs it
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    with HubServer() as server:
-        prepare(monkeypatch)
-        yield server
-
-
-@pytest.fixture
 def run(tmp_path):
     """A run's folder with two rounds of pairs, the log of no step yet, and its config."""
     for index in range(2):
@@ -69,10 +62,6 @@ def stand_in(run, epochs_per_round=1, card="A card.\n"):
     return epoch
 
 
-def messages(repository):
-    return [message for message, _ in repository.commits]
-
-
 def test_rounds_go_to_the_same_two_private_repositories(hub, run, capsys):
     push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run, epochs_per_round=2)
     for number in range(4):
@@ -81,8 +70,8 @@ def test_rounds_go_to_the_same_two_private_repositories(hub, run, capsys):
     for repository in hub.repositories.values():
         assert repository.private
     model, data = hub.model("owner/name"), hub.dataset("owner/name_data")
-    assert messages(model) == ["round_0", "round_1"]
-    assert messages(data) == ["round_0"]  # both rounds were there by then, and nothing changed
+    assert model.messages == ["round_0", "round_1"]
+    assert data.messages == ["round_0"]  # both rounds were there by then, and nothing changed
     assert [files["adapter_model.safetensors"][2:] for _, files in model.commits] == [b"1", b"3"]
     assert capsys.readouterr().out == "".join(
         f"Pushed round_{index} to {hub.url}/owner/name\n" for index in (0, 1)
@@ -115,14 +104,14 @@ def test_the_end_adds_the_last_evaluation_and_a_round_that_was_cut_short(hub, ru
     push.on_train_end(*epoch(2))
     assert commits[1:] == [("round_0", {"metrics.csv": b"round,val/loss\n1,2.5\n"})]
     push.on_train_end(*epoch(3, b"half a round more"))
-    assert messages(hub.model("owner/name")) == ["round_0", "round_0", "round_1"]
+    assert hub.model("owner/name").messages == ["round_0", "round_0", "round_1"]
 
 
 def test_a_run_that_a_limit_cut_within_an_epoch_is_pushed_as_the_round_it_was_in(hub, run):
     push, epoch = PushToHub("owner/name", endpoint=hub.url), stand_in(run, epochs_per_round=2)
     push.finish(*epoch(0, b"0", begun=1))
     push.finish(*epoch(2, b"2", begun=3))
-    assert messages(hub.model("owner/name")) == ["round_0", "round_1"]
+    assert hub.model("owner/name").messages == ["round_0", "round_1"]
 
 
 def test_every_second_round_and_the_end(hub, run):
@@ -130,9 +119,9 @@ def test_every_second_round_and_the_end(hub, run):
     epoch = stand_in(run)
     for number in range(3):
         push.on_train_epoch_end(*epoch(number, b"%d" % number))
-    assert messages(hub.model("owner/name")) == ["round_1"]
+    assert hub.model("owner/name").messages == ["round_1"]
     push.on_train_end(*epoch(3, b"2"))
-    assert messages(hub.model("owner/name")) == ["round_1", "round_2"]
+    assert hub.model("owner/name").messages == ["round_1", "round_2"]
 
 
 def test_the_pairs_load_as_a_dataset_without_those_of_an_earlier_run(hub, run, tmp_path):
@@ -202,7 +191,7 @@ def test_a_push_that_fails_is_one_line_and_the_next_one_brings_all(
     assert SECRET not in out
     push.endpoint, hub.failing = hub.url, {}
     push.on_train_epoch_end(*epoch(1))
-    assert messages(hub.model("owner/name")) == ["round_1"]
+    assert hub.model("owner/name").messages == ["round_1"]
     assert "data/round-0000.jsonl" in hub.dataset("owner/name_data").files
 
 
@@ -302,7 +291,7 @@ def test_a_run_pushes_what_each_round_trained(whole_run):
     hub, watch, _, trainer, _ = whole_run
     assert trainer.global_step == 6
     model, data = hub.model("owner/name"), hub.dataset("owner/name_data")
-    assert messages(model) == messages(data) == ["round_0", "round_1"]
+    assert model.messages == data.messages == ["round_0", "round_1"]
     weights = "adapter_model.safetensors"
     for (_, files), epoch in zip(model.commits, (1, 2), strict=True):
         assert files[weights] == (watch.folder / str(epoch) / weights).read_bytes()

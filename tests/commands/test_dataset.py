@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import yaml
 
 from preflexor_pl import dataset
-from preflexor_pl.cli import entry
 from preflexor_pl.pairs.export import COLUMNS
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.pair import read_pairs
@@ -67,15 +67,9 @@ def keep(folder, pairs, drops, **facts):
 
 
 @pytest.fixture
-def call(monkeypatch, capfd):
+def call(run_command):
     """``call(*args)`` gives (exit code, stdout, stderr)."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["dataset", *map(str, args)])
-        capfd.readouterr()
-        return entry.guarded(dataset.main), *capfd.readouterr()
-
-    return call
+    return partial(run_command, dataset)
 
 
 def told(outcome):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,6 @@ import torch
 from preflexor_pl import doctor
 from preflexor_pl.checkup import machine, packages
 from preflexor_pl.checkup.report import Report
-from preflexor_pl.cli import entry
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from tests.cli.test_run_folder import save
@@ -26,17 +26,11 @@ MACHINE = ["packages", "devices", "disk"]
 
 
 @pytest.fixture
-def cabinet(tmp_path, monkeypatch, capfd):
+def cabinet(tmp_path, monkeypatch, run_command):
     """``cabinet(*args)`` examines; gives (exit code, stdout, stderr). It is in ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFLEXOR_CACHE", str(tmp_path / "cache"))
-
-    def examine(*args):
-        monkeypatch.setattr(sys, "argv", ["doctor", *args])
-        capfd.readouterr()
-        return entry.guarded(doctor.main), *capfd.readouterr()
-
-    return examine
+    return partial(run_command, doctor)
 
 
 @pytest.fixture

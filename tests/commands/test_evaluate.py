@@ -4,14 +4,12 @@ What such a model writes is noise: the tests hold what is measured, kept and ref
 """
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
 import yaml
 
 from preflexor_pl import evaluate
-from preflexor_pl.cli import entry
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.evaluation.facts import STRATA
@@ -83,14 +81,12 @@ def write_run(run, policy, start=None, held="silk.md"):
 
 
 @pytest.fixture
-def run_evaluate(made, tmp_path, monkeypatch, capfd):
+def run_evaluate(made, tmp_path, monkeypatch, run_command):
     """``run_evaluate(*args)`` in the folder of the runs: exit code, stdout, stderr."""
     monkeypatch.chdir(made[0])
 
     def run(*args, out=tmp_path / "out"):
-        monkeypatch.setattr(sys, "argv", ["evaluate", *SHORT, "--out", str(out), *args])
-        capfd.readouterr()
-        return entry.guarded(evaluate.main), *capfd.readouterr()
+        return run_command(evaluate, *SHORT, "--out", out, *args)
 
     return run
 

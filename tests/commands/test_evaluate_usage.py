@@ -1,13 +1,12 @@
 """How an evaluation is asked for: which models are measured, under which names, what is refused."""
 
 import shutil
-import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from preflexor_pl import evaluate
-from preflexor_pl.cli import entry
 from preflexor_pl.evaluation import measure_model as measuring
 from tests.commands.test_evaluate import write_run
 from tests.tiny import PAIR, refused, save_tiny_model, tiny_policy
@@ -31,16 +30,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run_evaluate(folder, tmp_path, monkeypatch, capfd):
+def run_evaluate(folder, tmp_path, monkeypatch, run_command):
     """``run_evaluate(*args)`` in the folder of the runs: exit code, stdout, stderr."""
     monkeypatch.chdir(folder)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["evaluate", "--out", str(tmp_path / "out"), *args])
-        capfd.readouterr()
-        return entry.guarded(evaluate.main), *capfd.readouterr()
-
-    return run
+    return partial(run_command, evaluate, "--out", tmp_path / "out")
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 import yaml
 
 from preflexor_pl import export
-from preflexor_pl.cli import entry
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.generator import Request
 from preflexor_pl.core.markers import DEFAULT, TRIGGER
@@ -20,7 +20,6 @@ from preflexor_pl.evaluation import model_card as export_card
 from preflexor_pl.policy import adapters, exported_model, load, merge
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import load_language_model
-from tests.hub_server import HubServer, prepare
 from tests.policy.test_adapters import IDS, disturb, logits
 from tests.tiny import refused, save_tiny_model, tiny_policy, tiny_tokenizer
 
@@ -78,15 +77,9 @@ def write_run(run, policy, loss="ORPOLoss", start=None):
 
 
 @pytest.fixture
-def run_export(monkeypatch, capfd):
-    """``run_export(*args)``: exit code, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, args)])
-        capfd.readouterr()
-        return entry.guarded(export.main), *capfd.readouterr()
-
-    return run
+def run_export(run_command):
+    """``run_export(*args)`` gives (exit code, stdout, stderr)."""
+    return partial(run_command, export)
 
 
 @pytest.fixture
@@ -466,14 +459,10 @@ def test_a_push_comes_last_and_is_private_unless_told(
     assert 'name = "me/tiny"' in (tmp_path / "out/README.md").read_text()
 
 
-def test_a_push_arrives_through_the_real_client(trained, tmp_path, run_export, monkeypatch):
-    import huggingface_hub
-
-    with HubServer() as hub:
-        prepare(monkeypatch)
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-        args = trained[0] / "run-0", "--out", tmp_path / "out", "--push_to_hub", "someone/tiny"
-        code, _, error = run_export(*args)
+def test_a_push_arrives_through_the_real_client(trained, tmp_path, run_export, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    args = trained[0] / "run-0", "--out", tmp_path / "out", "--push_to_hub", "someone/tiny"
+    code, _, error = run_export(*args)
     assert (code, error) == (0, "")
     repository = hub.repositories["model", "someone/tiny"]
     assert repository.private

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from preflexor_pl import index
-from preflexor_pl.cli import entry
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.sidecar import INDEX
 from tests.tiny import refused
@@ -34,13 +34,8 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run_index(folder, monkeypatch, capfd):
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["index", *args])
-        capfd.readouterr()
-        return entry.guarded(index.main), *capfd.readouterr()
-
-    return run
+def run_index(folder, run_command):
+    return partial(run_command, index)
 
 
 def told(outcome):

@@ -11,6 +11,7 @@ import shutil
 import sys
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from itertools import count
 
 import pytest
@@ -20,7 +21,6 @@ from rich.console import Console
 from preflexor_pl import inspect
 from preflexor_pl.batches import show
 from preflexor_pl.batches.thinking import MaskThinking
-from preflexor_pl.cli import entry
 from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.core import chat_date
 from preflexor_pl.core.settings import PolicySettings
@@ -35,16 +35,9 @@ SECOND = replace(PAIR, id="0000-0002", rejected="No.", finish_reason="length")
 
 
 @pytest.fixture
-def call(monkeypatch, capfd):
+def call(run_command):
     """``call(*args)`` gives (exit code, stdout, stderr)."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["inspect", *map(str, args)])
-        capfd.readouterr()
-        code = entry.guarded(inspect.main)
-        return code, *capfd.readouterr()
-
-    return call
+    return partial(run_command, inspect)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import io
 import json
 import re
 import sys
+from functools import partial
 
 import pytest
 
 from preflexor_pl import reason
 from preflexor_pl.batches.show import escape_controls
-from preflexor_pl.cli import entry
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.policy.generation import LocalGenerator
 from tests.policy.test_adapters import disturb
@@ -31,16 +31,10 @@ def run(tmp_path_factory, model_folder):
 
 
 @pytest.fixture
-def call(monkeypatch, capfd):
+def call(run_command, monkeypatch):
     """``call(*args)``: exit code, stdout, stderr."""
     monkeypatch.setattr("preflexor_pl.corpus.corpus_index.Embedder", Letters)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["reason", *map(str, args)])
-        capfd.readouterr()
-        return entry.guarded(reason.main), *capfd.readouterr()
-
-    return call
+    return partial(run_command, reason)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import io
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from preflexor_pl import reason
-from preflexor_pl.cli import entry
 from preflexor_pl.export import export
 from tests.run_helpers import leave_run
 from tests.tiny import refused, tiny_policy
@@ -21,15 +21,9 @@ def run(tmp_path_factory, model_folder):
 
 
 @pytest.fixture
-def call(monkeypatch, capfd):
-    """``call(*args)``: exit code, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["reason", *map(str, args)])
-        capfd.readouterr()
-        return entry.guarded(reason.main), *capfd.readouterr()
-
-    return call
+def call(run_command):
+    """``call(*args)`` gives (exit code, stdout, stderr)."""
+    return partial(run_command, reason)
 
 
 @pytest.mark.parametrize(

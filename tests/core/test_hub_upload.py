@@ -7,14 +7,7 @@ import pytest
 
 from preflexor_pl.core import hub_upload
 from preflexor_pl.core.hub_upload import PublishError, publish
-from tests.hub_server import OWNER, SECRET, HubServer, prepare
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    with HubServer() as server:
-        prepare(monkeypatch)
-        yield server
+from tests.hub_server import OWNER, SECRET
 
 
 @pytest.fixture
@@ -24,10 +17,6 @@ def run(tmp_path):
     (tmp_path / "run/rounds/pairs.jsonl").write_text("{}\n")
     (tmp_path / "run/config.yaml").write_text("trainer:\n  max_epochs: 2\n")
     return tmp_path / "run"
-
-
-def messages(repository):
-    return [message for message, _ in repository.commits]
 
 
 def test_a_folder_arrives_byte_by_byte_in_one_commit_of_a_private_repository(hub, tmp_path):
@@ -55,7 +44,7 @@ def test_what_shall_be_private_is_not_pushed_to_a_public_repository(hub, run):
     (run / "new").write_text("private")
     with pytest.raises(PublishError, match="is public there"):
         publish(run, "owner/name", "closed", endpoint=hub.url)
-    assert messages(hub.model("owner/name")) == ["open"]
+    assert hub.model("owner/name").messages == ["open"]
 
 
 def test_a_folder_without_files_makes_no_repository(hub, tmp_path):

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from benchmarks.loopback import Answer, LoopbackServer
 
 
-class DatasetServer:
-    """Serves on a free port of this machine while its ``with`` block lasts.
+class DatasetServer(LoopbackServer):
+    """See the module.
 
     Attributes:
         files: content by path, by revision.
@@ -15,24 +15,18 @@ class DatasetServer:
     """
 
     def __init__(self, name, **files):
+        super().__init__()
         self.name = name
         self.files = {"main": files}
         self.requests = []
 
-    def __enter__(self):
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-        return self
+    def answer(self, asked):
+        path = asked.path.replace("%2F", "/")
+        self.requests.append(f"{asked.method} {path}")
+        status, headers, body = self._answer(path)
+        return Answer(body, status, headers)
 
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def answer(self, path):
+    def _answer(self, path):
         """(status, headers, body) to a request."""
         shas = {hashlib.sha1(name.encode()).hexdigest(): name for name in self.files}
         about, _, rest = path.removeprefix("/api").partition(f"/datasets/{self.name}")
@@ -58,24 +52,3 @@ class DatasetServer:
 
 def _oid(data):
     return hashlib.sha1(data).hexdigest()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: DatasetServer
-
-    def do_GET(self):
-        path = self.path.split("?")[0].replace("%2F", "/")
-        self.hub.requests.append(f"{self.command} {path}")
-        status, headers, body = self.hub.answer(path)
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        pass

@@ -8,7 +8,6 @@ import torch
 import yaml
 
 from preflexor_pl import dataset, export, fit, inspect, reason
-from preflexor_pl.cli import entry
 from preflexor_pl.core.chat import encode
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.pairs.pair import marked_as, read_pairs
@@ -22,19 +21,6 @@ from tests.verbs import done
 
 THINK = MarkerStrings("<think>", "</think>", "<reflect>", "</reflect>", "Think in {think_start}.")
 SAID = {"markers": {name: getattr(THINK, name) for name in MarkerStrings.__dataclass_fields__}}
-
-
-@pytest.fixture
-def call(call_verb, monkeypatch, capfd):
-    """A command without a config file."""
-
-    def call(module, *args):
-        monkeypatch.setattr("sys.argv", ["verb", *map(str, args)])
-        capfd.readouterr()
-        code = entry.guarded(module.main)
-        return code, *capfd.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -52,7 +38,7 @@ def small(place, teacher):
     return config
 
 
-def test_two_phases_and_all_that_reads_them(small, place, call_verb, call, teacher):
+def test_two_phases_and_all_that_reads_them(small, place, call_verb, run_command, teacher):
     plain = yaml.safe_dump(small)
     small["model"]["policy"] |= SAID
     (place / "mine.yaml").write_text(yaml.safe_dump(small))
@@ -92,12 +78,12 @@ def test_two_phases_and_all_that_reads_them(small, place, call_verb, call, teach
     assert read_manifest(place / "runs/two/rounds/round-0000")["markers"] == SAID["markers"]
     assert "Think in <think>." in done(call_verb(inspect, "--run=runs/two", from_one))
 
-    told = done(call(dataset, "runs/two"))
+    told = done(run_command(dataset, "runs/two"))
     assert re.search(r"mean words of \| question \| thinking \| answer", told)
     assert load_model("runs/two").model.strings == THINK
-    traces = done(call(reason, "Why?", "--run", "runs/two", "--max_new_tokens=9", "--json"))
+    traces = done(run_command(reason, "Why?", "--run", "runs/two", "--max_new_tokens=9", "--json"))
     assert json.loads(traces)["question"] == "Why?"
-    done(call(export, "runs/two", "--out", "whole", "--dtype", "float32"))
+    done(run_command(export, "runs/two", "--out", "whole", "--dtype", "float32"))
     kept = json.loads((place / "whole/config.json").read_text())["preflexor_pl"]
     assert kept["markers"] == SAID["markers"]
     assert "Think in <think>." in (place / "whole/README.md").read_text()

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from preflexor_pl import dataset, doctor, estimate, inspect, preview
-from preflexor_pl.cli import entry
 from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.pairs.round_folders import read_manifest
@@ -48,14 +47,7 @@ def own(train, tmp_path):
     return yaml.safe_dump(config)
 
 
-def call(monkeypatch, capfd, verb, *args):
-    monkeypatch.setattr("sys.argv", ["verb", *map(str, args)])
-    capfd.readouterr()
-    code = entry.guarded(verb.main)
-    return code, *capfd.readouterr()
-
-
-def test_a_run_on_own_pairs_with_the_documents_schedule(train, own, tmp_path, monkeypatch, capfd):
+def test_a_run_on_own_pairs_with_the_documents_schedule(train, own, tmp_path, run_command):
     assert [name for name, _ in BLOCKS] == ["early", "schedule", "own"]
     given = ["--data.pairs", "pairs.jsonl", *SMALL, "--run", "runs/own"]
     code, out, err = train("--config", "schedule.yaml", *given, text=own)
@@ -80,24 +72,24 @@ def test_a_run_on_own_pairs_with_the_documents_schedule(train, own, tmp_path, mo
 
     code, out, err = train(*given, "--config", "schedule.yaml", text=own)
     assert "is finished" in out, err
-    code, out, err = call(monkeypatch, capfd, dataset, run)
+    code, out, err = run_command(dataset, run)
     assert (code, err) == (0, "")
     assert "teacher: own" in out
     args = ("--config", "mine.yaml", *given)
-    code, out, err = call(monkeypatch, capfd, inspect, *args)
+    code, out, err = run_command(inspect, *args)
     assert (code, err) == (0, "")
     assert "round-0001" in out
 
 
-def test_what_pairs_will_cost_and_how_they_look(train, own, monkeypatch, capfd):
+def test_what_pairs_will_cost_and_how_they_look(train, own, run_command):
     (Path() / "mine.yaml").write_text(own)
     args = ("--config", "mine.yaml", "--data.pairs", "pairs.jsonl", *SMALL, "--run", "runs/look")
-    code, out, err = call(monkeypatch, capfd, preview, *args, "--count", 2)
+    code, out, err = run_command(preview, *args, "--count", 2)
     assert (code, err) == (0, "")
     assert "question, by own" in out
-    code, out, err = call(monkeypatch, capfd, estimate, *args)
+    code, out, err = run_command(estimate, *args)
     assert (code, err) == (0, "")
-    report = call(monkeypatch, capfd, doctor, *args)[1]
+    report = run_command(doctor, *args)[1]
     assert "data.pairs: pairs.jsonl" in report
     assert "Traceback" not in report
     assert "data.corpus" not in report

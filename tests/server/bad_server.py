@@ -5,15 +5,14 @@ good one. It listens on a free port of this machine while its ``with`` block las
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from benchmarks.loopback import Answer, Asked, LoopbackServer
 from preflexor_pl.core.errors import TeacherError
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.teacher_settings import ServerSettings
@@ -42,17 +41,6 @@ class Call:
     @property
     def seed(self) -> int:
         return self.body["seed"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is sent back after ``seconds``; with ``drop``, the connection ends instead."""
-
-    body: bytes = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0
-    drop: bool = False
 
 
 def said(content: Any = "It is tough.", finish: Any = "stop", **message: Any) -> dict[str, Any]:
@@ -85,87 +73,29 @@ def teach_by_seed(call):
     return good("Its crystals carry the load together with soft chains.")
 
 
-class BadServer:
+class BadServer(LoopbackServer):
     """See the module.
 
     Attributes:
         calls: every request, in order.
-        most_at_once: how many were being answered at a time, at most.
     """
 
+    root = "/v1"
+
     def __init__(self, script: Callable[[Call], Answer | None] = lambda call: None) -> None:
+        super().__init__()
         self.script = script
         self.calls: list[Call] = []
-        self.most_at_once = 0
-        self._now = 0
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._broken: Exception | None = None
-
-    def __enter__(self) -> "BadServer":
-        handler = type("Handler", (_Handler,), {"server_of_test": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-        if self._broken:
-            raise self._broken
 
     def settings(self, **values: Any) -> ServerSettings:
         return ServerSettings(**{"base_url": self.url, "model": "m"} | values)
 
-    def answer(self, body: bytes, headers: dict[str, str]) -> Answer:
-        with self._lock:
-            call = Call(len(self.calls), json.loads(body), headers, time.monotonic())
+    def answer(self, asked: Asked) -> Answer:
+        with self.lock:
+            body, at = json.loads(asked.body), time.monotonic()
+            call = Call(len(self.calls), body, asked.headers, at)
             self.calls.append(call)
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
-        try:
-            answer = self.script(call) or good()
-        except Exception as error:
-            self._broken = error
-            raise
-        self._over.wait(answer.seconds)
-        with self._lock:
-            self._now -= 1
-        return answer
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        pass  # a client that has left
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # it would wait 40 ms between head and body
-    server_of_test: BadServer
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        answer = self.server_of_test.answer(body, {k.lower(): v for k, v in self.headers.items()})
-        if answer.drop:
-            self.close_connection = True
-            return
-        self.send_response(answer.status)
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
-        for name, value in (headers | answer.headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        return self.script(call) or good()
 
 
 def ask(server: BadServer, count: int = 1, **settings: Any) -> tuple[Any, list[Request]]:
