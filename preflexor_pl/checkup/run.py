@@ -10,7 +10,7 @@ from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ResourceError
-from preflexor_pl.core.packages import is_package_name
+from preflexor_pl.core.packaged_models import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.saved_index import read_saved
 from preflexor_pl.corpus.sidecar import META, GraphRefused

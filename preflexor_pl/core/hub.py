@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.packages import is_package_name, locate
+from preflexor_pl.core.packaged_models import is_package_name, locate
 
 PROBE_SECONDS = 3.0
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

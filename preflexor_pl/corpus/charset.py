@@ -8,7 +8,7 @@ tell Western from Central European and Turkish code pages, whose letters are cou
 import codecs
 import re
 
-from preflexor_pl.corpus.formats import is_text
+from preflexor_pl.corpus.clean_text import is_text
 
 # Longest first: the BOM of UTF-32 begins with that of UTF-16.
 BOMS = (

@@ -14,8 +14,8 @@ from typing import Any
 from preflexor_pl.core.segmentation import words
 from preflexor_pl.core.special_tokens import NEVER_TEXT
 from preflexor_pl.corpus.charset import declared_in, decode, encoding_of
+from preflexor_pl.corpus.clean_text import front_matter, is_text, normalise, printed_text
 from preflexor_pl.corpus.columns import NoColumn, part, plain_text, text_column, title_column
-from preflexor_pl.corpus.formats import front_matter, is_text, normalise, printed_text
 from preflexor_pl.corpus.records import Document, Skipped, Unusable
 from preflexor_pl.corpus.rows import csv_rows, json_rows
 from preflexor_pl.corpus.sandbox import Sandbox

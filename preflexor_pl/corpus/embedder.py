@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import cached_snapshot, quiet_loading, require_model
-from preflexor_pl.core.packages import is_package_name, locate, verify
+from preflexor_pl.core.packaged_models import is_package_name, locate, verify
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -2,7 +2,7 @@
 
 hnswlib crashes or answers wrongly, without a word, on most misuse. Here:
 - nodes go in on one thread and in a seeded random order: the same on every machine, and clusters
-  stay linked; where they do not (``reach``), the index is built again with more links;
+  stay linked; where they do not (``connectivity``), the index is built again with more links;
 - up to ``EXACT_NODES`` nodes every query visits all of them, so its answer is the exact one.
 """
 
@@ -14,8 +14,8 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from preflexor_pl.corpus.connectivity import is_connected
 from preflexor_pl.corpus.node_ids import Ranking
-from preflexor_pl.corpus.reach import is_connected
 
 LINKS = 32  # hnswlib's M: 16 leaves a few nodes of clustered data out of reach
 MAX_LINKS = 64

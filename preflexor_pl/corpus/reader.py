@@ -3,7 +3,8 @@
 A corpus is a folder (what ``datasets`` saved to disk is one), a file, or a data set on the hub.
 Read are .md .markdown .txt .rst .html .htm .xhtml .pdf .docx, and .jsonl .ndjson .json .csv .tsv
 .parquet .arrow, whose records are documents. What this project writes, hidden files and caches are
-no corpus (``folders``). Links out of it are not followed; whatever a file holds, the run goes on.
+no corpus (``skipped_folders``). Links out of it are not followed; whatever a file holds, the run
+goes on.
 """
 
 import hashlib
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from preflexor_pl.core.errors import CorpusError
 from preflexor_pl.corpus.documents import SUFFIXES, read_file
-from preflexor_pl.corpus.folders import HIDDEN, why_no_corpus
 from preflexor_pl.corpus.records import Document, Documents, Skipped
 from preflexor_pl.corpus.sandbox import Sandbox
+from preflexor_pl.corpus.skipped_folders import HIDDEN, why_no_corpus
 from preflexor_pl.corpus.sources import Source, find_corpus
 
 MAX_CORPUS_CHARS = 1_000_000_000

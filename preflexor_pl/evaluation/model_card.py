@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import HUB_ID
-from preflexor_pl.core.packages import locate
+from preflexor_pl.core.packaged_models import locate
 from preflexor_pl.core.tables import as_code
 from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folders
 from preflexor_pl.policy.run_record import at, config_of

@@ -1,4 +1,4 @@
-"""A generator whose texts are read without the model's own thoughts, see ``thoughts``."""
+"""A generator whose texts are read without the model's own thoughts (``core/model_thinking``)."""
 
 from collections.abc import Sequence
 from dataclasses import replace

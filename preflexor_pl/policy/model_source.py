@@ -19,7 +19,7 @@ import torch
 from preflexor_pl.core.errors import ConfigError, ResourceError
 from preflexor_pl.core.files import writing
 from preflexor_pl.core.hub import GGUF, quiet_loading, require_model
-from preflexor_pl.core.packages import is_package_name, locate, verify
+from preflexor_pl.core.packaged_models import is_package_name, locate, verify
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.policy.model_errors import in_one_line
 

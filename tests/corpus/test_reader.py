@@ -7,7 +7,7 @@ import pytest
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus import documents, reader, rows
 from preflexor_pl.corpus.charset import decode
-from preflexor_pl.corpus.formats import normalise
+from preflexor_pl.corpus.clean_text import normalise
 from preflexor_pl.corpus.parsing.html import html
 from preflexor_pl.corpus.reader import read_folder
 

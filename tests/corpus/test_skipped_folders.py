@@ -5,8 +5,8 @@ import os
 import pytest
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.corpus.folders import why_no_corpus
 from preflexor_pl.corpus.reader import read_folder
+from preflexor_pl.corpus.skipped_folders import why_no_corpus
 
 TEXT = "Nacre is the iridescent inner layer of many mollusc shells. " * 3
 

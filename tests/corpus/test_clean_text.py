@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from preflexor_pl.corpus.formats import front_matter, normalise
+from preflexor_pl.corpus.clean_text import front_matter, normalise
 from preflexor_pl.corpus.reader import read_folder
 
 TEXT = "Nacre is the iridescent inner layer of many mollusc shells. " * 3

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.core.packages import is_package_name, locate, verify
+from preflexor_pl.core.packaged_models import is_package_name, locate, verify
 
 
 @pytest.fixture
