@@ -7,6 +7,7 @@ from pathlib import Path
 
 from preflexor_pl.checkup.report import Report
 from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.core.files import nearest_existing
 
 GB = 1e9
 SMALL_MEMORY = 4 * GB  # a short run of configs/orpo.yaml takes 3.4 at its peak
@@ -78,7 +79,7 @@ def check_disk(report: Report, run: Path) -> None:
     for what, place in places.items():
         with report.check("disk"):
             folder = place()
-            free = shutil.disk_usage(existing(folder)).free
+            free = shutil.disk_usage(nearest_existing(folder)).free
             fact = f"{what}: {free / GB:.1f} GB free at {folder}"
             if free < LEAST_DISK:
                 report.bad(ResourceError(fact), "make room, or use another disk")
@@ -86,8 +87,3 @@ def check_disk(report: Report, run: Path) -> None:
                 report.note(fact, "enough for a small model; a large one needs more")
             else:
                 report.ok(fact)
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

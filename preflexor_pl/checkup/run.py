@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from preflexor_pl.callbacks.monitors import limits_of
-from preflexor_pl.checkup.machine import existing
 from preflexor_pl.checkup.report import Report
 from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.parser import PreferenceCLI
 from preflexor_pl.cli.run_folder import RunFolder
 from preflexor_pl.core.errors import ResourceError
+from preflexor_pl.core.files import nearest_existing
 from preflexor_pl.core.packaged_models import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.saved_index import read_saved
@@ -50,7 +50,7 @@ def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
 def _check_place(report: Report, folder: RunFolder) -> None:
     if folder.path.exists() and not folder.path.is_dir():
         raise ResourceError(f"{folder.path} is no folder: use --run OTHER")
-    there = existing(folder.path)
+    there = nearest_existing(folder.path.absolute())
     if not os.access(there, os.W_OK):
         raise ResourceError(f"{there} cannot be written: use --run OTHER")
     if folder.is_taken:

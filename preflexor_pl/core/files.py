@@ -42,10 +42,15 @@ def _reason(error: OSError | SafetensorError, path: Path, size: int) -> str:
     told = getattr(error, "strerror", None) or str(error)
     if number not in FULL and "os error 28" not in told:  # how safetensors says it
         return told
-    place = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(nearest_existing(path)).free
     needs = f"it needs {readable_size(size)}, and " * bool(size)
-    free = f"{needs}{readable_size(shutil.disk_usage(place).free)} are free there"
-    return f"{told}; {free}: make room, and the same command goes on"
+    room = f"{needs}{readable_size(free)} are free there"
+    return f"{told}; {room}: make room, and the same command goes on"
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest one above it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def readable_size(size: float) -> str:

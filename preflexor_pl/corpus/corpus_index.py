@@ -107,8 +107,7 @@ class CorpusIndex:
             report("cutting", 0, len(documents))  # the embedder loads, which takes a while
             sizes = sizes_that_fit(embedder, chunk_tokens, chunk_overlap)
             chunks = split_all(documents, embedder.tokenizer, *sizes, partial(report, "cutting"))
-            show = partial(report, "embedding")
-            rows, fresh = embed(chunks, embedder, folder / VECTORS, show)
+            rows, fresh = embed(chunks, embedder, folder / VECTORS, partial(report, "embedding"))
             library = _build(chunks, rows, embedder, seed, found)
             library.embedded = fresh
             library._save(folder, fingerprint)

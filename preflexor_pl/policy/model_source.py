@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from preflexor_pl.core.errors import ConfigError, ResourceError
-from preflexor_pl.core.files import writing
+from preflexor_pl.core.files import nearest_existing, writing
 from preflexor_pl.core.hub import GGUF, quiet_loading, require_model
 from preflexor_pl.core.packaged_models import is_package_name, locate, verify
 from preflexor_pl.core.progress import log_line
@@ -90,7 +90,7 @@ def cache_folder() -> Path:
 
     try:
         folder = Path(os.environ.get("PREFLEXOR_CACHE") or user_cache_dir("preflexor_pl"))
-        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        nearest = nearest_existing(folder)
     except (RuntimeError, OSError) as error:  # RuntimeError: no home folder
         raise ConfigError(f"no folder to keep models in ({error}): {SET_CACHE}") from error
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
