@@ -13,10 +13,10 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.core.teacher_settings import TeacherSettings
+from preflexor_pl.corpus.data_rows import require_rows
 from preflexor_pl.corpus.sidecar import META
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.pairs.own_pairs import stand_alone
-from preflexor_pl.pairs.own_rows import require_pairs
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.model_source import require_cache
 from preflexor_pl.policy.previous_phase import markers_of, read_previous_phase
@@ -46,7 +46,11 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
         ("data.corpus", corpus_of(config), require_corpus),
         ("data.index", index if isinstance(index, str) else None, _check_index),
-        ("data.pairs", source if isinstance(source, str) else None, require_pairs),
+        (
+            "data.pairs",
+            source if isinstance(source, str) else None,
+            partial(require_rows, key="data.pairs"),
+        ),
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
         ("data.embedder", config["data.embedder"], _model("data.embedder")),
         ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),

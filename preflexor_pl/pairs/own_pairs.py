@@ -17,9 +17,9 @@ from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import check_value
+from preflexor_pl.corpus.data_rows import rows_of
 from preflexor_pl.pairs.own_markers import others_than, require_markers
 from preflexor_pl.pairs.own_pair import OwnPair, UnusableRow, own_pair_of
-from preflexor_pl.pairs.own_rows import rows_of
 from preflexor_pl.pairs.pair import question_key
 from preflexor_pl.pairs.round_folders import markers_of
 
@@ -156,7 +156,7 @@ def read_own(
     pairs, systems = [], 0
     recorded = markers_of(Path(source).expanduser()) if isinstance(source, str) else None
     others = others_than(markers, recorded)
-    for place, row in rows_of(source):
+    for place, row in rows_of(source, "data.pairs"):
         try:
             pair, system = own_pair_of(asdict(row) if is_dataclass(row) else row)  # type: ignore[arg-type]
         except UnusableRow as reason:

@@ -96,7 +96,7 @@ class Number:
 
     Attributes:
         expected: in ``unit``.
-        unit: that ``pint`` reads; "" where the unit does not matter.
+        unit: one that ``pint`` reads; "" where the unit does not matter.
         tolerance: how far off is still right, in ``unit``.
         relative_tolerance: the same as a share of ``expected``; the larger of the two counts.
     """
@@ -107,8 +107,6 @@ class Number:
     relative_tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.unit:
-            parsed(self.unit)
         for name in ("tolerance", "relative_tolerance"):
             value = getattr(self, name)
             if not (isfinite(value) and value >= 0):
@@ -135,8 +133,8 @@ def make_checker(kind: str, expected: str, details: Mapping[str, Any]) -> Checke
     Args:
         kind: one of ``KINDS``.
         expected: the right answer.
-        details: what else it needs: ``accept`` (further right answers), ``options``, ``unit``,
-            ``tolerance`` and ``relative_tolerance``.
+        details: what else it needs: ``accept`` (further right answers), ``options`` and the index
+            of the ``right`` one, ``unit``, ``tolerance`` and ``relative_tolerance``.
 
     Raises:
         ValueError: what of it makes no sense.
@@ -157,12 +155,13 @@ def _contains(expected: str, details: Mapping[str, Any]) -> Checker:
 
 
 def _choice(expected: str, details: Mapping[str, Any]) -> Checker:
-    options = tuple(details["options"])
-    return Choice(options, options.index(expected))
+    return Choice(tuple(details["options"]), details["right"])
 
 
 def _number(expected: str, details: Mapping[str, Any]) -> Checker:
     unit = details.get("unit", "")
+    if unit:
+        parsed(unit)
     found = quantities(expected, unit)
     if not found:
         raise ValueError(f"the answer {expected!r} holds no number")

@@ -109,7 +109,7 @@ def test_which_option_an_answer_names(answer, named):
 def test_choice(answer, verdict):
     """One option is a part of another: an answer that is one of them names it."""
     checker = make_checker(
-        "choice", "a layer of wax", {"options": ["chitin", "a layer of wax", "wax"]}
+        "choice", "", {"options": ["chitin", "a layer of wax", "wax"], "right": 1}
     )
     assert checker.check(answer) == verdict
 
@@ -245,9 +245,14 @@ def test_number(expected, details, answer, verdict):
         ("exact", "...", {}, "says nothing"),
         ("one_of", "a", {"accept": [""]}, "says nothing"),
         ("contains", "a", {"accept": ["a", ""]}, "says nothing"),
-        ("choice", "a", {"options": ["a"]}, "2 to 26 options that differ"),
-        ("choice", "a", {"options": ["a", "A "]}, "2 to 26 options that differ"),
-        ("choice", "n0", {"options": [f"n{n}" for n in range(27)]}, "2 to 26 options that differ"),
+        ("choice", "", {"options": ["a"], "right": 0}, "2 to 26 options that differ"),
+        ("choice", "", {"options": ["a", "A "], "right": 0}, "2 to 26 options that differ"),
+        (
+            "choice",
+            "",
+            {"options": [f"n{n}" for n in range(27)], "right": 0},
+            "2 to 26 options that differ",
+        ),
         ("number", "many", {}, "holds no number"),
         ("number", "1", {"unit": "wingbeats"}, "'wingbeats' is no unit"),
         ("number", "1 m", {"unit": "K"}, "cannot be given in K"),
