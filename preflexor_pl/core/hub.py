@@ -35,38 +35,42 @@ def require_model(name: str, key: str) -> None:
     Raises:
         ConfigError: one line with the key, what is wrong and what to do.
     """
+    try:
+        if folder := _folder_of(name):
+            _require_no_code(folder)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _folder_of(name: str) -> Path | None:
+    """Where a model lies on this machine; None where the hub has it.
+
+    Raises:
+        ConfigError: it is in neither.
+    """
     if is_package_name(name):
-        try:
-            _require_no_code(locate(name).path)
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {error}") from error
-        return
+        return locate(name).path
     folder = Path(name).expanduser()
     if name and folder.exists():
-        if folder.is_file() and folder.suffix == GGUF:
-            return
-        if not any((folder / file).is_file() for file in MODEL_FILES):
-            raise ConfigError(f"{key}: {name!r} exists but holds no config.json, so it is no model")
-        _require_no_code(folder, f"{key}: ")
-        return
+        is_gguf = folder.is_file() and folder.suffix == GGUF
+        if not is_gguf and not any((folder / file).is_file() for file in MODEL_FILES):
+            raise ConfigError(f"{name!r} exists but holds no config.json, so it is no model")
+        return folder
     if folder.suffix == GGUF:
-        raise ConfigError(f"{key}: there is no file {name!r}")
+        raise ConfigError(f"there is no file {name!r}")
     if not HUB_ID.fullmatch(name):
         raise ConfigError(
-            f"{key}: there is no folder {name!r}; give a folder, a hub id like owner/name, "
+            f"there is no folder {name!r}; give a folder, a hub id like owner/name, "
             "or package:NAME/FILE"
         )
-    if snapshot := cached_snapshot(name):
-        _require_no_code(snapshot, f"{key}: ")
-    else:
-        problem = _probe(name)
-        if problem:
-            raise ConfigError(
-                f"{key}: no folder {name!r} here, not in the hub cache, and {problem}"
-            )
+    snapshot = cached_snapshot(name)
+    problem = "" if snapshot else _probe(name)
+    if problem:
+        raise ConfigError(f"no folder {name!r} here, not in the hub cache, and {problem}")
+    return snapshot
 
 
-def _require_no_code(folder: Path, before: str = "") -> None:
+def _require_no_code(folder: Path) -> None:
     """Refuse a model whose config names Python code of its own, for a family not in transformers.
 
     Left to transformers, that is a question on the terminal in the middle of a run.
@@ -82,8 +86,8 @@ def _require_no_code(folder: Path, before: str = "") -> None:
 
     if family not in CONFIG_MAPPING_NAMES:
         raise ConfigError(
-            f"{before}{folder} needs Python code of its own ({family}), and code from a model is "
-            "never run: choose a family that transformers has"
+            f"{folder} needs Python code of its own ({family}), and code from a model is never "
+            "run: choose a family that transformers has"
         )
 
 

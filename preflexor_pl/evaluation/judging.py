@@ -5,12 +5,12 @@ of the two answers.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from preflexor_pl.core.progress import stage
-from preflexor_pl.evaluation.comparison import ENDS, Measured
+from preflexor_pl.evaluation.comparison import ENDS, Measured, Row
 from preflexor_pl.evaluation.intervals import Estimate, mean, rate
 from preflexor_pl.evaluation.text_metrics import mismatched_partners
 from preflexor_pl.pairs.judge import AnswerPair, PairwiseJudge, PairwiseVerdict
@@ -41,19 +41,7 @@ def judge_models(
         The result of ``control``, with how often the orders agreed, ties occurred and replies were
         readable in the contests themselves; a record of every contest.
     """
-    base = measured[0].answers[0].stages["0"]
-    contests = [
-        (row, answers.stages[row.stage], measure, other)
-        for one in measured
-        for answers in one.answers
-        for row in one.rows
-        if row.variant == answers.variant  # a row of a model's second variant has its own answers
-        for measure, other in (
-            ("wins_over_base", base if one is not measured[0] and row.stage in ENDS else None),
-            ("wins_over_first", answers.stages["0"] if row.stage != "0" else None),
-        )
-        if other is not None
-    ]
+    contests = list(_contests(measured))
     with stage(f"judging, by {judge.generator.name}", len(contests) + 1) as progress:
         reliability, records = control(judge, questions, taught, wrong, seed)
         progress.advance()
@@ -71,6 +59,19 @@ def judge_models(
     reliability["in the contests: ties"] = rate([verdict.score == 0.5 for verdict in every])
     reliability["in the contests: readable"] = rate([verdict.is_readable for verdict in every])
     return reliability, records
+
+
+def _contests(measured: Sequence[Measured]) -> Iterator[tuple[Row, list[str], str, list[str]]]:
+    """A row, its answers, the measure that a contest gives it, and the answers to beat."""
+    base = measured[0].answers[0].stages["0"]
+    for one in measured:
+        for answers in one.answers:
+            for row in (row for row in one.rows if row.variant == answers.variant):
+                ours = answers.stages[row.stage]
+                if one is not measured[0] and row.stage in ENDS:
+                    yield row, ours, "wins_over_base", base
+                if row.stage != "0":
+                    yield row, ours, "wins_over_first", answers.stages["0"]
 
 
 def shuffled(answer: str, seed: int) -> str:
