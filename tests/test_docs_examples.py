@@ -69,6 +69,40 @@ def test_the_losses_example_prints_its_numbers(tmp_path):
     assert printed == pytest.approx(told, abs=1e-4)
 
 
+def test_the_bank_shown_is_one_and_its_check_decides(tmp_path, monkeypatch):
+    from preflexor_pl.tasks import QuestionBank
+
+    monkeypatch.setattr("preflexor_pl.tasks.user_check.module_path", [str(tmp_path)])
+    (tmp_path / "my_checks.py").write_text(block_with("python", "def is_prime"))
+    (tmp_path / "questions.jsonl").write_text(block_with("jsonl", "my_checks:is_prime"))
+    [settings] = [
+        made["data"]["task"]["init_args"]
+        for made in map(yaml.safe_load, blocks("yaml", PAGES["docs/tasks.md"]))
+        if "init_args" in made["data"]["task"]
+    ]
+    settings |= {"source": str(tmp_path / "questions.jsonl"), "worked": 0}
+    bank = QuestionBank(**settings)
+    items = [item for split in ("train", "held_out") for item in bank.items(split, 1, 0, 9)]
+    [prime] = [item for item in items if "prime" in item.question]
+    said = {"13": "right", "7": "wrong", "15": "wrong", "thirteen": "unreadable"}
+    assert {answer: bank.check(prime, answer) for answer in said} == said
+    assert {bank.check(item, item.answer) for item in items} == {"right"}
+
+
+def test_the_task_shown_keeps_its_splits_apart():
+    from preflexor_pl.tasks import Task
+
+    names = {}
+    exec(block_with("python", "class Sums"), names)
+    task = names["Sums"]()
+    assert isinstance(task, Task)
+    for level in task.levels:
+        train, held = (task.items(split, level, 0, 500) for split in ("train", "held_out"))
+        assert not {item.id for item in train} & {item.id for item in held}
+        assert {task.check(item, item.answer) for item in [*train, *held]} == {"right"}
+        assert task.items("train", level, 1, 2) == train[1:3]
+
+
 def test_the_graph_example_prints_the_best_connected(tmp_path):
     made = networkx.Graph([("pair:0", "a.md#0"), ("pair:0", "b.md#0")])
     networkx.set_node_attributes(made, {"pair:0": {"question": "Why?"}})
