@@ -89,13 +89,17 @@ def test_the_bank_shown_is_one_and_its_check_decides(tmp_path, monkeypatch):
     assert {bank.check(item, item.answer) for item in items} == {"right"}
 
 
-def test_the_task_shown_keeps_its_splits_apart():
+def test_the_task_shown_is_one_and_keeps_its_splits_apart(tmp_path, monkeypatch):
+    from jsonargparse import ArgumentParser
+
     from preflexor_pl.tasks import Task
 
-    names = {}
-    exec(block_with("python", "class Sums"), names)
-    task = names["Sums"]()
-    assert isinstance(task, Task)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_tasks.py").write_text(block_with("python", "class Sums"))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--task", type=Task)
+    parsed = parser.parse_object({"task": {"class_path": "my_tasks.Sums"}})
+    task = parser.instantiate(parsed).task
     for level in task.levels:
         train, held = (task.items(split, level, 0, 500) for split in ("train", "held_out"))
         assert not {item.id for item in train} & {item.id for item in held}

@@ -1,6 +1,6 @@
 """Tasks: questions with known answers, and what checks an answer to them."""
 
 from preflexor_pl.tasks.bank import QuestionBank
-from preflexor_pl.tasks.task import Item, Task, Verdict, WorkedItem
+from preflexor_pl.tasks.task import Item, Split, Task, Verdict, WorkedItem
 
-__all__ = ["Item", "QuestionBank", "Task", "Verdict", "WorkedItem"]
+__all__ = ["Item", "QuestionBank", "Split", "Task", "Verdict", "WorkedItem"]

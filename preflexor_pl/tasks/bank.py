@@ -90,8 +90,9 @@ class QuestionBank:
             return self._checks[kind].check(answer, item)
         return make_checker(kind, item.answer, item.details).check(answer)
 
-    def check_thinking(self, item: Item, thinking: str) -> None:
-        """Whether thinking is right cannot be told."""
+    def check_thinking(self, item: Item, thinking: str) -> Verdict | None:
+        """Always None: whether thinking is right cannot be told."""
+        return None
 
 
 def read_bank(source: str | list[Any], usual_kind: str) -> list[BankRow]:

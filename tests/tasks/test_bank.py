@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.tasks.bank import QuestionBank
@@ -292,6 +293,16 @@ def test_what_the_items_follow_from_is_their_identity():
     assert len({bank.identity for bank in banks}) == len(banks)
     assert QuestionBank(source).identity == banks[0].identity
     assert isinstance(banks[0], Task)
+
+
+def test_a_config_names_a_bank_by_its_class(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(4)))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--task", type=str | Task | None)
+    settings = {"source": str(tmp_path / "a.jsonl"), "held_out": 0.5}
+    named = {"class_path": "preflexor_pl.tasks.QuestionBank", "init_args": settings}
+    made = parser.instantiate(parser.parse_object({"task": named})).task
+    assert made.identity == QuestionBank(**settings).identity
 
 
 # The shipped questions are a bank
