@@ -206,6 +206,8 @@ def test_contains(answer, verdict):
         ("5 N", {}, "5 N m", WRONG),
         ("5 m", {}, "5 m/s", WRONG),
         ("5", {"unit": "in"}, "5 in", RIGHT),
+        ("5", {"unit": "in"}, "5 in out of 7", RIGHT),
+        ("5", {"unit": "cm"}, "5 in out of 5", RIGHT),
         ("5", {"unit": "cm"}, "50 mm", RIGHT),
         ("5 %", {}, "5 percent", RIGHT),
         ("5 %", {}, "5%", RIGHT),
