@@ -20,6 +20,8 @@ from preflexor_pl.core.chat_date import pin_date
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.held_out import AnsweredPrompt, answer_questions
+from preflexor_pl.evaluation.item_answers import ItemAnswer, answer_items
+from preflexor_pl.pairs.item_choice import choose_items
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.policy.layout_check import choose_batching
 from preflexor_pl.policy.policy import Policy
@@ -77,6 +79,20 @@ class PreferenceDataModule(RunData, LightningDataModule):
             self.generation_batch_size,
         )
 
+    def answer_items(self) -> list[ItemAnswer]:
+        """The policy's greedy answers to the task's held-out items, checked."""
+        task, settings = self.task_object, self.pair_settings
+        assert task is not None
+        return answer_items(
+            self.policy,
+            task,
+            choose_items(task, "held_out", self.held_out),
+            settings.system_prompt,
+            settings.untriggered_share < 1,
+            self.longest_response,
+            self.generation_batch_size,
+        )
+
     def held_out_pairs(self) -> list[PreferencePair]:
         """Questions about the held-out documents; their rejected answers are fixed at round 0."""
         return self.rounds.held_out(self.held_out_questions)
@@ -98,7 +114,8 @@ class PreferenceDataModule(RunData, LightningDataModule):
             self._set_up_trainer()
         self.sources.require_ready()
         teacher = self.sources.server_teacher
-        if teacher and self.prefetch and self.pair_settings.ask_about != "uncertain":
+        can_prefetch = self.pair_settings.ask_about != "uncertain" and self.task is None
+        if teacher and self.prefetch and can_prefetch:
             self._prefetcher = RoundPrefetcher(
                 lambda index: self.rounds.prepare(index, self.pairs_per_round), teacher
             )

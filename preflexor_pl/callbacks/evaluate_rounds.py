@@ -26,6 +26,7 @@ from preflexor_pl.evaluation.held_out import (
     preferences,
     thinks_unasked,
 )
+from preflexor_pl.evaluation.item_answers import item_metrics, items_path, write_item_answers
 from preflexor_pl.evaluation.question_values import (
     document_of,
     values_from_rows,
@@ -37,6 +38,7 @@ from preflexor_pl.pairs.round_facts import metrics_of
 from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folder
 
 HEADLINE = (
+    "pass_at_1",
     "format_rate",
     "unasked_thinking",
     "distinct",
@@ -111,7 +113,9 @@ class EvaluateRounds(Callback):
             write_row(path, key | rounded | _pair_metrics(data, index))
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
-            headline = " · ".join(f"{name} {measured[name]:.2f}" for name in HEADLINE)
+            names = [name for name in HEADLINE if name in measured]
+            names += [name for name in measured if name.startswith("pass_at_1/")]
+            headline = " · ".join(f"{name} {measured[name]:.2f}" for name in names)
             log_line(f"After {index} rounds: {headline} ({time.monotonic() - started:.0f} s)")
         publish(trainer, values)
         if index > self._published:
@@ -158,7 +162,12 @@ class EvaluateRounds(Callback):
         values.values.update(formed, unasked_thinking=list(map(float, unasked)))
         path = values_path(data.run, index)
         write_values(path, pairs, [item.completion for item in answers], values)
-        return values.means() | {"distinct": distinct([item.parsed.answer for item in answers])}
+        means = values.means() | {"distinct": distinct([item.parsed.answer for item in answers])}
+        if data.task is None:
+            return means
+        checked = data.answer_items()
+        write_item_answers(items_path(data.run, index), checked)
+        return means | item_metrics(checked)
 
 
 def _pair_metrics(data: PreferenceDataModule, index: int) -> dict[str, float]:

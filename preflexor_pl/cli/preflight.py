@@ -67,8 +67,8 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def corpus_of(config: Any) -> str | None:
-    """The corpus that is read; None where an index or the user's own pairs stand for it."""
-    unread = config["data.index"] or stand_alone(config["data.pairs"])
+    """The corpus that is read; None where an index, a task or own pairs stand for it."""
+    unread = config["data.index"] or config["data.task"] or stand_alone(config["data.pairs"])
     return None if unread else config["data.corpus"]
 
 

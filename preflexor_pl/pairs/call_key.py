@@ -2,14 +2,22 @@
 
 ``stage/item/part/attempt`` is a call to the teacher: the part is a category, or a candidate for the
 answer; parts that are empty are left out. Rejected answers and rulings on them are drawn several
-times, all alike: ``stage/item/number``, without the number where it is 0.
+times, all alike: ``stage/item/number``, without the number where it is 0. So are the policy's tries
+at a task's item, and the teacher's solutions of it.
 """
 
 from dataclasses import dataclass
 
 QUESTION, THINKING, REFLECTION, ANSWER = "question", "thinking", "reflection", "answer"
 REJECTED, JUDGING = "rejected", "judging"
-DRAWN_ALIKE = REJECTED, JUDGING  # stages whose calls have a number, and are never a second attempt
+TRY, SOLUTION, HINTED = "try", "solution", "hinted"  # of a task's item
+DRAWN_ALIKE = (
+    REJECTED,
+    JUDGING,
+    TRY,
+    SOLUTION,
+    HINTED,
+)  # stages whose calls have a number, and are never a second attempt
 
 
 @dataclass(frozen=True)

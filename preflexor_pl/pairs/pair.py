@@ -33,6 +33,7 @@ class PreferencePair:
         grounding: share of the chosen answer's words and numbers that stand in its chunks, see
             ``grounding``; None in files that were written without it.
         invented_numbers: numbers in the chosen answer that stand in no chunk; None likewise.
+        item: of the task, whose answer both responses were checked by; None where there is none.
     """
 
     id: str
@@ -49,6 +50,7 @@ class PreferencePair:
     finish_reason: str
     grounding: float | None = None
     invented_numbers: int | None = None
+    item: str | None = None
 
     def to_json(self) -> str:
         """One line of ``pairs.jsonl``."""

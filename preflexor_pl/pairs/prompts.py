@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.reply_parsing import read_verdict
+from preflexor_pl.tasks.task import Item, WorkedItem
 
 ANY = "this"  # what a question is about where no topic is given
 NO_ANSWER = "(no answer)"
+ANSWER_LINE = "Answer:"  # begins the line of a solution that holds its answer
 
 _PLACE = re.compile(r"\{\{ *(\w+) *\}\}")  # one pair of braces, or $, is LaTeX
 _PARAGRAPH = re.compile(rf"^{_PLACE.pattern}\n\n", re.MULTILINE)  # a placeholder alone
@@ -139,6 +141,7 @@ class Prompts:
     answer: Template
     wrong_answer: Template
     ruling: Template
+    solution: Template = field(repr=False)  # of a task's item: no pair of a corpus depends on it
     critic: CriticPrompts = field(repr=False)
     examples: tuple[WorkedExample, ...] = ()
 
@@ -186,6 +189,23 @@ class Prompts:
             reference=reference,
             answer=answer.strip() or NO_ANSWER,
         )
+
+    def ask_solution(self, item: Item, worked: Sequence[WorkedItem] = (), hint: str = "") -> Prompt:
+        """Ask for the thinking and the answer to a task's item, from its source.
+
+        Args:
+            item: that is asked.
+            worked: items that show how it is done.
+            hint: says the answer; "" for none.
+        """
+        shown = [
+            (_told(one.item), f"{one.thinking}\n{ANSWER_LINE} {one.item.answer}") for one in worked
+        ]
+        return self.solution.prompt(shown, **_told(item) | {"hint": hint})
+
+
+def _told(item: Item) -> dict[str, str]:
+    return {"facts": item.source or item.shown, "question": item.question, "hint": ""}
 
 
 def _facts(context: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from preflexor_pl.core.teacher_settings import (
 from preflexor_pl.pairs.prompt_files import BUILT_IN, TOPIC
 from preflexor_pl.pairs.prompts import Prompts
 
-AskAbout = Literal["random", "coverage", "uncertain"]
+AskAbout = Literal["random", "coverage", "uncertain", "frontier"]
 Contexts = Literal["neighbours", "walk"]
 RejectedChoice = Literal["random", "closest", "likeliest", "judged"]
 RejectedFrom = Literal["policy", "teacher"]
@@ -64,6 +64,7 @@ class PairSettings:
         thinking: the structure of the thinking section.
         ask_about: where draws begin: ``random`` chunks; ``coverage``, those that the fewest pairs
             rest on so far; ``uncertain``, those around the pairs that the policy tells apart worst.
+            Of a task's items ``frontier``: mostly those of the lowest level that is not passed yet.
         contexts: the chunks of a question are a node of the graph and its nearest ``neighbours``,
             or lie on a short ``walk`` over the graph, which joins what lies apart.
         rejected_candidates: how many are drawn for each question; one is taken.
@@ -78,7 +79,8 @@ class PairSettings:
             small teacher makes many.
         untriggered_share: share of a round's pairs that are asked without the trigger and whose
             chosen response is the teacher's answer without thinking, so that the policy thinks only
-            where it is asked to; 0 leaves every pair with its trigger. Held-out pairs all have it.
+            where it is asked to; 0 leaves every pair with its trigger. Held-out pairs all have it,
+            unless no pair has it: 1 teaches to answer alone.
         min_grounding: share of a chosen answer's words and numbers that must stand in its chunks;
             below it the answer is drawn once more, then its question is dropped.
         markers: of the policy, to whose identity a plan belongs besides.
@@ -131,11 +133,7 @@ class PairSettings:
             f">= 1 where data.thinking.categories has {BACKGROUND}: its facts are those retrieved",
         )
         check_value(0 <= self.min_grounding <= 1, *self._told("min_grounding"), "0 to 1")
-        check_value(
-            0 <= self.untriggered_share < 1,
-            *self._told("untriggered_share"),
-            "0 or more and below 1: some pairs must teach thinking",
-        )
+        check_value(0 <= self.untriggered_share <= 1, *self._told("untriggered_share"), "0 to 1")
 
     def _check_modes(self) -> None:
         for name, modes in MODES.items():

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.core.chat_date import pin_date
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.progress import log_line, stages
 from preflexor_pl.core.seeds import derive_seed
@@ -21,6 +22,7 @@ from preflexor_pl.policy.previous_phase import lineage_of, markers_of, read_prev
 from preflexor_pl.rounds.data_settings import DataSettings
 from preflexor_pl.rounds.rounds import Rounds
 from preflexor_pl.rounds.text_sources import TextSources
+from preflexor_pl.tasks.task import Task
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
@@ -30,14 +32,19 @@ class RunData(DataSettings):
 
     @property
     def is_own_alone(self) -> bool:
-        """Whether every pair is the user's own, so that no corpus is read."""
+        """Whether every pair is the user's own."""
         return stand_alone(self.own_pairs)
+
+    @property
+    def needs_corpus(self) -> bool:
+        """Whether pairs rest on chunks of a corpus."""
+        return not self.is_own_alone and self.task is None
 
     @cached_property
     def library(self) -> CorpusIndex:
         """Chunks and their graph, kept in the run's folder; empty where no pair rests on them."""
         folder, index = self.run / "graph", self.index
-        if self.is_own_alone:
+        if not self.needs_corpus:
             return CorpusIndex({}, CorpusGraph(dim=1), Embedder(self.embedder), [])
         if index:
             library = CorpusIndex.load(index, self.embedder) if isinstance(index, str) else index
@@ -59,7 +66,7 @@ class RunData(DataSettings):
     @cached_property
     def split(self) -> tuple[list[str], list[str]]:
         """Ids of the chunks to train on, and of those held out, by whole documents."""
-        if self.is_own_alone:
+        if not self.needs_corpus:
             return [], []
         seed = derive_seed(self.seed, "held out")
         return self.library.hold_out(self.held_out, seed, self.earlier)
@@ -78,6 +85,13 @@ class RunData(DataSettings):
         return own
 
     @cached_property
+    def task_object(self) -> Task | None:
+        """The task, read where it is the file of a bank."""
+        if isinstance(self.task, str):
+            raise ConfigError("data.task: a bank's file is not read as yet")
+        return self.task
+
+    @cached_property
     def earlier(self) -> Lineage:
         """The documents that the phases before trained on and held out."""
         return lineage_of(self.policy_settings or PolicySettings())
@@ -87,7 +101,8 @@ class RunData(DataSettings):
         """The same with this phase's own documents; what own pairs are about is not known."""
         chunks, hashes = self.library.chunks, self.library.hashes
         trained, held = ({hashes[chunks[id].document] for id in ids} for ids in self.split)
-        return self.earlier.then(trained, held, known=self.own_pairs is None)
+        known = self.own_pairs is None and self.task is None
+        return self.earlier.then(trained, held, known=known)
 
     @cached_property
     def sources(self) -> TextSources:
@@ -108,6 +123,7 @@ class RunData(DataSettings):
             self.generation_batch_size,
             self.seed,
             self.own_set,
+            self.task_object,
         )
 
     def collator_of(self, model: LanguageModel) -> PairCollator:
@@ -129,6 +145,11 @@ class RunData(DataSettings):
     def longest_response(self) -> int:
         """Tokens that a response may have in evaluation: as many as the longest chosen one."""
         thinking, teacher = self.pair_settings.thinking, self.pair_settings.teacher
+        if self.task:
+            return min(
+                teacher.answer.max_new_tokens + CATEGORY_TOKENS,
+                self.max_length - self.max_prompt_length,
+            )
         longest = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
         longest += teacher.answer.max_new_tokens
         if self.pair_settings.reflection:
@@ -137,7 +158,11 @@ class RunData(DataSettings):
 
     def description(self) -> Iterator[str]:
         """What the pairs are made of, in lines for the screen."""
-        library, own = self.library, self.own_set
+        library, own, task = self.library, self.own_set, self.task_object
+        if task:
+            levels = ", ".join(map(str, task.levels))
+            yield f"Items of levels {levels}; no corpus is read"
+            return
         if own and self.is_own_alone:
             told = f"{len(own.train)} pairs to train on, {len(own.held)} held out"
             yield f"{told}; every round is of these, and no corpus is read"

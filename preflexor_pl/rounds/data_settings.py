@@ -21,6 +21,7 @@ from preflexor_pl.pairs.correctness import CorrectnessJudge
 from preflexor_pl.pairs.own_pairs import OwnPairs, stand_alone
 from preflexor_pl.pairs.prompt_files import read_prompts
 from preflexor_pl.pairs.settings import JUDGES, PairSettings
+from preflexor_pl.tasks.task import Task
 
 _COUNTS = (
     "chunk_tokens",
@@ -81,6 +82,11 @@ class DataSettings:
         index: a graph that is there already, in the place of ``corpus``: the folder of one that
             ``python -m preflexor_pl.index`` or a run has made with this embedder, or a
             ``CorpusIndex`` (in a config the path of a function that returns one).
+        task: questions whose answers can be checked, in the place of a corpus: a file of them
+            (``QuestionBank``), or an object (``Task``, also by its class path, such as
+            ``preflexor_pl.tasks.MultiHop``). Every pair is then made of a right and a wrong
+            response. ``topics`` is how many of its items a round may ask, ``held_out`` how many
+            held-out ones are measured, ``rejected_candidates`` how often the policy tries each.
         pairs: preference pairs of your own: a file, a folder or a hub id; ``OwnPairs``, which says
             for which rounds and with which share; in Python also a list or a ``Dataset`` of rows.
             Where every round is of these alone no corpus is read.
@@ -114,6 +120,7 @@ class DataSettings:
         seed: int = 0,
         index: str | CorpusIndex | None = None,
         pairs: str | OwnPairs | list[Any] | None = None,
+        task: str | Task | None = None,
         **pair_settings: Any,
     ) -> None:
         super().__init__()
@@ -139,6 +146,7 @@ class DataSettings:
         self.generation_batch_size = generation_batch_size
         self.seed = seed
         self.own_pairs = _own_pairs(pairs)
+        self.task = task
         self.policy_settings: PolicySettings | None = None  # set by the command line, or in setup
         self._check()
         teaching, self.own_teacher = _apart(teacher, TeacherSettings, Generator, "data.teacher")
@@ -154,7 +162,7 @@ class DataSettings:
 
     def _check(self) -> None:
         check_value(
-            bool(self.index) or self.corpus is not None or stand_alone(self.own_pairs),
+            bool(self.index or self.task) or self.corpus is not None or stand_alone(self.own_pairs),
             "data.corpus",
             self.corpus,
             "a folder, or the hub id of a data set",
@@ -187,6 +195,34 @@ class DataSettings:
             f"at most topics x questions_per_topic ({most})",
         )
         check_value(judge is None or settings.needs_ruling, "data.judge", judge, JUDGES)
+        if self.task is None:
+            rule = "other than frontier without data.task"
+            check_value(settings.ask_about != "frontier", "data.ask_about", "frontier", rule)
+        else:
+            self._check_task()
+
+    def _check_task(self) -> None:
+        settings = self.pair_settings
+        alone = {name: getattr(self, name) for name in ("corpus", "index", "own_pairs")}
+        for name, value in alone.items():
+            key = f"data.{name.removeprefix('own_')}"
+            check_value(value is None, key, value, "left out with data.task, which stands for it")
+        for name, usual in (
+            ("reflection", False),
+            ("grow", False),
+            ("only_wrong", False),
+            ("rejected", "policy"),
+            ("min_grounding", 0.0),
+        ):
+            value = getattr(settings, name)
+            check_value(value == usual, f"data.{name}", value, f"{usual} with data.task")
+        topics, ask = settings.topics, settings.ask_about
+        check_value(isinstance(topics, int), "data.topics", topics, "a number with data.task")
+        fits = ask in ("random", "frontier")
+        check_value(fits, "data.ask_about", ask, "random or frontier with data.task")
+        fits = settings.rejected_choice != "judged"
+        rule = "random, closest or likeliest with data.task"
+        check_value(fits, "data.rejected_choice", settings.rejected_choice, rule)
 
 
 def _apart(given: Any, settings: type, protocol: type, key: str) -> tuple[Any, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
+from preflexor_pl.pairs.item_choice import ItemTries
 from preflexor_pl.pairs.notes import notes_of
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.round_folders import round_folder
+from preflexor_pl.pairs.task_maker import TRIES, read_tries
 
 MARGINS = "margins.json"  # in a round's folder: of all earlier pairs, under its policy
 
@@ -41,6 +43,12 @@ def past_of(run: Path, index: int, grow: bool, markers: MarkerStrings = DEFAULT)
         notes_of(earlier, markers) if grow else (),
         Counter(pair.topic for pair in earlier if pair.topic),
     )
+
+
+def tries_before(run: Path, index: int) -> list[ItemTries]:
+    """What came of a task's items in all rounds before one."""
+    files = [round_folder(run, number) / TRIES for number in range(index)]
+    return [one for file in files for one in read_tries(file)]
 
 
 def keep_margins(

@@ -31,15 +31,17 @@ from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.round_folders import is_complete, round_folder
 from preflexor_pl.pairs.round_order import held_out_order, round_order
 from preflexor_pl.pairs.settings import PairSettings
+from preflexor_pl.pairs.task_maker import TaskPairMaker
 from preflexor_pl.pairs.writers import Measures, Writers
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy
 from preflexor_pl.rounds.coverage import Growth
-from preflexor_pl.rounds.history import keep_margins, pairs_before, past_of
+from preflexor_pl.rounds.history import keep_margins, pairs_before, past_of, tries_before
 from preflexor_pl.rounds.margins import margins, rejected_logps
 from preflexor_pl.rounds.text_sources import TextSources
 from preflexor_pl.rounds.tokenize import PairTokenizer
+from preflexor_pl.tasks.task import Task
 
 PREVIEW = "preview"  # in a run's folder
 
@@ -59,6 +61,7 @@ class Rounds:
         batch_size: texts generated together.
         seed: of the run.
         own: the pairs of the user's own, if there are any.
+        task: whose items the pairs are made of, in the place of the library's chunks.
 
     Attributes:
         teacher: writes questions, thinking and chosen answers; its texts hold no thoughts of its
@@ -81,6 +84,7 @@ class Rounds:
         batch_size: int,
         seed: int,
         own: OwnSet | None = None,
+        task: Task | None = None,
     ) -> None:
         self.run = run
         self.library = library
@@ -101,6 +105,7 @@ class Rounds:
         self.tokenizer = PairTokenizer(policy, collator, token_budget)
         self.seed = seed
         self.own = own
+        self.task = task
         self.growth = Growth(run, library, split[0], seed)
         self.embeddings = EmbeddingCache(library.embedder.encode)
 
@@ -220,30 +225,31 @@ class Rounds:
         past = partial(past_of, self.run, index, self.settings.grow, self.settings.markers)
         return round_order(index, wanted, self.split[0], past, policy_step, self.own)
 
-    def _maker(self, settings: PairSettings) -> PairMaker:
+    def _maker(self, settings: PairSettings) -> PairMaker | TaskPairMaker:
         tokenizer, system = self.policy.tokenizer, settings.system_prompt
         judge = self.sources.judge_with(self.teacher, self.special_strings)
-        return PairMaker(
-            settings,
-            self.library,
-            self.embeddings,
-            Writers(self.teacher, self.writer, judge, self.special_strings),
-            Measures(
-                lambda text: len(encode(tokenizer, text)),
-                self.collator.problem,
-                lambda pairs: rejected_logps(self.policy, pairs, system),
-            ),
-            self.seed,
-            self.identity,
+        writers = Writers(self.teacher, self.writer, judge, self.special_strings)
+        measures = Measures(
+            lambda text: len(encode(tokenizer, text)),
+            self.collator.problem,
+            lambda pairs: rejected_logps(self.policy, pairs, system),
         )
+        seed, identity = self.seed, self.identity
+        if self.task:
+            history = partial(tries_before, self.run)
+            return TaskPairMaker(self.task, settings, writers, measures, history, seed, identity)
+        return PairMaker(settings, self.library, self.embeddings, writers, measures, seed, identity)
 
 
 def held_out_settings(settings: PairSettings, wanted: int) -> PairSettings:
-    """What held-out pairs are made of: three random draws a pair, all with the trigger."""
+    """What held-out pairs are made of: three random draws a pair, all with the trigger.
+
+    Where no pair has it they have none either.
+    """
     return replace(
         settings,
         topics=3 * wanted,
         questions_per_topic=1,
         ask_about="random",
-        untriggered_share=0.0,
+        untriggered_share=float(settings.untriggered_share == 1),
     )

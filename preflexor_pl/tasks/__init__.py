@@ -1,6 +1,7 @@
 """Tasks: questions with known answers, and what checks an answer to them."""
 
 from preflexor_pl.tasks.bank import QuestionBank
+from preflexor_pl.tasks.multi_hop import MultiHop
 from preflexor_pl.tasks.task import Item, Split, Task, Verdict, WorkedItem
 
-__all__ = ["Item", "QuestionBank", "Split", "Task", "Verdict", "WorkedItem"]
+__all__ = ["Item", "MultiHop", "QuestionBank", "Split", "Task", "Verdict", "WorkedItem"]

@@ -1,0 +1,123 @@
+"""A model's greedy answers to a task's held-out items, each checked.
+
+A line of ``samples/items-0000.jsonl``: the item's ``id``, ``level`` and ``group``, the response, and
+what came of checking it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.special_tokens import escape_special_tokens
+from preflexor_pl.evaluation.held_out import answer_questions
+from preflexor_pl.pairs.verification import Outcome, check_response
+from preflexor_pl.policy.language_model import LanguageModel
+from preflexor_pl.tasks.task import Item, Task
+
+
+@dataclass(frozen=True)
+class ItemAnswer:
+    """A response to one item, checked.
+
+    Attributes:
+        id: of the item.
+        level: of the item.
+        group: of the item; "" where it has none.
+        outcome: of the response.
+        thinks: whether it has a thinking section.
+        thinking_is_right: None where there is none, or where it cannot be checked.
+        tokens: of the response.
+        text: the response.
+    """
+
+    id: str
+    level: int
+    group: str
+    outcome: Outcome
+    thinks: bool
+    thinking_is_right: bool | None
+    tokens: int
+    text: str
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is right, whatever led to it."""
+        return self.outcome in ("right", "lucky")
+
+
+def answer_items(
+    policy: LanguageModel,
+    task: Task,
+    items: Sequence[Item],
+    system_prompt: str | None,
+    has_trigger: bool,
+    limit: int,
+    batch_size: int,
+) -> list[ItemAnswer]:
+    """Greedy responses to ``items``, checked.
+
+    Args:
+        policy: the model, as it is now.
+        task: of the items.
+        items: to be answered.
+        system_prompt: as in training.
+        has_trigger: whether the policy is asked to think.
+        limit: tokens of a response.
+        batch_size: texts generated together.
+    """
+    trigger = policy.strings.suffix * has_trigger
+    prompts = [escape_special_tokens(one.prompt, policy.special_strings) + trigger for one in items]
+    answers = answer_questions(policy, prompts, system_prompt, limit, batch_size)
+    made = []
+    for item, answer in zip(items, answers, strict=True):
+        completion = answer.completion
+        checked = check_response(task, item, completion.text, has_trigger, policy.strings)
+        made.append(
+            ItemAnswer(
+                item.id,
+                item.level,
+                item.group,
+                checked.outcome,
+                checked.thinks,
+                checked.thinking_is_right,
+                completion.tokens,
+                completion.text,
+            )
+        )
+    return made
+
+
+def item_metrics(answers: Sequence[ItemAnswer]) -> dict[str, float]:
+    """Means over items.
+
+    Returns:
+        ``pass_at_1``: share of right answers, over all and by level; ``verified``: share of answers
+        that are right with right thinking, or with any where it cannot be checked; ``thinks``:
+        share with a thinking section; ``response_tokens``: mean length.
+    """
+    found = {
+        "pass_at_1": _mean([one.is_right for one in answers]),
+        "verified": _mean([one.outcome == "right" for one in answers]),
+        "thinks": _mean([one.thinks for one in answers]),
+        "response_tokens": _mean([one.tokens for one in answers]),
+    }
+    for level in sorted({one.level for one in answers}):
+        of_level = [one.is_right for one in answers if one.level == level]
+        found[f"pass_at_1/level_{level}"] = _mean(of_level)
+    return found
+
+
+def write_item_answers(path: Path, answers: Sequence[ItemAnswer]) -> None:
+    """One line an item."""
+    write_atomically(path, "".join(json.dumps(asdict(one)) + "\n" for one in answers))
+
+
+def items_path(run: Path, index: int) -> Path:
+    """The file of the answers after ``index`` rounds."""
+    return run / "samples" / f"items-{index:04d}.jsonl"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
