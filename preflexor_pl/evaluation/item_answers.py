@@ -1,7 +1,7 @@
 """A model's greedy answers to a task's held-out items, each checked.
 
-A line of ``samples/items-0000.jsonl``: the item's ``id``, ``level`` and ``group``, the response, and
-what came of checking it.
+A line of ``samples/items-0000.jsonl``: the item's ``id``, ``level`` and ``group``, the response,
+and what came of checking it.
 """
 
 import json

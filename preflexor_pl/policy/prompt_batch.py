@@ -1,8 +1,8 @@
 """A batch of prompts in a model's cache, which then grows by a token of each row at a time.
 
 A row's logits must not depend on the other rows. For attention models prompts are padded on the
-left, so that a sliding window, which counts columns, counts tokens; a common beginning is read
-once. A recurrent state would include the padding. So other models read as many tokens of each
+left, so that a sliding window, which counts columns, counts tokens; a prompt that several rows have
+is read once, and so is a common beginning. A recurrent state would include the padding. So other models read as many tokens of each
 prompt as the shortest one has, and the rest of the longer prompts a token at a time while the
 others generate.
 """
@@ -33,6 +33,12 @@ class PromptBatch:
         self.known = set(inspect.signature(model.forward).parameters)
         self.cache: dict[str, Any] = {}  # by the name that the model gives it
         self.padded = is_paddable(model)
+        self.copies: list[int] = []  # of each row the one whose prompt it has, until they are read
+        if self.padded and len(set(map(tuple, prompts))) < len(prompts):
+            first = {tuple(prompt): None for prompt in prompts}
+            order = {prompt: place for place, prompt in enumerate(first)}
+            self.copies = [order[tuple(prompt)] for prompt in prompts]
+            prompts = list(map(list, first))
         longest = max(map(len, prompts))
         if self.padded:
             read = prompts
@@ -60,6 +66,9 @@ class PromptBatch:
         logits = self._forward(self.ids[:, self.seen :], self.mask)
         if self.cache:  # without one the model reads everything again
             self.seen = self.ids.shape[1]
+        if self.copies:
+            self.keep(self.copies)
+            logits, self.copies = logits[self.copies], []
         places = [place for place, left in enumerate(self.waiting) if not left]
         return places, logits if len(places) == len(self.waiting) else logits[places]
 
@@ -78,7 +87,7 @@ class PromptBatch:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(column), 1)], 1)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Remove all rows but those in ``places``."""
+        """Keep the rows in ``places`` alone, in this order; a row may be there several times."""
         kept = torch.tensor(places, device=self.ids.device)
         for cache in self.cache.values():
             cache.reorder_cache(kept)

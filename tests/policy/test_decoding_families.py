@@ -2,6 +2,8 @@
 
 import pytest
 
+from preflexor_pl.core.generator import Request
+from preflexor_pl.core.settings import Sampling
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.kernels import decode_attention as attention
 from preflexor_pl.policy.language_model import load_language_model
@@ -27,3 +29,13 @@ def test_the_kernel_for_bfloat16_decodes_as_generate(tmp_path, name, monkeypatch
     kernel = attention.register()
     monkeypatch.setattr(LocalGenerator, "_attention", lambda self, model, usual: kernel)
     assert decodes_as_generate(model) == ""
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_rows_of_one_prompt_decode_as_each_alone(tmp_path, name):
+    model = load_language_model(str(save_family(tmp_path, name)), "x", "float32")
+    generator = LocalGenerator(model, "policy")
+    texts = "Why?", "Why is the silk of a spider so tough, and for how long?", "Why?"
+    asked = [Request(text, None, Sampling(24, 1.0), seed) for seed, text in enumerate(texts * 2)]
+    together = [made.text for made in generator.complete(asked)]
+    assert together == [generator.complete([request])[0].text for request in asked]

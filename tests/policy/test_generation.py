@@ -97,6 +97,25 @@ def test_equal_prompts_share_all_but_their_last_token(policy):
     assert first == told(LocalGenerator(policy, "policy").complete(asked[:1]))[0]
 
 
+def test_a_prompt_that_several_rows_have_is_read_once(policy, monkeypatch):
+    rows = []
+    forward = prompt_batch.PromptBatch._forward
+
+    def counted(self, ids, mask):
+        rows.append(len(ids))
+        return forward(self, ids, mask)
+
+    monkeypatch.setattr(prompt_batch.PromptBatch, "_forward", counted)
+    monkeypatch.setattr(prompt_batch, "SHARED_FROM", 10**6)
+    monkeypatch.setattr(generation, "SHRINK_AT", 0.0)
+    asked = [Request(text, None, WARM, seed) for seed in (1, 2, 3) for text in QUESTIONS]
+    generator = LocalGenerator(policy, "policy")
+    together = told(generator.complete(asked))
+    assert rows[0] == len(QUESTIONS)
+    assert {*rows[1:]} == {len(asked)}
+    assert together == [told(generator.complete([request]))[0] for request in asked]
+
+
 @torch.no_grad()
 def favour(policy, token):
     """Make the base say ``token`` all the time: its row of the (tied) table lies far out."""
