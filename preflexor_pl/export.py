@@ -38,7 +38,7 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
         "--dtype",
         choices=["auto", "float32", "bfloat16"],
         default="auto",
-        help="of the merged weights; auto: bfloat16 where the processor has it",
+        help="of the merged weights; auto: bfloat16 where the processor is fast at it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an older export in --out")
     parser.add_argument("--push_to_hub", metavar="OWNER/NAME", help="push it there, private")

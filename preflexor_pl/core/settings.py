@@ -52,7 +52,8 @@ class PolicySettings:
 
     Attributes:
         model_name: a hub id, a folder, or ``package:<python package>/<file>``.
-        dtype: of the frozen base; ``auto`` is bfloat16 where the processor has it, else float32.
+        dtype: of the frozen base; ``auto`` is bfloat16 where the processor is fast at it, else
+            float32.
             Weights that train themselves (``lora: null``) are float32.
         attn_implementation: attention kernel of transformers; a model that has no sdpa gets eager,
             which is announced; flash_attention_2 needs the extra ``flash-attn``.
