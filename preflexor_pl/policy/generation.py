@@ -118,7 +118,10 @@ class LocalGenerator:
 
     @staticmethod
     def _attention(model: Any, trained_with: str) -> str:
-        slow = model.device.type == "cpu" and model.dtype == torch.bfloat16
+        # eager copies keys and values for each head, sdpa computes bfloat16 in small pieces
+        slow = model.device.type == "cpu" and (
+            model.dtype == torch.bfloat16 or trained_with == "eager"
+        )
         usual = trained_with in ("sdpa", "eager") and model._can_set_attn_implementation()
         return attention.register() if slow and usual else trained_with
 

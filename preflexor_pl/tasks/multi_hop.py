@@ -27,7 +27,7 @@ _WORD = re.compile(r"\w+")
 _CLAUSE = re.compile(r"[.;:!?\n]+|,? (?:and|so|which|who|that|but|then|therefore)\b|, ")
 _FILLERS = frozenset(
     _WORD.findall(
-        "a an and answer also as at because first finally fact from given hence in it know next "
+        "a an and answer also are as at because first finally fact from given hence in is it know next "
         "now of second since so step that the then therefore third this thus to we which who"
     )
 )
