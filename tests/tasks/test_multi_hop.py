@@ -61,7 +61,9 @@ def test_held_out_names_and_relation_words_are_never_trained_on():
 def test_worked_examples_are_of_no_split():
     shown = {one.item.prompt for one in TASK.worked}
     for split in ("train", "held_out"):
-        assert not shown & {i.prompt for level in (1, 2, 3) for i in TASK.items(split, level, 0, 99)}
+        assert not shown & {
+            i.prompt for level in (1, 2, 3) for i in TASK.items(split, level, 0, 99)
+        }
     assert [one.item.level for one in TASK.worked] == [1, 1, 2, 2, 3, 3]
 
 
