@@ -33,7 +33,7 @@ def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if platform.machine() in ("x86_64", "AMD64"):
-        # AVX-512 multiplies bfloat16 at half of float32's speed on a Xeon, where AMX is switched off
+        # Where a Xeon's AMX is off, AVX-512 multiplies bfloat16 at half of float32's speed.
         has_fast_avx512 = torch.cpu._is_avx512_bf16_supported() and not _is_intel()
         return torch.cpu._is_amx_tile_supported() or has_fast_avx512
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

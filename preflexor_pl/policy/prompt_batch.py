@@ -2,9 +2,9 @@
 
 A row's logits must not depend on the other rows. For attention models prompts are padded on the
 left, so that a sliding window, which counts columns, counts tokens; a prompt that several rows have
-is read once, and so is a common beginning. A recurrent state would include the padding. So other models read as many tokens of each
-prompt as the shortest one has, and the rest of the longer prompts a token at a time while the
-others generate.
+is read once, and so is a common beginning. A recurrent state would include the padding. So other
+models read as many tokens of each prompt as the shortest one has, and the rest of the longer
+prompts a token at a time while the others generate.
 """
 
 import inspect

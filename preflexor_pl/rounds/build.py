@@ -6,7 +6,6 @@ from functools import cached_property
 
 from preflexor_pl.batches.collate import PairCollator
 from preflexor_pl.core.chat_date import pin_date
-from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import DEFAULT
 from preflexor_pl.core.progress import log_line, stages
 from preflexor_pl.core.seeds import derive_seed
@@ -22,7 +21,7 @@ from preflexor_pl.policy.previous_phase import lineage_of, markers_of, read_prev
 from preflexor_pl.rounds.data_settings import DataSettings
 from preflexor_pl.rounds.rounds import Rounds
 from preflexor_pl.rounds.text_sources import TextSources
-from preflexor_pl.tasks.task import Task
+from preflexor_pl.tasks import QuestionBank, Task
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
@@ -87,9 +86,7 @@ class RunData(DataSettings):
     @cached_property
     def task_object(self) -> Task | None:
         """The task, read where it is the file of a bank."""
-        if isinstance(self.task, str):
-            raise ConfigError("data.task: a bank's file is not read as yet")
-        return self.task
+        return QuestionBank(self.task) if isinstance(self.task, str) else self.task
 
     @cached_property
     def earlier(self) -> Lineage:

@@ -27,8 +27,8 @@ _WORD = re.compile(r"\w+")
 _CLAUSE = re.compile(r"[.;:!?\n]+|,? (?:and|so|which|who|that|but|then|therefore)\b|, ")
 _FILLERS = frozenset(
     _WORD.findall(
-        "a an and answer also are as at because first finally fact from given hence in is it know next "
-        "now of second since so step that the then therefore third this thus to we which who"
+        "a an and answer also are as at because first finally fact from given hence in is it know "
+        "next now of second since so step that the then therefore third this thus to we which who"
     )
 )
 _SYLLABLES = tuple(first + last for first in "bdfgklmnprstvz" for last in ("a", "e", "i", "o", "u"))
