@@ -4,6 +4,9 @@ Every model answers the same held-out questions, with and without refinements, a
 ``facts/items.jsonl``, whose answers can be checked; a judge, whose reliability is measured too,
 compares answers. The base of the first model is always measured for comparison. ``MODEL@N`` gives
 one model its own number of refinements. Results are kept in ``--out`` and not measured again.
+
+Models that were trained on a task are measured on its held-out items instead, also with their
+thinking removed or another item's in its place.
 """
 
 import argparse
@@ -20,6 +23,8 @@ _MINIMUM = {
     "seed": 0,
     "questions": 0,
     "items": 0,
+    "held_out": 1,
+    "tries": 0,
     "batch_size": 1,
     "max_new_tokens": 1,
     "critic_max_new_tokens": 1,
@@ -33,9 +38,13 @@ def main(args: Sequence[str]) -> int:
     from preflexor_pl.evaluation.measure_model import measure
     from preflexor_pl.evaluation.read_task import read_task
     from preflexor_pl.evaluation.results import write_results
+    from preflexor_pl.evaluation.task_results import asks_task, evaluate_task
 
-    task, specs = read_task(options)
     options.out.mkdir(parents=True, exist_ok=True)
+    if asks_task(options):
+        log_line(f"\n{evaluate_task(options)}\nSee {options.out / 'table.md'}")
+        return 0
+    task, specs = read_task(options)
     measured = []
     for spec in specs:
         log_line(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
@@ -58,6 +67,9 @@ def _parser() -> Parser:
     )
     add("--pairs", type=Path, metavar="FILE", help="held-out pairs; default: the first run's")
     add("--questions", type=int, default=0, help="number of held-out questions; 0: all")
+    add("--task", metavar="FILE", help="measure on a bank's items; default: the first run's task")
+    add("--held_out", type=int, default=200, help="how many of its items, of all levels alike")
+    add("--tries", type=int, default=0, help="sampled answers to each item, for pass@k; 0: none")
     add("--facts", type=Path, default=FACTS, help="items with known answers")
     add("--no_facts", action="store_true", help="measure no facts")
     add("--items", type=int, default=0, help="facts a stratum also answered in writing; 0: all")

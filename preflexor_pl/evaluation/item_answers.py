@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.evaluation.held_out import answer_questions
 from preflexor_pl.pairs.verification import Outcome, check_response
@@ -67,26 +68,47 @@ def answer_items(
         limit: tokens of a response.
         batch_size: texts generated together.
     """
-    trigger = policy.strings.suffix * has_trigger
-    prompts = [escape_special_tokens(one.prompt, policy.special_strings) + trigger for one in items]
+    prompts = [item_prompt(policy, item, has_trigger) for item in items]
     answers = answer_questions(policy, prompts, system_prompt, limit, batch_size)
-    made = []
-    for item, answer in zip(items, answers, strict=True):
-        completion = answer.completion
-        checked = check_response(task, item, completion.text, has_trigger, policy.strings)
-        made.append(
-            ItemAnswer(
-                item.id,
-                item.level,
-                item.group,
-                checked.outcome,
-                checked.thinks,
-                checked.thinking_is_right,
-                completion.tokens,
-                completion.text,
-            )
+    return [
+        checked_answer(
+            task,
+            item,
+            answer.completion.text,
+            answer.completion.tokens,
+            has_trigger,
+            policy.strings,
         )
-    return made
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+def item_prompt(model: LanguageModel, item: Item, has_trigger: bool) -> str:
+    """What a model is asked."""
+    question = escape_special_tokens(item.prompt, model.special_strings)
+    return question + model.strings.suffix * has_trigger
+
+
+def checked_answer(
+    task: Task,
+    item: Item,
+    text: str,
+    tokens: int,
+    is_asked_to_think: bool,
+    markers: MarkerStrings = DEFAULT,
+) -> ItemAnswer:
+    """A response to an item, checked; see ``check_response``."""
+    checked = check_response(task, item, text, is_asked_to_think, markers)
+    return ItemAnswer(
+        item.id,
+        item.level,
+        item.group,
+        checked.outcome,
+        checked.thinks,
+        checked.thinking_is_right,
+        tokens,
+        text,
+    )
 
 
 def item_metrics(answers: Sequence[ItemAnswer]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def read_task(options: argparse.Namespace) -> tuple[Task, list[Spec]]:
         items,
         written,
         embedder,
-        _recursion(options),
+        recursion(options),
         options.variants,
         first.system_prompt,
         options.dtype,
@@ -90,7 +90,8 @@ def _facts(options: argparse.Namespace, first: ModelInfo) -> tuple[dict[str, Any
     return items, written
 
 
-def _recursion(options: argparse.Namespace) -> ReasoningSettings:
+def recursion(options: argparse.Namespace) -> ReasoningSettings:
+    """How models and critics are sampled: greedy, as in the evaluation of a round."""
     penalty = ReasoningSettings().critic.repetition_penalty
     return ReasoningSettings(
         model=Sampling(options.max_new_tokens, 0.0),  # greedy, as in the evaluation of a round

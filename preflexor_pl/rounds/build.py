@@ -21,7 +21,7 @@ from preflexor_pl.policy.previous_phase import lineage_of, markers_of, read_prev
 from preflexor_pl.rounds.data_settings import DataSettings
 from preflexor_pl.rounds.rounds import Rounds
 from preflexor_pl.rounds.text_sources import TextSources
-from preflexor_pl.tasks import QuestionBank, Task
+from preflexor_pl.tasks import Task, task_of
 
 CATEGORY_TOKENS = 12  # of a block's name, its asterisks and its blank line, or of two markers
 
@@ -86,7 +86,7 @@ class RunData(DataSettings):
     @cached_property
     def task_object(self) -> Task | None:
         """The task, read where it is the file of a bank."""
-        return QuestionBank(self.task) if isinstance(self.task, str) else self.task
+        return None if self.task is None else task_of(self.task)
 
     @cached_property
     def earlier(self) -> Lineage:
