@@ -21,6 +21,7 @@ PHASES = {
     "dpo": (DPOLoss(0.1, 0.0), AnswerOnly(True), False, "runs/orpo"),
     "reflect": (ORPOLoss(0.1), NoMasking(), True, "runs/exo"),
 }
+TASKS = {"verified"}
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def build(model_folder, monkeypatch, tmp_path):
 
 
 def test_every_file_is_known():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == OVERLAYS | PHASES.keys()
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == OVERLAYS | TASKS | PHASES.keys()
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -131,3 +132,15 @@ def test_each_combination_has_its_own_rate(build, names, lr, max_grad_norm):
     assert (module.lr, module.max_grad_norm) == (lr, max_grad_norm)
     assert (module.settings.lora is None) == ("full" in names)
     assert module.settings.start_from == PHASES[names[0]][3]
+
+
+def test_the_verified_run(build):
+    module, data = build("verified")
+    assert module.loss == ORPOLoss(0.1)
+    assert data.task_object.levels == (1, 2, 3)
+    settings = data.pair_settings
+    assert settings.ask_about == "frontier"
+    assert settings.rejected_sampling.min_new_tokens == 0  # a right answer may be short
+    assert settings.teacher.answer.repetition_penalty == 1  # names have to be said again
+    longest = settings.teacher.answer.max_new_tokens + CATEGORY_TOKENS
+    assert longest == data.longest_response <= data.max_length - data.max_prompt_length

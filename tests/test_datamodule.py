@@ -6,6 +6,7 @@ import pytest
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.teacher_settings import ServerSettings, TeacherSettings, ThinkingSettings
 from preflexor_pl.datamodule import PreferenceDataModule
+from preflexor_pl.tasks import MultiHop
 
 
 def data(**settings):
@@ -37,6 +38,8 @@ def test_counts_below_one_are_refused(name, value):
         ({"held_out_questions": 1}, "held_out_questions"),  # a shuffled pair needs two
         ({"topics": 0}, "topics"),
         ({"topics": []}, "topics"),
+        ({"untriggered_share": 1.0}, "untriggered_share"),  # nothing would teach thinking
+        ({"ask_about": "frontier"}, "ask_about"),  # of a task alone
         ({"topics": 31, "pairs_per_round": 32}, "pairs_per_round"),
         ({"topics": ["silk"], "questions_per_topic": 2, "pairs_per_round": 3}, "pairs_per_round"),
     ],
@@ -176,3 +179,32 @@ def test_a_model_that_takes_fewer_tokens_says_so(policy, tmp_path, capsys, asked
     assert made.rounds.collator.max_length == 4096
     said = f"data.max_length: 4096 is used, as {policy.source.name} takes no longer texts in a"
     assert capsys.readouterr().out.count(said) == lines
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"corpus": "corpus"}, "corpus"),
+        ({"index": "runs/x/graph"}, "index"),
+        ({"pairs": "pairs.jsonl"}, "pairs"),
+        ({"reflection": True}, "reflection"),
+        ({"grow": True}, "grow"),
+        ({"rejected": "teacher"}, "rejected"),
+        ({"only_wrong": True}, "only_wrong"),
+        ({"topics": ["silk"] * 32}, "topics"),
+        ({"ask_about": "coverage"}, "ask_about"),
+        ({"rejected_choice": "judged", "rejected_candidates": 2}, "rejected_choice"),
+        ({"min_grounding": 0.5}, "min_grounding"),
+    ],
+)
+def test_what_means_nothing_with_a_task_is_refused(settings, key):
+    with pytest.raises(ValueError, match=rf"^data\.{key}: got .* with data\.task"):
+        PreferenceDataModule(task=MultiHop(), **settings)
+
+
+def test_a_task_needs_no_corpus_and_no_graph(tmp_path):
+    made = PreferenceDataModule(task=MultiHop((2,)), run=str(tmp_path), untriggered_share=1.0)
+    assert made.task_object.levels == (2,)
+    assert made.split == ([], [])
+    assert list(made.description()) == ["Items of levels 2; no corpus is read"]
+    assert not made.library.chunks

@@ -198,6 +198,8 @@ class DataSettings:
         if self.task is None:
             rule = "other than frontier without data.task"
             check_value(settings.ask_about != "frontier", "data.ask_about", "frontier", rule)
+            share, rule = settings.untriggered_share, "below 1: some pairs must teach thinking"
+            check_value(share < 1, "data.untriggered_share", share, rule)
         else:
             self._check_task()
 

@@ -171,9 +171,9 @@ def test_the_share_is_kept_and_no_topic_gets_all_of_it():
     assert all(has_trigger(PairDraft(f"held-{n:04d}", "", []), 0.0) for n in range(200))
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_a_share_that_leaves_nothing_to_think_is_refused(share):
-    with pytest.raises(ValueError, match=r"data\.untriggered_share: got .*below 1"):
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_what_is_no_share_is_refused(share):
+    with pytest.raises(ValueError, match=r"data\.untriggered_share: got .*0 to 1"):
         scripted_settings(untriggered_share=share)
 
 
