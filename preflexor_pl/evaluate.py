@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> int:
     options = _parsed(args)
     quiet_libraries()
     from preflexor_pl.evaluation.measure_model import measure
-    from preflexor_pl.evaluation.read_task import read_task
+    from preflexor_pl.evaluation.read_exam import read_exam
     from preflexor_pl.evaluation.results import write_results
     from preflexor_pl.evaluation.task_results import asks_task, evaluate_task
 
@@ -44,12 +44,12 @@ def main(args: Sequence[str]) -> int:
     if asks_task(options):
         log_line(f"\n{evaluate_task(options)}\nSee {options.out / 'table.md'}")
         return 0
-    task, specs = read_task(options)
+    exam, specs = read_exam(options)
     measured = []
     for spec in specs:
         log_line(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
-        measured.append(measure(task, spec.label, spec.name, spec.iterations, options.out))
-    text = write_results(options, task, measured)
+        measured.append(measure(exam, spec.label, spec.name, spec.iterations, options.out))
+    text = write_results(options, exam, measured)
     log_line(f"\n{text}\nSee {options.out / 'table.md'}")
     return 0
 

@@ -1,6 +1,6 @@
-"""Measures one model on a task: its answers with and without refinements, likelihoods and facts.
+"""Measures one model on an exam: its answers with and without refinements, likelihoods and facts.
 
-The results are kept in ``<out>/measured/<label>.json`` under the fingerprint of the task and the
+The results are kept in ``<out>/measured/<label>.json`` under the fingerprint of the exam and the
 model, and its reasoning in ``<out>/traces/``; the same measurement is not made twice.
 """
 
@@ -15,22 +15,22 @@ from preflexor_pl.core.progress import Stage, log_line, stage
 from preflexor_pl.evaluation.answers import form_rate, likelihoods
 from preflexor_pl.evaluation.answers import measure as measure_answers
 from preflexor_pl.evaluation.comparison import INTEGRATED, WRITTEN, Answers, Measured, Row
+from preflexor_pl.evaluation.exam import Exam, Variant, taught_answers
 from preflexor_pl.evaluation.facts import likeliest
 from preflexor_pl.evaluation.held_out import thinks_unasked
 from preflexor_pl.evaluation.intervals import rate
 from preflexor_pl.evaluation.stages import answer_after, responses_at, tokens_until
-from preflexor_pl.evaluation.task import Task, Variant, taught_answers
 from preflexor_pl.pairs.pair import PreferencePair, marked_as
 from preflexor_pl.reasoning import Reasoner, Step, Trace
 from preflexor_pl.reasoning.model_info import model_info
 from preflexor_pl.reasoning.models import LoadedModel, load_model
 
 
-def measure(task: Task, label: str, name: str, iterations: int, out: Path) -> Measured:
+def measure(exam: Exam, label: str, name: str, iterations: int, out: Path) -> Measured:
     """Measure a model, or read its results from an earlier run of the command.
 
     Args:
-        task: what it is measured on.
+        exam: what it is measured on.
         label: of the model in tables and file names.
         name: of the model.
         iterations: refinements after its first answer.
@@ -40,13 +40,13 @@ def measure(task: Task, label: str, name: str, iterations: int, out: Path) -> Me
         ConfigError: the model cannot be had.
     """
     path = out / "measured" / f"{label.replace('/', '-')}.json"
-    fingerprint = task.fingerprint(model_info(name).identity, iterations)
+    fingerprint = exam.fingerprint(model_info(name).identity, iterations)
     earlier = _earlier_results(path, fingerprint)
     if earlier:
         log_line(f"  measured before: {path}")
         return earlier
-    loaded = load_model(name, task.dtype, strings=task.markers)
-    measured = _Measurement(task, loaded, label, iterations, out).all()
+    loaded = load_model(name, exam.dtype, strings=exam.markers)
+    measured = _Measurement(exam, loaded, label, iterations, out).all()
     del loaded
     gc.collect()
     record = {
@@ -74,22 +74,22 @@ def _earlier_results(path: Path, fingerprint: str) -> Measured | None:
 
 class _Measurement:
     def __init__(
-        self, task: Task, loaded: LoadedModel, label: str, iterations: int, out: Path
+        self, exam: Exam, loaded: LoadedModel, label: str, iterations: int, out: Path
     ) -> None:
-        self.task = task
+        self.exam = exam
         self.loaded = loaded
         info = loaded.info
         unknown = not info.config and info.system_prompt is None
-        self.system_prompt = task.system_prompt if unknown else info.system_prompt
+        self.system_prompt = exam.system_prompt if unknown else info.system_prompt
         self.label = label
         self.iterations = iterations
         self.out = out
-        self.generator = loaded.generator(task.batch_size)
-        self.critic = loaded.base(task.batch_size) if iterations else self.generator
+        self.generator = loaded.generator(exam.batch_size)
+        self.critic = loaded.base(exam.batch_size) if iterations else self.generator
 
     def all(self) -> Measured:
         trained: Variant = "reflection" if self.loaded.info.reflects else "thinking"
-        variants = (self.task.variants or [trained]) if self.iterations else [trained]
+        variants = (self.exam.variants or [trained]) if self.iterations else [trained]
         measured = Measured(self.label, self.loaded.info.name, [])
         for variant in variants:
             rows, answers = self._variant(variant, first=not measured.rows)
@@ -98,8 +98,8 @@ class _Measurement:
         return measured
 
     def _variant(self, variant: Variant, first: bool) -> tuple[list[Row], Answers]:
-        task = self.task
-        traces = self._reason(task.questions, variant, "answers", True)
+        exam = self.exam
+        traces = self._reason(exam.questions, variant, "answers", True)
         stages = {
             str(count): [answer_after(trace, count) for trace in traces]
             for count in range(self.iterations + 1)
@@ -107,12 +107,12 @@ class _Measurement:
         if self.iterations:
             stages[INTEGRATED] = [trace.answer for trace in traces]
         rows = {stage: Row(self.label, variant, stage) for stage in stages}
-        taught = taught_answers(task.pairs, task.markers)
+        taught = taught_answers(exam.pairs, exam.markers)
         for name, row in rows.items():
             tokens = [tokens_until(trace, name) for trace in traces]
             responses = [responses_at(trace, name) for trace in traces]
             row.measures |= measure_answers(
-                task.questions, stages[name], taught, responses, tokens, task.embed, task.seed
+                exam.questions, stages[name], taught, responses, tokens, exam.embed, exam.seed
             )
         if first:
             self._first_answers(rows["0"], [trace.steps[0] for trace in traces])
@@ -121,31 +121,31 @@ class _Measurement:
 
     def _first_answers(self, row: Row, steps: Sequence[Step]) -> None:
         """Measures of a model that no refinement changes."""
-        task, model = self.task, self.loaded.model
+        exam, model = self.exam, self.loaded.model
         texts = [step.loop or step.text for step in steps]
         ended = [step.finish_reason == "stop" for step in steps]
         row.measures["format_rate"] = form_rate(model, texts, ended, self.loaded.info.reflects)
-        unasked = thinks_unasked(model, task.questions, self.system_prompt, task.batch_size)
+        unasked = thinks_unasked(model, exam.questions, self.system_prompt, exam.batch_size)
         row.measures["unasked_thinking"] = rate(unasked)
-        row.measures |= likelihoods(model, self._own_form(), self.system_prompt, task.seed)
+        row.measures |= likelihoods(model, self._own_form(), self.system_prompt, exam.seed)
         self._likely_facts(row)
 
     def _own_form(self) -> list[PreferencePair]:
         """The pairs, written with the markers of the model."""
         model = self.loaded.model
         return [
-            marked_as(pair, self.task.markers, model.strings, model.special_strings)
-            for pair in self.task.pairs
+            marked_as(pair, self.exam.markers, model.strings, model.special_strings)
+            for pair in self.exam.pairs
         ]
 
     def _likely_facts(self, row: Row) -> None:
-        for stratum, items in self.task.items.items():
+        for stratum, items in self.exam.items.items():
             if items:
                 hits = likeliest(self.loaded.model, items, self.system_prompt)
                 row.measures[f"facts/{stratum}/likelihood"] = rate(hits)
 
     def _written_facts(self, variant: Variant, rows: dict[str, Row]) -> None:
-        asked = self.task.asked_items
+        asked = self.exam.asked_items
         if not asked:
             return
         questions = [item.prompt(position) for _, item, position in asked]
@@ -165,7 +165,7 @@ class _Measurement:
     ) -> list[Trace]:
         """The traces of the questions, which are also written beside the results."""
         settings = replace(
-            self.task.settings,
+            self.exam.settings,
             iterations=self.iterations,
             variant=variant,
             integrate=integrate,

@@ -9,14 +9,14 @@ from typing import Any
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.evaluation.comparison import Measured, tables
 from preflexor_pl.evaluation.comparison_plots import plot_comparison
+from preflexor_pl.evaluation.exam import Exam, taught_answers
 from preflexor_pl.evaluation.judging import judge_models
 from preflexor_pl.evaluation.model_specs import BASE
-from preflexor_pl.evaluation.task import Task, taught_answers
 from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.reasoning.models import load_reader
 
 
-def write_results(options: argparse.Namespace, task: Task, measured: list[Measured]) -> str:
+def write_results(options: argparse.Namespace, exam: Exam, measured: list[Measured]) -> str:
     """Have a judge compare the answers where one is wanted, and write all files of ``--out``.
 
     Returns:
@@ -25,18 +25,18 @@ def write_results(options: argparse.Namespace, task: Task, measured: list[Measur
     control: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     if not options.no_judge:
-        control, records = _judge(options, task, measured)
+        control, records = _judge(options, exam, measured)
     rows = [row for one in measured for row in one.rows]
     plots = plot_comparison(rows, options.out / "plots")
     pictures = "".join(f"\n![{path.stem}](plots/{path.name})\n" for path in plots)
-    body = tables(rows, control, len(task.pairs), task.documents)
+    body = tables(rows, control, len(exam.pairs), exam.documents)
     text = f"# Models side by side\n\n{body}{pictures}"
     result = {
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-        "questions": len(task.pairs),
-        "items": {name: len(items) for name, items in task.items.items()},
-        "items in writing": {name: len(items) for name, items in task.written.items()},
-        "documents": task.documents,
+        "questions": len(exam.pairs),
+        "items": {name: len(items) for name, items in exam.items.items()},
+        "items in writing": {name: len(items) for name, items in exam.written.items()},
+        "documents": exam.documents,
         "rows": [row.to_dict() for row in rows],
         "judge": {name: asdict(value) for name, value in control.items()},
     }
@@ -49,12 +49,12 @@ def write_results(options: argparse.Namespace, task: Task, measured: list[Measur
 
 
 def _judge(
-    options: argparse.Namespace, task: Task, measured: list[Measured]
+    options: argparse.Namespace, exam: Exam, measured: list[Measured]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Put win rates into the rows; the judge's controls, and a record of every contest."""
     name = measured[0].name if options.judge in (None, BASE) else options.judge
     reader = load_reader(name, options.batch_size, options.dtype, "--judge", options.key_env)
     judge = PairwiseJudge(reader, options.seed)
-    taught = taught_answers(task.pairs, task.markers)
-    wrong = [(i.question, i.answer, i.distractors[0]) for i in task.items.get("control", ())]
-    return judge_models(judge, task.questions, taught, wrong, measured, options.seed)
+    taught = taught_answers(exam.pairs, exam.markers)
+    wrong = [(i.question, i.answer, i.distractors[0]) for i in exam.items.get("control", ())]
+    return judge_models(judge, exam.questions, taught, wrong, measured, options.seed)

@@ -10,9 +10,9 @@ from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.corpus.lineage import names_of
+from preflexor_pl.evaluation.exam import Exam
 from preflexor_pl.evaluation.facts import by_stratum, read_items
 from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec
-from preflexor_pl.evaluation.task import Task
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.round_folders import markers_of
 from preflexor_pl.reasoning.model_info import NAMED, ModelInfo, model_info
@@ -20,7 +20,7 @@ from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.server.generator import named_server
 
 
-def read_task(options: argparse.Namespace) -> tuple[Task, list[Spec]]:
+def read_exam(options: argparse.Namespace) -> tuple[Exam, list[Spec]]:
     """What to measure, and which models; the first run decides where no option does.
 
     Raises:
@@ -41,7 +41,7 @@ def read_task(options: argparse.Namespace) -> tuple[Task, list[Spec]]:
     require_model(embedder, "--embedder")
     items, written = _facts(options, first)
     check_unseen(models, pairs, pairs_file)
-    task = Task(
+    exam = Exam(
         pairs,
         items,
         written,
@@ -54,7 +54,7 @@ def read_task(options: argparse.Namespace) -> tuple[Task, list[Spec]]:
         options.seed,
         markers_of(pairs_file) or first.markers,
     )
-    return task, model_specs(options, first.base)
+    return exam, model_specs(options, first.base)
 
 
 def _models(options: argparse.Namespace) -> list[ModelInfo]:

@@ -21,7 +21,7 @@ VERSION = 3  # of the measures; results of another version are measured again
 
 
 @dataclass(frozen=True)
-class Task:
+class Exam:
     """What every model is measured on.
 
     Attributes:
