@@ -137,7 +137,7 @@ def test_each_combination_has_its_own_rate(build, names, lr, max_grad_norm):
 def test_the_verified_run(build):
     module, data = build("verified")
     assert module.loss == ORPOLoss(0.1)
-    assert data.task_object.levels == (1, 2, 3)
+    assert data.task_object.levels == (2, 3)
     settings = data.pair_settings
     assert settings.ask_about == "frontier"
     assert settings.rejected_sampling.min_new_tokens == 0  # a right answer may be short
