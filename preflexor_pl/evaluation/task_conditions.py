@@ -3,7 +3,7 @@
 ``own``       greedy, as in the evaluation of a round
 ``removed``   its thinking section is empty before it answers
 ``shuffled``  its thinking section is the one that it wrote for another item of the level
-``examples``  a model that was not trained to think, shown the task's worked examples
+``examples``  a model that is not asked to think, shown the task's worked examples
 ``best of K`` K sampled responses: an item counts where one of them is right (pass@K)
 ``refined N`` its last answer after N refinements by a critic
 """
@@ -37,6 +37,7 @@ class TaskMeasurement:
         loaded: the model.
         settings: of the recursion: samplings of the model and of a critic, seed.
         system_prompt: the model's system turn.
+        has_trigger: whether it is asked to think.
         batch_size: texts generated together.
     """
 
@@ -45,6 +46,7 @@ class TaskMeasurement:
     loaded: LoadedModel
     settings: ReasoningSettings
     system_prompt: str | None
+    has_trigger: bool
     batch_size: int
 
     def conditions(self, tries: int, iterations: int) -> dict[str, list[ItemAnswer]]:
@@ -56,7 +58,7 @@ class TaskMeasurement:
         """
         own = self._answers(OWN, [self._request(item) for item in self.items])
         found = {OWN: own}
-        if self.loaded.thinks:
+        if self.has_trigger:
             found[REMOVED] = self._with_thinking(REMOVED, ["" for _ in own])
             found[SHUFFLED] = self._with_thinking(SHUFFLED, self._others_thinking(own))
         elif self.task.worked:
@@ -68,7 +70,7 @@ class TaskMeasurement:
         return found
 
     def _request(self, item: Item, prefill: str = "") -> Request:
-        prompt = item_prompt(self.loaded.model, item, self.loaded.thinks)
+        prompt = item_prompt(self.loaded.model, item, self.has_trigger)
         return Request(prompt, self.system_prompt, self.settings.model, prefill=prefill)
 
     def _answers(self, name: str, requests: Sequence[Request]) -> list[ItemAnswer]:
@@ -80,7 +82,7 @@ class TaskMeasurement:
         ]
 
     def _checked(self, item: Item, text: str, tokens: int) -> ItemAnswer:
-        thinks, markers = self.loaded.thinks, self.loaded.model.strings
+        thinks, markers = self.has_trigger, self.loaded.model.strings
         return checked_answer(self.task, item, text, tokens, thinks, markers)
 
     def _complete(self, name: str, requests: Sequence[Request]) -> list[Completion]:
@@ -156,7 +158,7 @@ class TaskMeasurement:
             variant="reflection" if self.loaded.info.reflects else "thinking",
             integrate=False,
             system_prompt=self.system_prompt,
-            trigger=self.loaded.thinks,
+            trigger=self.has_trigger,
             markers=self.loaded.model.strings,
         )
         critic = self.loaded.base(self.batch_size)

@@ -131,8 +131,10 @@ def _measured(
     loaded = load_model(spec.name, options.dtype)
     unknown = not loaded.info.config and loaded.info.system_prompt is None
     system = first.system_prompt if unknown else loaded.info.system_prompt
-    settings = recursion(options)
-    measurement = TaskMeasurement(task, items, loaded, settings, system, options.batch_size)
+    asks = loaded.thinks and at(loaded.info.config, "data.untriggered_share") != 1
+    measurement = TaskMeasurement(
+        task, items, loaded, recursion(options), system, asks, options.batch_size
+    )
     return measurement.conditions(options.tries, spec.iterations)
 
 
