@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -156,10 +156,10 @@ class Journal:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def without_calls(calls: Path, stage: str, to: Path) -> None:
-    """Copy the records of ``calls`` to ``to`` without those of a stage."""
-    start = f'{{"call": "{begins(stage)}'.encode()  # as ``record`` writes it
-    kept = [line for line in _whole_lines(calls) if not line.startswith(start)]
+def without_calls(calls: Path, stages: Collection[str], to: Path) -> None:
+    """Copy the records of ``calls`` to ``to`` without those of some stages."""
+    starts = tuple(f'{{"call": "{begins(stage)}'.encode() for stage in stages)  # as ``record`` does
+    kept = [line for line in _whole_lines(calls) if not line.startswith(starts)]
     write_atomically(to, "".join(f"{line.decode()}\n" for line in kept))
 
 

@@ -21,7 +21,7 @@ from preflexor_pl.core.generator import Generator, special_strings
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.pairs.call_key import REJECTED
+from preflexor_pl.pairs.call_key import REJECTED, TRY
 from preflexor_pl.pairs.journal import Journal, without_calls
 from preflexor_pl.pairs.maker import Order, PairMaker
 from preflexor_pl.pairs.notes import notes_of
@@ -202,7 +202,7 @@ class Rounds:
         with tempfile.TemporaryDirectory() as name:
             again = Path(name)
             shutil.copy(folder / "plan.json", again)
-            without_calls(folder / "calls.jsonl", REJECTED, again / "calls.jsonl")
+            without_calls(folder / "calls.jsonl", (REJECTED, TRY), again / "calls.jsonl")
             try:
                 return self._make(again, index, wanted, policy_step)
             except ConfigError as error:
