@@ -169,7 +169,8 @@ def _prompts(
     if settings.reflection:
         asked["reflection"] = [prompts.ask_critique(facts, question, thinking)]
         thinking = f"{thinking}\n\n{texts['reflection']}"
-    asked["answer"] = [prompts.ask_answer(facts, question, thinking)] * teacher.candidates
+    if settings.answers == "written":
+        asked["answer"] = [prompts.ask_answer(facts, question, thinking)] * teacher.candidates
     system: str | None = teacher.system_prompt
     stages = {name: (TEACHER, system, some) for name, some in asked.items()}
     writer, drawn = TEACHER, prompts.ask_wrong_answer(facts, question)

@@ -30,7 +30,8 @@ SECOND_TEMPERATURE = 0.7  # a second try at a low temperature would say the same
 class PairDraft:
     """A pair in the making: a draw of chunks, and what has been said about it so far.
 
-    ``retrieved``: those of ``chunk_ids`` that were found with the question.
+    ``retrieved``: those of ``chunk_ids`` that were found with the question; ``quote``: the sentence
+    that is to be the answer, "" where the teacher writes it.
     """
 
     id: str
@@ -41,6 +42,7 @@ class PairDraft:
     reflection: str = ""
     answer: str = ""
     retrieved: list[str] = field(default_factory=list)
+    quote: str = ""
     grounding: Grounding | None = None
 
     def ordered_blocks(self, categories: Collection[str]) -> dict[str, str]:

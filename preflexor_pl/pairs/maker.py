@@ -166,6 +166,8 @@ class PairMaker:
         chunks = [(id, self.library.chunks[id].text) for id in sorted(order.within)]
         corpus = hashlib.sha256(repr(chunks).encode("utf-8", "surrogatepass")).hexdigest()
         parts = [repr(self.settings), self.identity, str(order.wanted), corpus]
+        if self.settings.answers == "quoted":  # not in the repr: older runs have no such field
+            parts.append(repr(self.settings.prompts.quoted_question))
         return str(derive_seed(*parts, *([repr(order.own)] if order.own else [])))
 
     def stages(self, journal: Journal, order: Order, title: str) -> Stages:

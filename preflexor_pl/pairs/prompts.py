@@ -142,6 +142,7 @@ class Prompts:
     wrong_answer: Template
     ruling: Template
     solution: Template = field(repr=False)  # of a task's item: no pair of a corpus depends on it
+    quoted_question: Template = field(repr=False)  # where answers are quoted
     critic: CriticPrompts = field(repr=False)
     examples: tuple[WorkedExample, ...] = ()
 
@@ -149,6 +150,11 @@ class Prompts:
         """Ask for one stand-alone question about ``context``."""
         shown = [({"facts": w.facts, "topic": ANY}, w.question) for w in self.examples]
         return self.question.prompt(shown, facts=_facts(context), topic=topic or ANY)
+
+    def ask_quoted_question(self, title: str, quote: str) -> Prompt:
+        """Ask for the question that a sentence answers."""
+        shown = [({"facts": w.answer}, w.question) for w in self.examples]
+        return self.quoted_question.prompt(shown, facts=f"{title}\n{quote}")
 
     def ask_category(self, context: Sequence[str], question: str, wanted: str) -> Prompt:
         """Ask for one block of the thinking section."""

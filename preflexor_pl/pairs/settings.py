@@ -19,8 +19,10 @@ AskAbout = Literal["random", "coverage", "uncertain", "frontier"]
 Contexts = Literal["neighbours", "walk"]
 RejectedChoice = Literal["random", "closest", "likeliest", "judged"]
 RejectedFrom = Literal["policy", "teacher"]
+Answers = Literal["written", "quoted"]
 JUDGES = "null where neither data.only_wrong nor data.rejected_choice: judged asks it"
 MODES = {
+    "answers": Answers,
     "ask_about": AskAbout,
     "contexts": Contexts,
     "rejected": RejectedFrom,
@@ -83,6 +85,9 @@ class PairSettings:
             unless no pair has it: 1 teaches to answer alone.
         min_grounding: share of a chosen answer's words and numbers that must stand in its chunks;
             below it the answer is drawn once more, then its question is dropped.
+        answers: who says the chosen answer: ``written`` by the teacher; or ``quoted``, a sentence
+            of the chunk that is drawn first, of which the teacher then asks the question, for
+            teachers too weak to be trusted with an answer.
         markers: of the policy, to whose identity a plan belongs besides.
     """
 
@@ -107,6 +112,7 @@ class PairSettings:
     grow: bool = False
     untriggered_share: float = 0.0
     min_grounding: float = 0.0
+    answers: Answers = field(default="written", repr=False)
     markers: MarkerStrings = field(default=DEFAULT, repr=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +137,12 @@ class PairSettings:
             BACKGROUND not in self.thinking.categories or self.enrich_chunks > 0,
             *self._told("enrich_chunks"),
             f">= 1 where data.thinking.categories has {BACKGROUND}: its facts are those retrieved",
+        )
+        check_value(
+            self.answers == "written" or self.teacher.candidates == 1,
+            "data.teacher.candidates",
+            self.teacher.candidates,
+            "1 where data.answers is quoted: nothing is drawn",
         )
         check_value(0 <= self.min_grounding <= 1, *self._told("min_grounding"), "0 to 1")
         check_value(0 <= self.untriggered_share <= 1, *self._told("untriggered_share"), "0 to 1")

@@ -18,8 +18,10 @@ from preflexor_pl.pairs.grounding import Grounding, grounding
 from preflexor_pl.pairs.journaled_client import DraftRequest, JournaledClient, PairDraft
 from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.planning import EarlierRounds
+from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.question_reply import asked_before_cut, read_question
 from preflexor_pl.pairs.questions import EmbeddingCache, QuestionDeduplicator
+from preflexor_pl.pairs.quotes import Quotes
 from preflexor_pl.pairs.settings import PairSettings
 
 REFLECTED = (3, 2)  # of three items that a small teacher criticises, two stay, until more is known
@@ -60,6 +62,7 @@ class Stages:
         self.within = frozenset(within)  # of which the graph prepares a search but once
         self.embeddings = embeddings
         self.asked = QuestionDeduplicator(past.questions, self.embeddings)
+        self.quotes = Quotes(library, client, embeddings)
         self.count_tokens = count_tokens
         self.candidates = candidates
         self.notes = Notes(past.notes, self.embeddings, client.seed)
@@ -78,6 +81,8 @@ class Stages:
         goal = min(-(-missing * max(self._tried, 1) // max(self._kept, 1)), MOST_AGAIN * missing)
         ask = max(0, goal + -(-goal // SPARE) - len(self._questions))
         asking, self.candidates = self.candidates[:ask], self.candidates[ask:]
+        if self.settings.answers == "quoted":
+            asking = self.quotes.give(asking)
         self._questions += self._ask_questions(asking)
         items, self._questions = self._questions[:goal], self._questions[goal:]
         self._tried += len(items)
@@ -110,20 +115,23 @@ class Stages:
             item.question, reason = read_question(text)
             if not reason and not self.embeddings.has(item.question):
                 reason = "question_without_vector"
+            if not reason and item.quote and not self.quotes.is_asked_about(item):
+                reason = "question_not_of_its_quote"
             if not reason and not self.asked.add(item.question):
                 reason = "question_asked_before"
             return reason
 
-        asks = [
-            DraftRequest(
-                item, "", self.prompts.ask_question(self.texts(item.chunk_ids), item.topic), accept
-            )
-            for item in items
-        ]
+        asks = [DraftRequest(item, "", self._question_prompt(item), accept) for item in items]
         sampling = self.teacher.question
         return self.client.ask(
             QUESTION, asks, sampling, before_cut=asked_before_cut, first=self._understand
         )
+
+    def _question_prompt(self, item: PairDraft) -> Prompt:
+        if not item.quote:
+            return self.prompts.ask_question(self.texts(item.chunk_ids), item.topic)
+        title = self.library.chunks[item.chunk_ids[0]].title
+        return self.prompts.ask_quoted_question(title, item.quote)
 
     def _understand(self, texts: list[str]) -> None:
         """Embed the questions in some replies together; they are compared and searched with."""
@@ -135,14 +143,13 @@ class Stages:
         asks = []
         for item in items:
             for name, wanted in self.settings.thinking.categories.items():
-                rests_on = item.retrieved if name == BACKGROUND else item.chunk_ids
+                facts = self.texts(item.retrieved if name == BACKGROUND else item.chunk_ids)
 
                 def accept(item: PairDraft, text: str, name: str = name) -> str:
                     item.blocks[name], reason = reading.read_block(text, name)
                     return reason
 
-                texts = self.texts(rests_on)
-                prompt = self.prompts.ask_category(texts, item.question, wanted)
+                prompt = self.prompts.ask_category(facts, item.question, wanted)
                 asks.append(DraftRequest(item, name, prompt, accept))
         kept = self.client.ask(THINKING, asks, self.settings.thinking.sampling)
         return [item for item in kept if self._long_enough(item)]
@@ -164,7 +171,11 @@ class Stages:
         return self.client.ask(REFLECTION, asks, self.teacher.critique)
 
     def _answers(self, items: list[PairDraft]) -> list[PairDraft]:
-        """Of each item's candidates the one that stands best in its chunks."""
+        """Of each item's candidates the one that stands best in its chunks, or its quote."""
+        if self.settings.answers == "quoted":
+            for item in items:
+                item.answer, item.grounding = item.quote, self._grounding(item, item.quote)
+            return items
 
         def accept(item: PairDraft, text: str) -> str:
             answer, reason = reading.read_answer(text)
