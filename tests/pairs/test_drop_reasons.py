@@ -26,6 +26,8 @@ MADE_UP = {
 }
 CONSTANTS = {"REFUSED", "TOO_LONG", "THINKING_CUT", "ONLY_THINKING"}
 NO_REASON = {
+    "all_right",  # of a round of a task
+    "pass_rate",
     "content_filter",
     "context_length_exceeded",
     "finish_reason",  # a field of a reply
