@@ -108,7 +108,7 @@ class TaskRound:
             },
             "chosen": dict(Counter(pair.teacher for pair in pairs)),
             "all_right": reasons["all_tries_right"],
-            "unsolved": reasons["unsolved"],
+            "unsolved": reasons["never_right"],
         }
 
     def _keep(
@@ -126,7 +126,7 @@ class TaskRound:
             chosen, source = self._told(draft, solution), self.client.teacher.name
             source += " (told the answer)" * solution.is_hinted
         else:
-            self.client.drop(draft, "unsolved", failed[0].completion.text)
+            self.client.drop(draft, "never_right", failed[0].completion.text)
             return
         pairs = [self._pair(draft, item, chosen, source, one) for one in failed]
         usable = [(one, pair) for one, pair in zip(failed, pairs, strict=True) if self._fits(pair)]

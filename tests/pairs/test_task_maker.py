@@ -168,7 +168,7 @@ def test_the_teacher_is_told_the_answer_where_it_does_not_find_it(tmp_path):
 )
 def test_a_solution_that_is_not_right_is_never_chosen(tmp_path, says):
     made, _ = maker(lambda number, draw: "x", lambda number, draw: says.format(number + 1))
-    with pytest.raises(CorpusError, match="no pair came out of 6 items: unsolved 6"):
+    with pytest.raises(CorpusError, match="no pair came out of 6 items: never_right 6"):
         rounds(tmp_path, made)
 
 
