@@ -30,9 +30,13 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.datamodule import PreferenceDataModule
 from preflexor_pl.module import PreferenceModule
 
+DATA_FILES = "data.pairs", "data.task"  # keys that a file may be named by
 ONCE = "fresh", "ckpt_path", "debug"  # of a command, not of its run
 SHOWS = "help", "help_all", "print_config"  # they show something and set no key
 _REFUSED = re.compile(r".*Errors: - (.*?) - Expected a <class 'NoneType'>")  # the innermost
+_NO_TEXT = "Expected a <class 'str'> - "  # of a key that takes a text or an object
+_EXPLAINED = " Subclass types expect one of"
+_GENERAL = "Expected", "Does not"  # they do not say what was given
 _GIVEN = re.compile(r"Given value: (?!NestedArg)(\S+)")
 _CLASS = re.compile(r"class_path='([\w.]+)'")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
@@ -111,6 +115,9 @@ class PreferenceCLI(LightningCLI):
         for key in ("data.seed", "model.seed"):
             parser.link_arguments("seed_everything", key, compute_fn=int)
         parser.link_arguments("data.reflection", "model.reflection")
+        for action in parser._actions:
+            if action.dest in DATA_FILES:  # it would read the file as YAML, and keep all of it
+                action._enable_path = False  # type: ignore[attr-defined]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; a key that does not exist is refused with the nearest one."""
@@ -172,9 +179,10 @@ def _one_line(message: str) -> str:
         said, given = refused.group(1), _GIVEN.search(line, refused.end())
         named = _CLASS.search(line)
         owner = ".".join(_KEY.findall(line)) or (named.group(1) if named else "")
-        if said.startswith("Expected") and given:
+        said = said.partition(_EXPLAINED)[0].removeprefix(_NO_TEXT)
+        if said.startswith(_GENERAL) and given:
             said += f", got {given.group(1)}"
-        line = f"{owner}: {said}" if owner else said
+        line = f"{owner}: {said}" if owner and not said.startswith("data.") else said
     return line[:400]
 
 

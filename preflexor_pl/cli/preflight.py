@@ -3,6 +3,7 @@
 Each thing is checked by the room that knows it; here is only which of them a config asks for.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.policy.load import require_attention, require_quantization
 from preflexor_pl.policy.model_source import require_cache
 from preflexor_pl.policy.previous_phase import markers_of, read_previous_phase
+
+_CLASS_PATH = re.compile(r"(\w+\.)+[A-Z]\w*")
 
 
 def preflight(config: Any) -> None:
@@ -43,6 +46,7 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         teacher = TeacherSettings()
     index, own = config["data.index"], config["data.pairs"]
     source = own if isinstance(own, str) else getattr(own, "source", None)
+    task = config["data.task"]
     asked: list[tuple[str, Any, Callable[[Any], object]]] = [
         ("data.corpus", corpus_of(config), require_corpus),
         ("data.index", index if isinstance(index, str) else None, _check_index),
@@ -51,6 +55,7 @@ def requirements(config: Any) -> Iterator[tuple[str, Callable[[], object]]]:
             source if isinstance(source, str) else None,
             partial(require_rows, key="data.pairs"),
         ),
+        ("data.task", task if isinstance(task, str) else None, _check_bank),
         ("model.policy.model_name", policy.model_name, _model("model.policy.model_name")),
         ("data.embedder", config["data.embedder"], _model("data.embedder")),
         ("data.teacher.model_name", teacher.model_name, _model("data.teacher.model_name")),
@@ -111,6 +116,14 @@ def _check_index(name: str) -> None:
         raise ConfigError(
             f"data.index: {name} holds no graph: give the folder of one, as RUN/graph"
         )
+
+
+def _check_bank(source: str) -> None:
+    try:
+        require_rows(source, "data.task")
+    except ConfigError as error:
+        hint = "; name a class as data.task.class_path" if _CLASS_PATH.fullmatch(source) else ""
+        raise ConfigError(f"{error}{hint}") from error
 
 
 def _check_checkpoint(name: str) -> None:

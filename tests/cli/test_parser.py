@@ -214,3 +214,21 @@ def test_a_home_that_the_shell_left_alone(parsed, monkeypatch, tmp_path):
     for given in ("--run=~/x", "--run=" + str(tmp_path / "x")):
         config = parsed("--config=~/ok.yaml", given)
         assert config["run"] == config["data.run"] == str(tmp_path / "x")
+
+
+ROWS = '[{"question": "a", "answer": 1}, {"question": "b", "answer": 1}]'
+
+
+@pytest.mark.parametrize("text", ["", "words", '{"question": "a"}', ROWS])
+def test_a_file_of_rows_is_not_read_as_a_config(parsed, tmp_path, text):
+    (tmp_path / "rows.json").write_text(text)  # as YAML nothing, a text, an object, a list
+    for key in ("data.task", "data.pairs"):
+        given = parsed("--config=ok.yaml", "--data.corpus=null", f"--{key}=rows.json")
+        assert given[key] == "rows.json"
+
+
+def test_nor_is_that_of_a_bank_by_its_class(parsed, tmp_path):
+    (tmp_path / "rows.json").write_text(ROWS)
+    task = "{class_path: preflexor_pl.tasks.QuestionBank, init_args: {source: rows.json}}"
+    given = parsed("--config=ok.yaml", "--data.corpus=null", f"--data.task={task}")
+    assert given["data.task"].init_args.source == "rows.json"
