@@ -26,9 +26,11 @@ from preflexor_pl.evaluation.held_out import (
     preferences,
     thinks_unasked,
 )
-from preflexor_pl.evaluation.item_answers import item_metrics, items_path, write_item_answers
+from preflexor_pl.evaluation.item_answers import item_metrics, write_item_answers
 from preflexor_pl.evaluation.question_values import (
+    PASS,
     document_of,
+    items_path,
     values_from_rows,
     values_path,
     write_values,
@@ -38,7 +40,7 @@ from preflexor_pl.pairs.round_facts import metrics_of
 from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folder
 
 HEADLINE = (
-    "pass_at_1",
+    PASS,
     "format_rate",
     "unasked_thinking",
     "distinct",
@@ -114,7 +116,7 @@ class EvaluateRounds(Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
             names = [name for name in HEADLINE if name in measured]
-            names += [name for name in measured if name.startswith("pass_at_1/")]
+            names += [name for name in measured if name.startswith(f"{PASS}/")]
             headline = " · ".join(f"{name} {measured[name]:.2f}" for name in names)
             log_line(f"After {index} rounds: {headline} ({time.monotonic() - started:.0f} s)")
         publish(trainer, values)

@@ -17,9 +17,10 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.plots import plot_run
 from preflexor_pl.evaluation.summary import run_changes, summary_lines, write_summary
-from preflexor_pl.pairs.round_facts import run_facts
+from preflexor_pl.pairs.round_facts import run_facts, task_facts
 from preflexor_pl.pairs.round_folders import is_complete, read_manifest, round_folders
 from preflexor_pl.policy.policy import Policy
+from preflexor_pl.tasks import Task
 
 VERSIONS = "torch", "lightning", "transformers", "peft", "hnswlib", "sentence-transformers"
 
@@ -73,6 +74,7 @@ class FinishRun(Callback):
             "teacher": data.rounds.teacher.name,
             "start": policy.settings.start_from,
             "loss": repr(module.loss),
+            "task": _task(data.task_object),
             "config": str(config) if config.is_file() else None,
             "parameters": policy.inner.num_parameters(),  # it unpacks 4-bit weights
             "artifact": policy.artifact,
@@ -84,9 +86,16 @@ class FinishRun(Callback):
             "minutes": round((time.monotonic() - self._started) / 60, 1),
             "drops": dict(drops),
             **run_facts(manifests),
+            **(task_facts(manifests) if data.task else {}),
             "versions": {name: version(name) for name in VERSIONS},
             "sample": _before_and_after(data.run / "samples"),
         }
+
+
+def _task(task: Task | None) -> str | None:
+    """A task by its class and levels."""
+    levels = ", ".join(map(str, task.levels)) if task else ""
+    return f"{type(task).__name__}, levels {levels}" if task else None
 
 
 def _dtype_and_device(policy: Policy) -> str:

@@ -18,12 +18,14 @@ class Change:
         difference: after minus before, paired over the same questions.
         better: 1 where more is better, -1 where less is.
         is_share: whether it is a share of 0 to 1, printed in per cent.
+        about: what its questions are grouped by.
     """
 
     label: str
     difference: Difference
     better: int
     is_share: bool
+    about: str = "documents"
 
     @property
     def got_worse(self) -> bool:
@@ -38,7 +40,7 @@ class Change:
         )
         by = format_difference(difference, self.is_share)
         n, p = difference.n, format_p(difference.p)
-        over = f"n = {n} on {difference.documents} documents, p {p}"
+        over = f"n = {n} on {difference.documents} {self.about}, p {p}"
         return f"{self.label}: {before} -> {after} ({by}, {over})"
 
 

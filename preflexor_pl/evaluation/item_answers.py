@@ -13,6 +13,7 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.evaluation.held_out import answer_questions
+from preflexor_pl.evaluation.question_values import BY_LEVEL, PASS, VERIFIED
 from preflexor_pl.pairs.verification import Outcome, check_response
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.tasks.task import Item, Task
@@ -120,25 +121,20 @@ def item_metrics(answers: Sequence[ItemAnswer]) -> dict[str, float]:
         share with a thinking section; ``response_tokens``: mean length.
     """
     found = {
-        "pass_at_1": _mean([one.is_right for one in answers]),
-        "verified": _mean([one.outcome == "right" for one in answers]),
+        PASS: _mean([one.is_right for one in answers]),
+        VERIFIED: _mean([one.outcome == "right" for one in answers]),
         "thinks": _mean([one.thinks for one in answers]),
         "response_tokens": _mean([one.tokens for one in answers]),
     }
     for level in sorted({one.level for one in answers}):
         of_level = [one.is_right for one in answers if one.level == level]
-        found[f"pass_at_1/level_{level}"] = _mean(of_level)
+        found[f"{BY_LEVEL}{level}"] = _mean(of_level)
     return found
 
 
 def write_item_answers(path: Path, answers: Sequence[ItemAnswer]) -> None:
     """One line an item."""
     write_atomically(path, "".join(json.dumps(asdict(one)) + "\n" for one in answers))
-
-
-def items_path(run: Path, index: int) -> Path:
-    """The file of the answers after ``index`` rounds."""
-    return run / "samples" / f"items-{index:04d}.jsonl"
 
 
 def _mean(values: Sequence[float]) -> float:

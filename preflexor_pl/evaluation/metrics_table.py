@@ -1,7 +1,8 @@
 """The held-out metrics of a run as a table, before and after, those that got worse first."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from preflexor_pl.evaluation.changes import (
     format_p,
     format_value,
 )
-from preflexor_pl.evaluation.question_values import QuestionValues
+from preflexor_pl.evaluation.question_values import BY_LEVEL, PASS, VERIFIED, QuestionValues
 from preflexor_pl.evaluation.text_metrics import wilson_interval
 
 Row = Mapping[str, str]
@@ -29,6 +30,7 @@ class Metric:
             value of 0 to 1; ``number`` is any other.
         better: 1 where more is better, -1 where less is.
         across: whether its values can be compared across phases.
+        of_items: whether it is over a task's held-out items, not over the held-out questions.
     """
 
     column: str
@@ -36,6 +38,7 @@ class Metric:
     kind: Literal["rate", "share", "number"]
     better: int
     across: bool = False
+    of_items: bool = False
 
     @property
     def name(self) -> str:
@@ -83,6 +86,25 @@ METRICS = (
     Metric("val/nll", "NLL of chosen, nats per token (less is better)", "number", -1),
 )
 
+OF_ITEMS = (
+    Metric(f"val/{PASS}", "right answers (pass@1)", "rate", 1, True, True),
+    Metric(f"val/{VERIFIED}", "right answers with right thinking", "rate", 1, True, True),
+)
+_LEVEL = re.compile(rf"val/{BY_LEVEL}(\d+)")
+
+
+def metrics_of(columns: Collection[str]) -> list[Metric]:
+    """All metrics, those of a task's items and of its levels first where there are such columns."""
+    levels = sorted(int(level[1]) for level in map(_LEVEL.fullmatch, columns) if level)
+    return [
+        *(metric for metric in OF_ITEMS if metric.column in columns),
+        *(
+            Metric(f"val/{BY_LEVEL}{n}", f"right answers, level {n}", "rate", 1, True, True)
+            for n in levels
+        ),
+        *METRICS,
+    ]
+
 
 def changes(
     before: QuestionValues, after: QuestionValues, across: bool = False, label: str = ""
@@ -96,11 +118,12 @@ def changes(
         label: put before the metric's.
     """
     changed = {}
-    for metric in METRICS:
+    for metric in metrics_of([f"val/{name}" for name in before.values]):
         difference = before.change_to(after, metric.name) if metric.across or not across else None
         if difference and difference.n:
             name, is_share = f"{label}{metric.label}", metric.kind != "number"
-            changed[metric.column] = Change(name, difference, metric.better, is_share)
+            about = "groups" if metric.of_items else "documents"
+            changed[metric.column] = Change(name, difference, metric.better, is_share, about)
     return changed
 
 
@@ -114,11 +137,12 @@ def results_table(first: Row, last: Row, n: int | None, changed: Mapping[str, Ch
         changed: the paired changes, by column.
     """
     lines: list[tuple[int, str]] = []
-    for metric in METRICS:
-        before, after = metric.cell(first, n), metric.cell(last, n)
+    for metric in metrics_of({*first, *last}):
+        change, rank = changed.get(metric.column), 1
+        over = questions_of(metric, change, n)
+        before, after = metric.cell(first, over), metric.cell(last, over)
         if not (before or after):
             continue
-        change, rank = changed.get(metric.column), 1
         last_cell = _change_cell(change)
         if change and change.got_worse:
             rank = 0
@@ -131,6 +155,19 @@ def results_table(first: Row, last: Row, n: int | None, changed: Mapping[str, Ch
     head = f"| held out | metric | before (round 0) | after (round {last.get('round', '?')}) "
     ordered = [line for _, line in sorted(lines, key=lambda one: one[0])]
     return "\n".join([f"{head}| change, p |", "|---|---|---|---|---|", *ordered])
+
+
+def questions_of(metric: Metric, change: Change | None, n: int | None) -> int | None:
+    """Over how many questions a metric is; None where that is not known.
+
+    Args:
+        metric: of the held-out questions, or of a task's items.
+        change: of it, which knows the number of items.
+        n: held-out questions.
+    """
+    if not metric.of_items:
+        return n
+    return change.difference.n if change else None
 
 
 def _change_cell(change: Change | None) -> str:

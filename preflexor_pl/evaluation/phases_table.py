@@ -5,11 +5,9 @@ from pathlib import Path
 
 from preflexor_pl.core.csv_rows import Row, read_rows
 from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
-from preflexor_pl.evaluation.metrics_table import METRICS, changes
-from preflexor_pl.evaluation.question_values import read_values, values_path
+from preflexor_pl.evaluation.metrics_table import METRICS, Metric, changes, metrics_of
+from preflexor_pl.evaluation.question_values import QuestionValues, values_after
 from preflexor_pl.evaluation.summary import before_and_after
-
-COLUMNS = METRICS[:8]
 
 
 def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
@@ -20,18 +18,19 @@ def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
     """
     first, _, n = runs[0]
     start_row, _ = before_and_after(read_rows(first / "metrics.csv"))
+    ends = [before_and_after(read_rows(run / "metrics.csv"))[1] for run, _, _ in runs]
+    columns = _columns([start_row, *ends])
+    start, changed = values_after(first, 0), list[Change]()
     lines = [
-        "| | " + " | ".join(_heading(start_row)) + " | minutes |",
-        "|" + "---|" * (len(COLUMNS) + 2),
-        _line(f"before {first.name}", start_row, n, ""),
+        "| | " + " | ".join(_heading(columns, start_row)) + " | minutes |",
+        "|" + "---|" * (len(columns) + 2),
+        _line(columns, f"before {first.name}", start_row, start, n, ""),
     ]
-    changed: list[Change] = []
-    for run, minutes, count in runs:
-        _, last_row = before_and_after(read_rows(run / "metrics.csv"))
-        lines.append(_line(f"after {run.name}", last_row, count, f"{minutes:.1f}"))
+    for (run, minutes, count), last_row in zip(runs, ends, strict=True):
+        end = values_after(run, int(last_row["round"])) if last_row else QuestionValues()
+        name = f"after {run.name}"
+        lines.append(_line(columns, name, last_row, end, count, f"{minutes:.1f}"))
         if last_row:
-            start = read_values(values_path(first, 0))
-            end = read_values(values_path(run, int(last_row["round"])))
             changed += changes(start, end, True, f"after {run.name}: ").values()
     note = (
         f"Over {n} held-out questions, in brackets 95 % Wilson intervals; nearest to their own by "
@@ -42,11 +41,20 @@ def phases_table(runs: Sequence[tuple[Path, float, int]]) -> str:
     return "\n".join([worse, "", *lines, "", note])
 
 
-def _heading(start_row: Row) -> list[str]:
-    full = [metric for metric in COLUMNS if metric.across and metric.at_ceiling(start_row)]
-    return [f"{m.label} ({CEILING})" if m in full else m.label for m in COLUMNS]
+def _columns(rows: Sequence[Row]) -> list[Metric]:
+    """Right answers to a task's items, where a run has a task, and the form of all runs."""
+    found = metrics_of({name for row in rows for name in row})
+    return [metric for metric in found if metric.of_items or metric in METRICS[:8]]
 
 
-def _line(name: str, row: Row, n: int, minutes: str) -> str:
-    cells = [metric.cell(row, n) or "-" for metric in COLUMNS]
+def _heading(columns: Sequence[Metric], start_row: Row) -> list[str]:
+    full = [metric for metric in columns if metric.across and metric.at_ceiling(start_row)]
+    return [f"{m.label} ({CEILING})" if m in full else m.label for m in columns]
+
+
+def _line(
+    columns: Sequence[Metric], name: str, row: Row, values: QuestionValues, n: int, minutes: str
+) -> str:
+    over = [values.count(m.name) if m.of_items else n for m in columns]
+    cells = [m.cell(row, count) or "-" for m, count in zip(columns, over, strict=True)]
     return f"| {name} | " + " | ".join(cells) + f" | {minutes} |"

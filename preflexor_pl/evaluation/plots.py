@@ -1,20 +1,22 @@
 """Pictures of a run: what `steps.csv` and `metrics.csv` hold, as PNG files in `plots/`.
 
-Training curves are drawn over optimiser steps, held-out values at the step of their evaluation, and
-what generated text looks like over rounds. A column that a loss does not log leaves its panel with
-a note; nothing that can be in the files makes a plot fail. pyplot is not used: it keeps global
-state, which a training process may need for itself.
+Training curves are drawn over optimiser steps, held-out values at the step of their evaluation;
+what generated text looks like, and how many answers to a task's items are right, over rounds. A
+column that a loss does not log leaves its panel with a note; nothing that can be in the files makes
+a plot fail. pyplot is not used: it keeps global state, which a training process may need for
+itself.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preflexor_pl.core.csv_rows import Row, read_rows
 from preflexor_pl.core.files import replaced
+from preflexor_pl.evaluation.question_values import BY_LEVEL, PASS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +60,11 @@ def plot_run(run_folder: Path) -> list[Path]:
         "margins": [_margins],
         "accuracies": [_accuracies],
         "format_rate": [_form],
+        "pass_at_1": [_checked],
         "overview": [_loss, _log_odds, _margins, _form, _accuracies, _logps],
     }
+    if any(row.get(f"val/{PASS}") for row in run.rounds):
+        pictures["overview"][-1] = _checked
     return [
         folder / f"{name}.png"
         for name, panels in pictures.items()
@@ -135,6 +140,22 @@ def _form(axes: "Axes", run: _Run) -> bool:
     axes.set_xlim(-0.25, max(rounds) + 0.25)
     _percent(axes)
     return _finish(axes, "Generated answers, held out", "share", "round (0: before training)")
+
+
+def _checked(axes: "Axes", run: _Run) -> bool:
+    """The learning curve of a task: over all held-out items, and by level."""
+    named = {name for row in run.rounds for name in row if f"val/{BY_LEVEL}" in name}
+    columns = sorted(named, key=lambda name: (len(name), name))  # level 10 after level 9
+    colours = cycle((GREEN, ORANGE, PURPLE, INK))
+    points = _points(run.rounds, "round", f"val/{PASS}")
+    for column, colour in zip(columns, colours, strict=False):
+        level = column.removeprefix(f"val/{BY_LEVEL}")
+        _held_out(axes, _points(run.rounds, "round", column), colour, f"level {level}")
+    _held_out(axes, points, BLUE, "all levels")
+    axes.set_xlim(-0.25, max([1.0, *(x for x, _ in points)]) + 0.25)
+    _percent(axes)
+    title = "Right answers to held-out items"
+    return _finish(axes, title, "pass@1", "round (0: before training)")
 
 
 def _points(rows: Iterable[Row], x: str, y: str) -> Points:

@@ -1,19 +1,23 @@
 """The values of an evaluation for each question, written beside the answers.
 
 A line of ``samples/held-out-0000.jsonl``: the pair's ``id``, the ``document`` of its question,
-its ``prompt``, the policy's response, and ``values`` by measure.
+its ``prompt``, the policy's response, and ``values`` by measure. Answers to a task's items are in
+``samples/items-0000.jsonl`` (see ``item_answers.py``).
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.significance import Difference, paired_difference
 from preflexor_pl.pairs.pair import PreferencePair
+
+PASS, VERIFIED, BY_LEVEL = "pass_at_1", "verified", "pass_at_1/level_"  # of a task's items
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class QuestionValues:
         finite = {n: [v for v in row if math.isfinite(v)] for n, row in self.values.items()}
         return {name: sum(row) / len(row) if row else math.nan for name, row in finite.items()}
 
+    def count(self, measure: str) -> int:
+        """How many questions have a value of a measure."""
+        return sum(map(math.isfinite, self.values.get(measure, [])))
+
     def change_to(self, later: "QuestionValues", measure: str) -> Difference | None:
         """The paired difference of a measure over the shared questions; None without any."""
         index = {prompt: i for i, prompt in enumerate(later.prompts)}
@@ -48,9 +56,29 @@ class QuestionValues:
         )
 
 
+def values_after(run: Path, index: int) -> QuestionValues:
+    """All values after ``index`` rounds: of the held-out questions, and of a task's items."""
+    both = read_values(values_path(run, index)), _read_items(items_path(run, index))
+    names = dict.fromkeys(name for one in both for name in one.values)
+    return QuestionValues(
+        [prompt for one in both for prompt in one.prompts],
+        [document for one in both for document in one.documents],
+        {n: [v for one in both for v in one.values.get(n, _missing(one))] for n in names},
+    )
+
+
+def _missing(values: QuestionValues) -> list[float]:
+    return [math.nan] * len(values.prompts)
+
+
 def values_path(run: Path, index: int) -> Path:
     """The file of the values after ``index`` rounds."""
     return run / "samples" / f"held-out-{index:04d}.jsonl"
+
+
+def items_path(run: Path, index: int) -> Path:
+    """The file of the checked answers to a task's items after ``index`` rounds."""
+    return run / "samples" / f"items-{index:04d}.jsonl"
 
 
 def document_of(pair: PreferencePair) -> str:
@@ -76,13 +104,25 @@ def write_values(
 
 def read_values(path: Path) -> QuestionValues:
     """Read what ``write_values`` wrote; empty for a missing file, or one without values."""
+    return _read(path, lambda line: (line["prompt"], line["document"], line["values"]))
+
+
+def _read_items(path: Path) -> QuestionValues:
+    """What came of a task's items; their groups stand for documents."""
+    return _read(path, _values_of_item)
+
+
+def _values_of_item(line: Any) -> tuple[str, str, dict[str, float]]:
+    right = line["outcome"] in ("right", "lucky")
+    values = {PASS: right, VERIFIED: line["outcome"] == "right"}
+    return f"item {line['id']}", line["group"], values | {f"{BY_LEVEL}{line['level']}": right}
+
+
+def _read(path: Path, parts: Callable[[Any], tuple[str, str, Any]]) -> QuestionValues:
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        return values_from_rows(
-            [line["prompt"] for line in lines],
-            [line["document"] for line in lines],
-            [line["values"] for line in lines],
-        )
+        text = path.read_text(encoding="utf-8")
+        lines = [parts(json.loads(line)) for line in text.split("\n") if line]
+        return values_from_rows(*map(list, zip(*lines, strict=True))) if lines else QuestionValues()
     except (OSError, ValueError, KeyError, TypeError):
         return QuestionValues()
 

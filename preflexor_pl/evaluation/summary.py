@@ -5,12 +5,12 @@ The page is a template, `templates/summary.md.j2`; its table is made in `metrics
 pictures in `plots.py`.
 
 The facts of a run are all optional; what is not given, or None, is not claimed:
-    model, weights (their dtype, and the device), start (what the phase started from), teacher, loss
-    (str); parameters, rounds, pairs, held_out_questions, seed, epochs (int); minutes (float); drops
-    (reason -> count); rejected_thinking, pairs_by_topic, answers (see `pairs/round_facts.py`: name
-    -> number); versions (package -> version); config (path of the YAML file; without one no command
-    is shown); artifact (the folder that the run left); sample (dict of question, before, after:
-    three texts).
+    model, weights (their dtype, and the device), start (what the phase started from), task,
+    teacher, loss (str); parameters, rounds, pairs, held_out_questions, seed, epochs (int); minutes
+    (float); drops (reason -> count); rejected_thinking, pairs_by_topic, answers, tries, chosen (see
+    `pairs/round_facts.py`: name -> number); versions (package -> version); config (path of the YAML
+    file; without one no command is shown); artifact (the folder that the run left); sample (dict of
+    question, before, after: three texts).
 """
 
 import re
@@ -26,8 +26,14 @@ from preflexor_pl.core.csv_rows import Row, read_rows
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.tables import as_code
 from preflexor_pl.evaluation.changes import CEILING, Change, what_got_worse
-from preflexor_pl.evaluation.metrics_table import METRICS, changes, results_table
-from preflexor_pl.evaluation.question_values import read_values, values_path
+from preflexor_pl.evaluation.metrics_table import (
+    METRICS,
+    changes,
+    metrics_of,
+    questions_of,
+    results_table,
+)
+from preflexor_pl.evaluation.question_values import values_after
 
 SMALL_MODEL = 1_000_000_000  # parameters; below it an answer's truth is luck
 
@@ -53,6 +59,7 @@ def write_summary(
         got_worse=what_got_worse(list(changed.values()), "From round 0 to the last one"),
         table=results_table(first, last, facts.get("held_out_questions"), changed),
         has_plot=(run_folder / "plots" / "overview.png").exists(),
+        is_checked="task" in facts,
         is_small=facts.get("parameters", SMALL_MODEL) < SMALL_MODEL,
         amounts=_amounts(facts),
         artifact=facts.get("artifact", "adapter"),
@@ -66,8 +73,7 @@ def run_changes(run_folder: Path) -> dict[str, Change]:
     _, last = before_and_after(read_rows(run_folder / "metrics.csv"))
     if not last:
         return {}
-    before, after = (values_path(run_folder, index) for index in (0, int(last["round"])))
-    return changes(read_values(before), read_values(after))
+    return changes(values_after(run_folder, 0), values_after(run_folder, int(last["round"])))
 
 
 def summary_lines(
@@ -87,15 +93,17 @@ def summary_lines(
     lines = [", ".join(named), _amounts(facts)]
     worse = [change.label for change in changed.values() if change.got_worse]
     lines.append(f"got worse: {', '.join(worse)}" if worse else "")
-    full = [m for m in METRICS[:5] if m.at_ceiling(first) and m.label not in worse]
-    for metric in METRICS[:5]:
-        before, after = metric.cell(first, n), metric.cell(last, n)
+    told = [m for m in metrics_of({*first, *last}) if m.of_items or m in METRICS[:5]][:5]
+    full = [m for m in told if m.at_ceiling(first) and m.label not in worse]
+    for metric in told:
+        over = questions_of(metric, changed.get(metric.column), n)
+        before, after = metric.cell(first, over), metric.cell(last, over)
         if metric not in full and (before or after):
             lines.append(f"{metric.label}: {before or '?'} -> {after or '?'}")
     if full:
-        cells = (f"{metric.label} {metric.cell(last, n) or '?'}" for metric in full)
+        cells = (f"{m.label} {m.cell(last, None if m.of_items else n) or '?'}" for m in full)
         lines.append(f"{CEILING}: {', '.join(cells)}")
-    if facts.get("parameters", SMALL_MODEL) < SMALL_MODEL:
+    if "task" not in facts and facts.get("parameters", SMALL_MODEL) < SMALL_MODEL:
         lines.append("A model of this size shows form, not truth: check what it says.")
     return [line for line in lines if line]
 

@@ -88,6 +88,15 @@ def run_facts(manifests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, flo
     }
 
 
+def task_facts(manifests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Over the rounds of a run with a task: what came of the tries, and by whom chosen are."""
+    tries, chosen = Counter[str](), Counter[str]()
+    for manifest in manifests:
+        tries.update(manifest["verified"]["tries"])
+        chosen.update(manifest["verified"]["chosen"])
+    return {"tries": tries, "chosen": {f"by {name}": count for name, count in chosen.items()}}
+
+
 def _made(manifest: Mapping[str, Any]) -> int:
     """How many pairs were made from chunks; own pairs rest on none and have no grounding."""
     count: int = manifest["pairs"] - manifest.get("own", 0)

@@ -30,6 +30,7 @@ def trainer(policy, tmp_path):
     data = SimpleNamespace(
         run=tmp_path,
         seed=0,
+        task=None,
         policy=policy,
         rounds=SimpleNamespace(collator=collator),
         tokens_per_micro_batch=2000,

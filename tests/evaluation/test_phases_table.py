@@ -5,6 +5,7 @@ import json
 from preflexor_pl.core.csv_rows import write_row
 from preflexor_pl.evaluation.phases_table import phases_table
 from preflexor_pl.evaluation.question_values import values_path
+from tests.evaluation.test_summary import leave_items
 
 
 def evaluated(run, index, values, row):
@@ -49,6 +50,20 @@ def test_what_got_worse_since_the_first_phase_stands_before_the_table(tmp_path):
     assert told.startswith("- after exo: repeated word 4-grams (less is better): 25.0 % -> 62.5 %")
     assert "(+37.5 [" in told
     assert "n = 12 on 12 documents, p < 0.001" in told
+
+
+def test_right_answers_to_items_have_columns_where_a_phase_has_a_task(tmp_path):
+    for run, index, right in (("a", 0, 0), ("a", 1, 6), ("b", 0, 6), ("b", 1, 9)):
+        leave_items(tmp_path / run, index, right)
+    lines = phases_table([(tmp_path / "a", 1.0, 4), (tmp_path / "b", 2.0, 4)]).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in lines if line[:1] == "|"]
+    assert cells[0][1:] == [
+        "right answers (pass@1)",
+        "right answers, level 1",
+        "right answers, level 2",
+    ]
+    assert cells[2] == ["before a", "0.0 % [0, 24]", "0.0 % [0, 39]", "0.0 % [0, 39]"]
+    assert cells[4] == ["after b", "75.0 % [47, 91]", "100.0 % [61, 100]", "50.0 % [19, 81]"]
 
 
 def test_a_run_without_values_of_its_questions_claims_nothing(tmp_path):

@@ -52,6 +52,20 @@ def test_a_full_run_gives_every_picture_with_curves_in_it(tmp_path, steps):
     assert imread(paths[-1]).shape[1] > 2 * imread(paths[0]).shape[1]
 
 
+def test_a_run_with_a_task_has_a_learning_curve(tmp_path):
+    write_run(tmp_path)
+    plain = [path.read_bytes() for path in plot_run(tmp_path)]
+    head, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    head += ",val/pass_at_1,val/pass_at_1/level_1,val/pass_at_1/level_2"
+    rows = [f"{row},{i / 4},{i / 2},0" for i, row in enumerate(rows)]
+    (tmp_path / "metrics.csv").write_text("\n".join([head, *rows]) + "\n")
+    paths = plot_run(tmp_path)
+    assert [path.stem for path in paths] == [*NAMES[:-1], "pass_at_1", "overview"]
+    assert colours(paths[-2]) > 500
+    assert [path.read_bytes() for path in paths[:5]] == plain[:5]
+    assert paths[-1].read_bytes() != plain[-1]
+
+
 def test_no_file_no_picture(tmp_path):
     assert plot_run(tmp_path) == []
     assert list(tmp_path.glob("plots/*")) == []

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from preflexor_pl.core.csv_rows import read_rows, write_row
-from preflexor_pl.evaluation.question_values import values_path
+from preflexor_pl.evaluation.question_values import items_path, values_path
 from preflexor_pl.evaluation.summary import run_changes, summary_lines, write_summary
 
 FACTS = {
@@ -82,6 +82,59 @@ def test_a_summary_begins_with_what_got_worse_and_ends_its_table_with_what_was_f
     lines = summary_lines({}, read_rows(tmp_path / "metrics.csv"), run_changes(tmp_path))
     assert lines[0] == "got worse: repeated word 4-grams (less is better)"
     assert lines[-1] == "at ceiling before training: distinct answers 100.0 %"
+
+
+def leave_items(run, index, right):
+    """Twelve items of two levels, of which the first ``right`` are right, and their row."""
+    outcomes = ["right"] * right + ["wrong"] * (12 - right)
+    items = [
+        {"id": f"{i}", "level": 1 + i // 6, "group": f"{i}", "outcome": outcome}
+        for i, outcome in enumerate(outcomes)
+    ]
+    path = items_path(run, index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    levels = {
+        f"val/pass_at_1/level_{n}": sum(o == "right" for o in outcomes[6 * n - 6 : 6 * n]) / 6
+        for n in (1, 2)
+    }
+    metrics(run, {"round": index, "val/pass_at_1": right / 12, **levels, "val/distinct": 0.5})
+
+
+def test_right_answers_to_a_tasks_items_come_first_by_level(tmp_path):
+    leave_items(tmp_path, 0, 0)
+    leave_items(tmp_path, 2, 9)
+    facts = {"held_out_questions": 4, "task": "Sums, levels 1, 2", "parameters": 1000}
+    text = write_summary(tmp_path, facts)
+    rows = [line for line in text.splitlines() if "| `val/" in line]
+    # 0 and 9 of 12, 6 of 6 and 3 of 6, each with Wilson's interval; McNemar's p of 9 is 2/2^9
+    assert rows[0].startswith(
+        "| right answers (pass@1) | `val/pass_at_1` | 0.0 % [0, 24] | 75.0 % [47, 91] | +75.0 ["
+    )
+    assert rows[0].endswith("p = 0.004 |")
+    assert "level 1 | `val/pass_at_1/level_1` | 0.0 % [0, 39] | 100.0 % [61, 100] |" in rows[1]
+    assert "level 2 | `val/pass_at_1/level_2` | 0.0 % [0, 39] | 50.0 % [19, 81] |" in rows[2]
+    assert "- task: `Sums, levels 1, 2`" in text
+    assert "**checked**" in text
+    assert "form, not truth" not in text
+    rows = read_rows(tmp_path / "metrics.csv")
+    lines = summary_lines(facts, rows, run_changes(tmp_path))
+    assert lines[:3] == [
+        "right answers (pass@1): 0.0 % [0, 24] -> 75.0 % [47, 91]",
+        "right answers, level 1: 0.0 % [0, 39] -> 100.0 % [61, 100]",
+        "right answers, level 2: 0.0 % [0, 39] -> 50.0 % [19, 81]",
+    ]
+    assert all("form, not truth" not in line for line in lines)
+
+
+def test_right_answers_that_got_fewer_are_said_first(tmp_path):
+    leave_items(tmp_path, 0, 12)
+    leave_items(tmp_path, 1, 3)
+    text = write_summary(tmp_path, {"task": "Sums"})
+    worse = text[text.index("## What got worse") : text.index("| held out |")]
+    assert "- right answers (pass@1): 100.0 % -> 25.0 % (-75.0 [" in worse
+    assert "n = 12 on 12 groups, p = 0.004)" in worse
+    assert "- right answers, level 2: 100.0 % -> 0.0 %" in worse
 
 
 def test_summary_says_what_was_trained_and_what_comes_next(run):

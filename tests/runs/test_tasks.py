@@ -72,6 +72,18 @@ def test_a_round_records_its_items_tries_and_what_was_chosen(run):
         assert {pair.topic for pair in pairs} == {"level 1"}  # the frontier of this model
 
 
+def test_the_run_leaves_a_summary_with_right_answers_by_level_and_their_curve(run):
+    text = (run / "summary.md").read_text()
+    for column in ("pass_at_1", "verified", "pass_at_1/level_1", "pass_at_1/level_2"):
+        assert f"| `val/{column}` | 0.0 % [" in text
+    assert "- task: `Sums, levels 1, 2`" in text
+    assert "- chosen: `by solver 8`" in text
+    assert "--data.task FILE" in text
+    assert "--data.corpus" not in text
+    assert (run / "plots/pass_at_1.png").is_file()
+    assert not (run / "graph").exists()
+
+
 def test_no_item_is_asked_twice_while_there_are_new_ones(run):
     items = [
         pair.item
