@@ -33,9 +33,10 @@ def main(args: Sequence[str]) -> int:
     cli = cli_of(rest, refused=["fresh", "ckpt_path"])
     from preflexor_pl.cli.run_folder import RunFolder
     from preflexor_pl.core.chat import encode
-    from preflexor_pl.estimation.cost import ASSUMED, run_costs
+    from preflexor_pl.estimation.cost import run_costs
     from preflexor_pl.estimation.journal_means import journal_means
     from preflexor_pl.estimation.report import Rates, report
+    from preflexor_pl.estimation.round_cost import ASSUMED
     from preflexor_pl.policy.tokenizer import tokenizer_of
 
     data: PreferenceDataModule = cli.datamodule

@@ -4,15 +4,17 @@ Prompts are filled with text of the corpus, as long as chunks and earlier replie
 """
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import BACKGROUND
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.estimation.journal_means import JournalMeans, StageMeans, items_needed
+from preflexor_pl.estimation.round_cost import ASSUMED, JUDGE, POLICY, TEACHER, Cost, RoundCost
+from preflexor_pl.estimation.task_cost import task_costs
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.prompts import Prompt
@@ -25,43 +27,7 @@ from preflexor_pl.rounds.rounds import held_out_settings
 if TYPE_CHECKING:
     from preflexor_pl.datamodule import PreferenceDataModule
 
-TEACHER, POLICY, JUDGE = "teacher", "policy", "judge"
-ASSUMED = 0.5  # tokens of a text, as a share of max_new_tokens, where no journal has its stage
 SAMPLED_CHUNKS = 256
-
-
-class Cost(NamedTuple):
-    """Calls, and tokens: of prompts, of completions as expected, and of completions at most."""
-
-    calls: float = 0
-    prompt: float = 0
-    completion: float = 0
-    most: float = 0
-
-
-@dataclass(frozen=True)
-class RoundCost:
-    """The cost of a round, or of the held-out pairs, by model and stage.
-
-    Attributes:
-        name: of its folder.
-        wanted: pairs.
-        pairs: at most ``wanted``; fewer where there are too few candidates.
-        costs: by model and stage.
-    """
-
-    name: str
-    wanted: int
-    pairs: int
-    costs: Mapping[tuple[str, str], Cost]
-
-
-def total(rounds: Collection[RoundCost], model: str, stage: str | None = None) -> Cost:
-    """The cost of a model in some rounds, in one stage or in all, in whole numbers."""
-    found = [
-        c for r in rounds for (m, s), c in r.costs.items() if m == model and stage in (s, None)
-    ]
-    return Cost(*(round(sum(counts)) for counts in zip(Cost(), *found, strict=True)))
 
 
 def run_costs(
@@ -75,6 +41,8 @@ def run_costs(
         means: over the journals of complete rounds.
         rounds: of the run.
     """
+    if data.task_object:
+        return task_costs(data, data.task_object, known, means, rounds)
     settings, (train, held) = replace(data.pair_settings, markers=known.strings), data.split
     own, wanted = data.own_set, data.pairs_per_round
     order = held_out_order(data.held_out_questions, held, own)

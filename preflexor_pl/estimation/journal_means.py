@@ -18,6 +18,7 @@ from preflexor_pl.pairs.call_key import (
     CallKey,
 )
 from preflexor_pl.pairs.stages import REFLECTED, SPARE
+from preflexor_pl.pairs.task_maker import TRIES, read_tries
 
 _OWN = "-own-"  # in the id of a pair of the user's own
 
@@ -76,7 +77,8 @@ def journal_means(folders: Sequence[Path], count_tokens: Callable[[str], int]) -
     for folder in folders:
         pairs, drops = _ids(folder / "pairs.jsonl"), _ids(folder / "drops.jsonl")
         made, dropped = made + len(pairs), dropped + len(drops)
-        calls = _calls(folder / "calls.jsonl", pairs + drops, len(pairs))
+        items = len(read_tries(folder / TRIES))  # of a task; they are tried in their order
+        calls = _calls(folder / "calls.jsonl", pairs + drops, len(pairs), items)
         needed.update(_needed(calls, len(pairs)))
         for call, (count, text) in calls.items():
             tokens[call.stage].append(count)
@@ -93,7 +95,9 @@ def _mean(counts: list[int]) -> float:
     return sum(counts) / max(1, len(counts))
 
 
-def _calls(path: Path, finished: Collection[str], made: int) -> dict[CallKey, tuple[int, str]]:
+def _calls(
+    path: Path, finished: Collection[str], made: int, tried: int
+) -> dict[CallKey, tuple[int, str]]:
     """Tokens and text of each call; one that was repeated after a kill counts once.
 
     A preview's journal keeps the calls of earlier, larger previews: they are left out.
@@ -104,7 +108,7 @@ def _calls(path: Path, finished: Collection[str], made: int) -> dict[CallKey, tu
     }
     reflection = any(call.stage == REFLECTION for call in calls)
     spare = items_needed(QUESTION, made, reflection)
-    most = max([spare, *(_place(item) + 1 for item in finished)])
+    most = max([spare, tried, *(_place(item) + 1 for item in finished)])
     return {call: of for call, of in calls.items() if _OWN in call.item or _place(call.item) < most}
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from preflexor_pl.core.tables import table
 from preflexor_pl.core.teacher_settings import BUDGETS, ServerSettings
-from preflexor_pl.estimation.cost import TEACHER, Cost, RoundCost, total
+from preflexor_pl.estimation.round_cost import POLICY, TEACHER, Cost, RoundCost, total
+from preflexor_pl.pairs.call_key import TRY
 
 HEAD = "stage", "model", "held-out", "a round", "calls", "prompt", "completion", "at most"
 
@@ -64,14 +65,17 @@ def report(
 
 
 def _pairs(held_out: RoundCost, rounds: Sequence[RoundCost]) -> Iterator[str]:
+    tries = total(rounds[:1], POLICY, TRY).calls
     asked = total(rounds[:1], TEACHER, "question").calls
+    told = f"{tries} tries of the policy" if tries else f"{asked} calls for questions"
     yield (
-        f"{len(rounds)} rounds of {rounds[0].pairs} pairs, with {asked} calls for questions each, "
-        f"and {held_out.pairs} held-out pairs"
+        f"{len(rounds)} rounds of {rounds[0].pairs} pairs, with {told} each, and "
+        f"{held_out.pairs} held-out pairs"
     )
-    for key, part in (("data.topics", rounds[0]), ("data.held_out", held_out)):
+    held_out_by = "give the task more held-out items" if tries else "raise data.held_out"
+    for advice, part in (("raise data.topics", rounds[0]), (held_out_by, held_out)):
         if part.pairs < part.wanted:
-            yield f"{part.wanted} pairs were wanted and not {part.pairs}: raise {key}"
+            yield f"{part.wanted} pairs were wanted and not {part.pairs}: {advice}"
 
 
 def _row(parts: Sequence[RoundCost], model: str, stage: str | None) -> tuple[str | float, ...]:

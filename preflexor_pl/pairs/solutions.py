@@ -13,7 +13,7 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import HINTED, SOLUTION, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
-from preflexor_pl.pairs.prompts import ANSWER_LINE, Prompts
+from preflexor_pl.pairs.prompts import ANSWER_LINE, Prompt, Prompts
 from preflexor_pl.pairs.reply_checks import copies_example
 from preflexor_pl.tasks.task import Item, Task
 
@@ -43,6 +43,19 @@ def read_solution(text: str) -> Solution | None:
         return None
     thinking, answer = text[: marks[-1].start()].strip(), text[marks[-1].end() :].strip()
     return Solution(thinking, answer) if thinking and answer else None
+
+
+def solution_prompt(prompts: Prompts, task: Task, item: Item, stage: str) -> Prompt:
+    """What the teacher is asked, after the task's examples of the level.
+
+    Args:
+        prompts: of which the solution's is used.
+        task: of the item.
+        item: to be solved.
+        stage: ``HINTED`` tells the answer, ``SOLUTION`` does not.
+    """
+    worked = [one for one in task.worked if one.item.level == item.level]
+    return prompts.ask_solution(item, worked, HINT.format(item.answer) if stage == HINTED else "")
 
 
 class Solver:
@@ -101,9 +114,8 @@ class Solver:
         return Solution(solution.thinking, solution.answer, is_hinted)
 
     def _request(self, stage: str, draft: PairDraft, item: Item, number: int) -> Request:
-        worked = [one for one in self.task.worked if one.item.level == item.level]
-        hint = HINT.format(item.answer) if stage == HINTED else ""
-        asked = self.prompts.ask_solution(item, worked, hint).inert(self.client.special_tokens)
+        prompt = solution_prompt(self.prompts, self.task, item, stage)
+        asked = prompt.inert(self.client.special_tokens)
         seed = self.client.seed_of(draft, stage, number)
         return Request(
             asked.text, self.client.system_prompt, self.sampling, seed, asked.examples, asked.stop

@@ -9,8 +9,9 @@ from preflexor_pl.core.chat import chat_ids
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import JudgeSettings
-from preflexor_pl.estimation.cost import Cost, CostModel, total
+from preflexor_pl.estimation.cost import CostModel
 from preflexor_pl.estimation.journal_means import JournalMeans, StageMeans, journal_means
+from preflexor_pl.estimation.round_cost import Cost, total
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.own_pair import OwnPair
 from tests.scripted import LIMITS, Scripted, Shelf, make_round, scripted_maker

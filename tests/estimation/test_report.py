@@ -3,8 +3,8 @@
 import pytest
 
 from preflexor_pl.core.teacher_settings import ServerSettings
-from preflexor_pl.estimation.cost import Cost, RoundCost
 from preflexor_pl.estimation.report import Rates, report
+from preflexor_pl.estimation.round_cost import Cost, RoundCost
 
 FOUR_SECONDS = Rates(seconds_per_call=4)
 COST = Cost(calls=120, prompt=1000, completion=6000, most=6500)
