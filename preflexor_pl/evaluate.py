@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preflexor_pl.cli.entry import Parser, guarded, quiet_libraries
+from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.progress import log_line
 
 FACTS = Path("facts/items.jsonl")
@@ -40,11 +41,14 @@ def main(args: Sequence[str]) -> int:
     from preflexor_pl.evaluation.results import write_results
     from preflexor_pl.evaluation.task_results import asks_task, evaluate_task
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    if asks_task(options):
+    is_task = asks_task(options)
+    if not (is_task or options.no_facts or options.facts.is_file()):
+        raise ConfigError(f"--facts: {options.facts} does not exist: give a file, or --no_facts")
+    if is_task:
         log_line(f"\n{evaluate_task(options)}\nSee {options.out / 'table.md'}")
         return 0
     exam, specs = read_exam(options)
+    options.out.mkdir(parents=True, exist_ok=True)
     measured = []
     for spec in specs:
         log_line(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
@@ -98,8 +102,6 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
             parser.error(f"--{name}: got {getattr(options, name)}, must be >= {minimum}")
     if options.questions == 1:
         parser.error("--questions: got 1, must be 0 (all) or >= 2: answers are compared")
-    if not options.no_facts and not options.facts.is_file():
-        parser.error(f"--facts: {options.facts} does not exist: give a file, or --no_facts")
     if options.pairs and not options.pairs.is_file():
         parser.error(f"--pairs: {options.pairs} does not exist")
     return options

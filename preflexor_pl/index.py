@@ -120,6 +120,8 @@ def _task(options: argparse.Namespace) -> Task:
         return option if option is not None else default if value is None else value
 
     corpus = chosen(options.corpus, data.get("corpus"), None)
+    if not corpus and data.get("task"):
+        raise ConfigError("data.task: a run with a task has no corpus, and nothing to index")
     if not corpus:
         raise ConfigError("data.corpus is missing: give it in the config, or as --corpus")
     default_run = f"runs/{options.config[0].stem}" if options.config else None

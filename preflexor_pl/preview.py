@@ -84,7 +84,8 @@ def show(
         where = f"{chunk_id} ({chunk.document}, {chunk.title})" if chunk.title else chunk_id
         _part(console, f"source {where}", text)
     chosen, teacher = parse_response(pair.chosen, markers), f"by {pair.teacher}"
-    _part(console, f"question, {teacher}", markers.question(pair.prompt))
+    source = f"item {pair.item}, {pair.topic}" if pair.item else teacher
+    _part(console, f"question, {source}", markers.question(pair.prompt))
     _part(console, f"thinking, {teacher}", chosen.thinking)
     _part(console, f"reflection, {teacher}", chosen.reflection)
     _part(console, f"answer, {teacher}", chosen.answer)

@@ -22,7 +22,7 @@ from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.hub_upload import PublishError, publish
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import check_value
-from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.pair import PreferencePair, read_pairs
 from preflexor_pl.pairs.round_folders import round_folders
 
 LOG_HISTORY = "metrics.csv", "steps.csv", "config.yaml"
@@ -38,10 +38,14 @@ tags: [preflexor_pl, preference-optimisation, reasoning]
 # Preference pairs of {model}
 
 Made by preflexor_pl, a file each round of training; `datasets.load_dataset` reads them all. A model
-wrote every response, and nothing checked what it says. A line has:
+wrote every response. {checked} A line has:
 
 {fields}
 """
+_CHECKED = {
+    False: "Nothing checked what it says.",
+    True: "The answer of every chosen response was checked, and is right.",
+}
 
 
 class PushToHub(Checkpoint):
@@ -144,7 +148,9 @@ def _write_pairs(run: Path, folder: Path, model: str) -> None:
     _copy(folder, sources)
     attributes = (inspect.getdoc(PreferencePair) or "").partition("Attributes:\n")[2]
     fields = re.sub(r"^(\w+):", r"- `\1`:", dedent(attributes), flags=re.MULTILINE)
-    card = _DATA_CARD.format(paths=json.dumps(list(sources)), model=model, fields=fields)
+    is_of_task = any(pair.item for path in sources.values() for pair in read_pairs(path))
+    paths, checked = json.dumps(list(sources)), _CHECKED[is_of_task]
+    card = _DATA_CARD.format(paths=paths, model=model, fields=fields, checked=checked)
     folder.mkdir(exist_ok=True)
     (folder / "README.md").write_text(card, encoding="utf-8")
 

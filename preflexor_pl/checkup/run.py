@@ -39,7 +39,8 @@ def check_run(report: Report, path: Path, cli: PreferenceCLI | None) -> None:
             folder.require_same(cli.kept)
             folder.require_same_prompts(files_of(cli.datamodule.pair_settings.prompts))
     with report.check(GROUP):
-        _check_graph(report, path / "graph", cli.config["data.embedder"] if cli else "")
+        if cli is None or cli.datamodule.needs_corpus:
+            _check_graph(report, path / "graph", cli.config["data.embedder"] if cli else "")
     for rounds in [path / "held_out", *round_folders(path)]:
         with report.check(GROUP):
             _check_round(report, rounds)

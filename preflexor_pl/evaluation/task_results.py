@@ -24,6 +24,7 @@ from preflexor_pl.policy.run_record import at
 from preflexor_pl.reasoning.model_info import ModelInfo, model_info
 from preflexor_pl.reasoning.models import load_model
 from preflexor_pl.tasks import Item, Task, task_of
+from preflexor_pl.tasks.bank import KEY
 
 Answers = dict[str, dict[str, list[ItemAnswer]]]  # by model's label and condition
 
@@ -39,10 +40,12 @@ def evaluate_task(options: argparse.Namespace) -> str:
     Raises:
         ConfigError: a model or the task cannot be had.
     """
-    task = task_of(options.task or _task_of_run(options), "--task")
+    key = "--task" if options.task else KEY
+    task = task_of(options.task or _task_of_run(options), key)
     items = choose_items(task, "held_out", options.questions or options.held_out)
     if not items:
-        raise ConfigError("--task: it has no held-out items")
+        raise ConfigError(f"{key}: it has no held-out items")
+    options.out.mkdir(parents=True, exist_ok=True)
     first = _first(options)
     answers: Answers = {}
     for spec in model_specs(options, first.base):
@@ -147,4 +150,4 @@ def _first(options: argparse.Namespace) -> ModelInfo:
 
 
 def _task_of_run(options: argparse.Namespace) -> Any:
-    return at(_first(options).config, "data.task")
+    return at(_first(options).config, KEY)

@@ -81,8 +81,9 @@ def _sources(part: Part) -> Cells:
     return {
         "pairs": len(part.pairs),
         "wanted": part.wanted,
-        "documents": len({id.rpartition("#")[0] for id in chunks}),
-        "chunks": len(chunks),
+        "items of the task": len({pair.item for pair in part.pairs if pair.item}) or None,
+        "documents": len({id.rpartition("#")[0] for id in chunks}) if ids else None,
+        "chunks": len(chunks) if ids else None,
         "earlier pairs": len(ids - chunks) or None,
         "rejected that think, %": round(100 * thinks / len(part.pairs)),
     }
@@ -109,12 +110,16 @@ def _mean_words(texts: Sequence[str | None]) -> float | None:
 
 
 def _counts(parts: Sequence[Part], unit: str) -> list[str]:
-    """Drops, ends, authors: in all, and part by part."""
+    """Drops, ends, authors, levels of a task: in all, and part by part."""
+    has_items = any(pair.item for part in parts for pair in part.pairs)
     kinds = {
         "dropped": [part.drops for part in parts],
         "rejected ended by": [Counter(p.finish_reason for p in part.pairs) for part in parts],
         "rejected from": [Counter(p.rejected_source for p in part.pairs) for part in parts],
-        "teacher": [Counter(p.teacher for p in part.pairs) for part in parts],
+        "chosen by" if has_items else "teacher": [
+            Counter(p.teacher for p in part.pairs) for part in parts
+        ],
+        "item of": [Counter(p.topic for p in part.pairs if p.item) for part in parts],
     }
     rows = []
     for kind, counts in kinds.items():

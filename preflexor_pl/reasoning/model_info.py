@@ -90,6 +90,8 @@ class ModelInfo:
 
         if self.run is None or not self.embedder:
             raise ConfigError(f"{self.name} is no run with a graph: give the run itself")
+        if at(self.config, "data.task"):
+            raise ConfigError(f"{self.name} was trained on a task, and has no graph")
         return CorpusIndex.load(self.run / "graph", self.embedder)
 
     @cached_property

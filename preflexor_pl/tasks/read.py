@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from preflexor_pl.core.errors import ConfigError
+from preflexor_pl.core.errors import ConfigError, PreflexorError
 from preflexor_pl.tasks.bank import KEY, QuestionBank
 from preflexor_pl.tasks.task import Task
 
@@ -18,9 +18,13 @@ def task_of(given: str | Task | dict[str, Any], key: str = KEY) -> Task:
 
     Raises:
         ConfigError: there is none.
+        CorpusError: a bank's row is no question.
     """
     if isinstance(given, str):
-        return QuestionBank(given)
+        try:
+            return QuestionBank(given)
+        except PreflexorError as error:
+            raise type(error)(str(error).replace(KEY, key)) from error
     if not isinstance(given, dict):
         return given
     path = str(given.get("class_path"))
