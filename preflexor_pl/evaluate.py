@@ -37,7 +37,7 @@ def main(args: Sequence[str]) -> int:
     options = _parsed(args)
     quiet_libraries()
     from preflexor_pl.evaluation.measure_model import measure
-    from preflexor_pl.evaluation.read_exam import read_exam
+    from preflexor_pl.evaluation.read_evaluation_set import read_evaluation_set
     from preflexor_pl.evaluation.results import write_results
     from preflexor_pl.evaluation.task_results import asks_task, evaluate_task
 
@@ -47,13 +47,13 @@ def main(args: Sequence[str]) -> int:
     if is_task:
         log_line(f"\n{evaluate_task(options)}\nSee {options.out / 'table.md'}")
         return 0
-    exam, specs = read_exam(options)
+    asked, specs = read_evaluation_set(options)
     options.out.mkdir(parents=True, exist_ok=True)
     measured = []
     for spec in specs:
         log_line(f"{spec.label}: {spec.name}, {spec.iterations} refinements")
-        measured.append(measure(exam, spec.label, spec.name, spec.iterations, options.out))
-    text = write_results(options, exam, measured)
+        measured.append(measure(asked, spec.label, spec.name, spec.iterations, options.out))
+    text = write_results(options, asked, measured)
     log_line(f"\n{text}\nSee {options.out / 'table.md'}")
     return 0
 

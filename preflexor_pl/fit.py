@@ -13,8 +13,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from preflexor_pl.callbacks.monitors import limits_of
 from preflexor_pl.callbacks.protocols import FinishesRun
+from preflexor_pl.callbacks.trainer_state import limits_of
 from preflexor_pl.cli.entry import guarded, quiet_libraries
 from preflexor_pl.cli.fit_options import cli_of
 from preflexor_pl.cli.parser import PreferenceCLI

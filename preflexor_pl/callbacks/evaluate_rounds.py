@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.monitors import (
+from preflexor_pl.callbacks.protocols import WritesAnswers, check_data, data_of
+from preflexor_pl.callbacks.trainer_state import (
     begun_epochs,
     check_monitors,
     ends_a_round,
@@ -15,7 +16,6 @@ from preflexor_pl.callbacks.monitors import (
     round_after,
     starts_a_round,
 )
-from preflexor_pl.callbacks.protocols import WritesAnswers, check_data, data_of
 from preflexor_pl.core.csv_rows import read_rows, write_row
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.monitors import begun_epochs, how_it_ended
 from preflexor_pl.callbacks.protocols import check_data, data_of
+from preflexor_pl.callbacks.trainer_state import begun_epochs, how_it_ended
 from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line

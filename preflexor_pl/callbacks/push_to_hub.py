@@ -15,8 +15,8 @@ from typing import Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from preflexor_pl.callbacks.monitors import begun_epochs, ends_a_round, round_after
 from preflexor_pl.callbacks.protocols import check_data, data_of
+from preflexor_pl.callbacks.trainer_state import begun_epochs, ends_a_round, round_after
 from preflexor_pl.core.errors import PreflexorError
 from preflexor_pl.core.hub import HUB_ID
 from preflexor_pl.core.hub_upload import PublishError, publish

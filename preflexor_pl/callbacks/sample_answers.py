@@ -5,13 +5,13 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from preflexor_pl.callbacks.monitors import (
+from preflexor_pl.callbacks.protocols import answers_extra_prompts, check_data, data_of
+from preflexor_pl.callbacks.trainer_state import (
     begun_epochs,
     ends_a_round,
     round_after,
     starts_a_round,
 )
-from preflexor_pl.callbacks.protocols import answers_extra_prompts, check_data, data_of
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.evaluation.held_out import AnsweredPrompt
 

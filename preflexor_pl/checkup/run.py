@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from preflexor_pl.callbacks.monitors import limits_of
+from preflexor_pl.callbacks.trainer_state import limits_of
 from preflexor_pl.checkup.report import Report
 from preflexor_pl.cli.checkpoint_order import readable
 from preflexor_pl.cli.parser import PreferenceCLI
@@ -12,8 +12,8 @@ from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.core.files import nearest_existing
 from preflexor_pl.core.packaged_models import is_package_name
 from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.index_meta import META, GraphRefused
 from preflexor_pl.corpus.saved_index import read_saved
-from preflexor_pl.corpus.sidecar import META, GraphRefused
 from preflexor_pl.pairs.prompt_files import files_of
 from preflexor_pl.pairs.round_folders import is_complete, round_folders, vouched_pairs
 

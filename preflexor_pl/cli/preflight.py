@@ -15,7 +15,7 @@ from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.corpus.data_rows import require_rows
-from preflexor_pl.corpus.sidecar import META
+from preflexor_pl.corpus.index_meta import META
 from preflexor_pl.corpus.sources import require_corpus
 from preflexor_pl.pairs.own_pairs import stand_alone
 from preflexor_pl.policy.load import require_attention, require_quantization

@@ -1,7 +1,7 @@
 """CorpusGraph: nearest neighbours of chunks, by id, over one HNSW index (``hnsw_index``).
 
 Ids of equal vectors share a node of the index (``node_ids``). Every input is checked here, because
-the library below does not, and ``load`` takes only what the sidecar beside the index vouches for.
+the library below does not, and ``load`` takes only what meta.json beside the index vouches for.
 """
 
 import operator
@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from preflexor_pl.corpus import sidecar
+from preflexor_pl.corpus import index_meta
 from preflexor_pl.corpus.checks import SPACES, checked_ids, checked_k, checked_vectors, node_keys
 from preflexor_pl.corpus.hnsw_index import HNSWIndex, Vectors
 from preflexor_pl.corpus.node_ids import NodeIds, SearchFilter
@@ -195,10 +195,10 @@ class CorpusGraph:
         """
         folder = Path(folder)
         self.extra = {**self.extra, **extra}
-        sidecar.write_atomically(folder / sidecar.INDEX, self._nodes.save)
+        index_meta.write_atomically(folder / index_meta.INDEX, self._nodes.save)
         shape = {"dim": self.dim, "space": self.space, "count": len(self), "seed": self.seed}
         meta = {**shape, "M": self._nodes.links, "extra": self.extra, "ids": self._ids.by_node}
-        sidecar.write_meta(folder, meta)
+        index_meta.write_meta(folder, meta)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -206,18 +206,18 @@ class CorpusGraph:
 
         Raises:
             GraphRefused: (a CorpusError and a ValueError) a file is missing, truncated or changed,
-                or is not what the sidecar vouches for.
+                or is not what meta.json vouches for.
         """
         folder = Path(folder)
-        meta = sidecar.read_meta(folder)
+        meta = index_meta.read_meta(folder)
         graph = cls(meta["dim"], meta["space"], meta["seed"])
         graph.extra, by_node = meta["extra"], meta["ids"]
         graph._nodes = HNSWIndex(graph.dim, graph.space, graph.seed, links=meta["M"])
         removed = {node for node, ids in enumerate(by_node) if not ids}
         try:
-            graph._nodes.load(folder / sidecar.INDEX, len(by_node), removed)
+            graph._nodes.load(folder / index_meta.INDEX, len(by_node), removed)
         except ValueError as error:
-            raise sidecar.GraphRefused(f"{error}; delete {folder} to rebuild") from error
+            raise index_meta.GraphRefused(f"{error}; delete {folder} to rebuild") from error
         graph._ids = NodeIds(by_node, node_keys(graph._nodes.vectors(), graph.space))
         return graph
 

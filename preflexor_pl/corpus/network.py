@@ -14,8 +14,8 @@ import numpy as np
 
 from preflexor_pl.core.files import replaced
 from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.notes import Note
 
 NEIGHBOURS = 5
 BLOCK = 256

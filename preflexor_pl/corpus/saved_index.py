@@ -13,8 +13,8 @@ from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
+from preflexor_pl.corpus.index_meta import GraphRefused, sha256_of
 from preflexor_pl.corpus.records import Document, Skipped
-from preflexor_pl.corpus.sidecar import GraphRefused, sha256_of
 
 CHUNKS = "chunks.jsonl"
 BAD_VECTOR = "bad vector"  # why a chunk is left out

@@ -25,8 +25,8 @@ from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.corpus.checks import usable_rows
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.embedder import Embedder
+from preflexor_pl.corpus.index_meta import write_atomically
 from preflexor_pl.corpus.records import file_of
-from preflexor_pl.corpus.sidecar import write_atomically
 
 VECTORS = "vectors.bin"
 FORMAT = 1

@@ -1,6 +1,6 @@
-"""Measures one model on an exam: its answers with and without refinements, likelihoods and facts.
+"""Measures one model on an evaluation set: answers, refinements, likelihoods and facts.
 
-The results are kept in ``<out>/measured/<label>.json`` under the fingerprint of the exam and the
+The results are kept in ``<out>/measured/<label>.json`` under the fingerprint of that set and the
 model, and its reasoning in ``<out>/traces/``; the same measurement is not made twice.
 """
 
@@ -15,7 +15,7 @@ from preflexor_pl.core.progress import Stage, log_line, stage
 from preflexor_pl.evaluation.answers import form_rate, likelihoods
 from preflexor_pl.evaluation.answers import measure as measure_answers
 from preflexor_pl.evaluation.comparison import INTEGRATED, WRITTEN, Answers, Measured, Row
-from preflexor_pl.evaluation.exam import Exam, Variant, taught_answers
+from preflexor_pl.evaluation.evaluation_set import EvaluationSet, Variant, taught_answers
 from preflexor_pl.evaluation.facts import likeliest
 from preflexor_pl.evaluation.held_out import thinks_unasked
 from preflexor_pl.evaluation.intervals import rate
@@ -26,11 +26,11 @@ from preflexor_pl.reasoning.model_info import model_info
 from preflexor_pl.reasoning.models import LoadedModel, load_model
 
 
-def measure(exam: Exam, label: str, name: str, iterations: int, out: Path) -> Measured:
+def measure(asked: EvaluationSet, label: str, name: str, iterations: int, out: Path) -> Measured:
     """Measure a model, or read its results from an earlier run of the command.
 
     Args:
-        exam: what it is measured on.
+        asked: what it is measured on.
         label: of the model in tables and file names.
         name: of the model.
         iterations: refinements after its first answer.
@@ -40,13 +40,13 @@ def measure(exam: Exam, label: str, name: str, iterations: int, out: Path) -> Me
         ConfigError: the model cannot be had.
     """
     path = out / "measured" / f"{label.replace('/', '-')}.json"
-    fingerprint = exam.fingerprint(model_info(name).identity, iterations)
+    fingerprint = asked.fingerprint(model_info(name).identity, iterations)
     earlier = _earlier_results(path, fingerprint)
     if earlier:
         log_line(f"  measured before: {path}")
         return earlier
-    loaded = load_model(name, exam.dtype, strings=exam.markers)
-    measured = _Measurement(exam, loaded, label, iterations, out).all()
+    loaded = load_model(name, asked.dtype, strings=asked.markers)
+    measured = _Measurement(asked, loaded, label, iterations, out).all()
     del loaded
     gc.collect()
     record = {
@@ -74,22 +74,27 @@ def _earlier_results(path: Path, fingerprint: str) -> Measured | None:
 
 class _Measurement:
     def __init__(
-        self, exam: Exam, loaded: LoadedModel, label: str, iterations: int, out: Path
+        self,
+        asked: EvaluationSet,
+        loaded: LoadedModel,
+        label: str,
+        iterations: int,
+        out: Path,
     ) -> None:
-        self.exam = exam
+        self.asked = asked
         self.loaded = loaded
         info = loaded.info
         unknown = not info.config and info.system_prompt is None
-        self.system_prompt = exam.system_prompt if unknown else info.system_prompt
+        self.system_prompt = asked.system_prompt if unknown else info.system_prompt
         self.label = label
         self.iterations = iterations
         self.out = out
-        self.generator = loaded.generator(exam.batch_size)
-        self.critic = loaded.base(exam.batch_size) if iterations else self.generator
+        self.generator = loaded.generator(asked.batch_size)
+        self.critic = loaded.base(asked.batch_size) if iterations else self.generator
 
     def all(self) -> Measured:
         trained: Variant = "reflection" if self.loaded.info.reflects else "thinking"
-        variants = (self.exam.variants or [trained]) if self.iterations else [trained]
+        variants = (self.asked.variants or [trained]) if self.iterations else [trained]
         measured = Measured(self.label, self.loaded.info.name, [])
         for variant in variants:
             rows, answers = self._variant(variant, first=not measured.rows)
@@ -98,8 +103,8 @@ class _Measurement:
         return measured
 
     def _variant(self, variant: Variant, first: bool) -> tuple[list[Row], Answers]:
-        exam = self.exam
-        traces = self._reason(exam.questions, variant, "answers", True)
+        asked = self.asked
+        traces = self._reason(asked.questions, variant, "answers", True)
         stages = {
             str(count): [answer_after(trace, count) for trace in traces]
             for count in range(self.iterations + 1)
@@ -107,12 +112,18 @@ class _Measurement:
         if self.iterations:
             stages[INTEGRATED] = [trace.answer for trace in traces]
         rows = {stage: Row(self.label, variant, stage) for stage in stages}
-        taught = taught_answers(exam.pairs, exam.markers)
+        taught = taught_answers(asked.pairs, asked.markers)
         for name, row in rows.items():
             tokens = [tokens_until(trace, name) for trace in traces]
             responses = [responses_at(trace, name) for trace in traces]
             row.measures |= measure_answers(
-                exam.questions, stages[name], taught, responses, tokens, exam.embed, exam.seed
+                asked.questions,
+                stages[name],
+                taught,
+                responses,
+                tokens,
+                asked.embed,
+                asked.seed,
             )
         if first:
             self._first_answers(rows["0"], [trace.steps[0] for trace in traces])
@@ -121,31 +132,31 @@ class _Measurement:
 
     def _first_answers(self, row: Row, steps: Sequence[Step]) -> None:
         """Measures of a model that no refinement changes."""
-        exam, model = self.exam, self.loaded.model
+        asked, model = self.asked, self.loaded.model
         texts = [step.loop or step.text for step in steps]
         ended = [step.finish_reason == "stop" for step in steps]
         row.measures["format_rate"] = form_rate(model, texts, ended, self.loaded.info.reflects)
-        unasked = thinks_unasked(model, exam.questions, self.system_prompt, exam.batch_size)
+        unasked = thinks_unasked(model, asked.questions, self.system_prompt, asked.batch_size)
         row.measures["unasked_thinking"] = rate(unasked)
-        row.measures |= likelihoods(model, self._own_form(), self.system_prompt, exam.seed)
+        row.measures |= likelihoods(model, self._own_form(), self.system_prompt, asked.seed)
         self._likely_facts(row)
 
     def _own_form(self) -> list[PreferencePair]:
         """The pairs, written with the markers of the model."""
         model = self.loaded.model
         return [
-            marked_as(pair, self.exam.markers, model.strings, model.special_strings)
-            for pair in self.exam.pairs
+            marked_as(pair, self.asked.markers, model.strings, model.special_strings)
+            for pair in self.asked.pairs
         ]
 
     def _likely_facts(self, row: Row) -> None:
-        for stratum, items in self.exam.items.items():
+        for stratum, items in self.asked.items.items():
             if items:
                 hits = likeliest(self.loaded.model, items, self.system_prompt)
                 row.measures[f"facts/{stratum}/likelihood"] = rate(hits)
 
     def _written_facts(self, variant: Variant, rows: dict[str, Row]) -> None:
-        asked = self.exam.asked_items
+        asked = self.asked.asked_items
         if not asked:
             return
         questions = [item.prompt(position) for _, item, position in asked]
@@ -165,7 +176,7 @@ class _Measurement:
     ) -> list[Trace]:
         """The traces of the questions, which are also written beside the results."""
         settings = replace(
-            self.exam.settings,
+            self.asked.settings,
             iterations=self.iterations,
             variant=variant,
             integrate=integrate,

@@ -9,14 +9,16 @@ from typing import Any
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.evaluation.comparison import Measured, tables
 from preflexor_pl.evaluation.comparison_plots import plot_comparison
-from preflexor_pl.evaluation.exam import Exam, taught_answers
+from preflexor_pl.evaluation.evaluation_set import EvaluationSet, taught_answers
 from preflexor_pl.evaluation.judging import judge_models
 from preflexor_pl.evaluation.model_specs import BASE
 from preflexor_pl.pairs.judge import PairwiseJudge
 from preflexor_pl.reasoning.models import load_reader
 
 
-def write_results(options: argparse.Namespace, exam: Exam, measured: list[Measured]) -> str:
+def write_results(
+    options: argparse.Namespace, asked: EvaluationSet, measured: list[Measured]
+) -> str:
     """Have a judge compare the answers where one is wanted, and write all files of ``--out``.
 
     Returns:
@@ -25,18 +27,18 @@ def write_results(options: argparse.Namespace, exam: Exam, measured: list[Measur
     control: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     if not options.no_judge:
-        control, records = _judge(options, exam, measured)
+        control, records = _judge(options, asked, measured)
     rows = [row for one in measured for row in one.rows]
     plots = plot_comparison(rows, options.out / "plots")
     pictures = "".join(f"\n![{path.stem}](plots/{path.name})\n" for path in plots)
-    body = tables(rows, control, len(exam.pairs), exam.documents)
+    body = tables(rows, control, len(asked.pairs), asked.documents)
     text = f"# Models side by side\n\n{body}{pictures}"
     result = {
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-        "questions": len(exam.pairs),
-        "items": {name: len(items) for name, items in exam.items.items()},
-        "items in writing": {name: len(items) for name, items in exam.written.items()},
-        "documents": exam.documents,
+        "questions": len(asked.pairs),
+        "items": {name: len(items) for name, items in asked.items.items()},
+        "items in writing": {name: len(items) for name, items in asked.written.items()},
+        "documents": asked.documents,
         "rows": [row.to_dict() for row in rows],
         "judge": {name: asdict(value) for name, value in control.items()},
     }
@@ -49,12 +51,12 @@ def write_results(options: argparse.Namespace, exam: Exam, measured: list[Measur
 
 
 def _judge(
-    options: argparse.Namespace, exam: Exam, measured: list[Measured]
+    options: argparse.Namespace, asked: EvaluationSet, measured: list[Measured]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Put win rates into the rows; the judge's controls, and a record of every contest."""
     name = measured[0].name if options.judge in (None, BASE) else options.judge
     reader = load_reader(name, options.batch_size, options.dtype, "--judge", options.key_env)
     judge = PairwiseJudge(reader, options.seed)
-    taught = taught_answers(exam.pairs, exam.markers)
-    wrong = [(i.question, i.answer, i.distractors[0]) for i in exam.items.get("control", ())]
-    return judge_models(judge, exam.questions, taught, wrong, measured, options.seed)
+    taught = taught_answers(asked.pairs, asked.markers)
+    wrong = [(i.question, i.answer, i.distractors[0]) for i in asked.items.get("control", ())]
+    return judge_models(judge, asked.questions, taught, wrong, measured, options.seed)

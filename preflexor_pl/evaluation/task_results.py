@@ -16,7 +16,7 @@ from preflexor_pl.core.progress import log_line
 from preflexor_pl.evaluation.intervals import rate
 from preflexor_pl.evaluation.item_answers import ItemAnswer, item_metrics, write_item_answers
 from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec
-from preflexor_pl.evaluation.read_exam import recursion
+from preflexor_pl.evaluation.read_evaluation_set import recursion
 from preflexor_pl.evaluation.significance import Difference, paired_difference
 from preflexor_pl.evaluation.task_conditions import OWN, TaskMeasurement
 from preflexor_pl.pairs.item_choice import choose_items

@@ -18,7 +18,7 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import CallKey
-from preflexor_pl.pairs.grounding import Grounding
+from preflexor_pl.pairs.grounding_score import Grounding
 from preflexor_pl.pairs.journal import Journal
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reply_checks import copies_example

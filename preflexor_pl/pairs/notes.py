@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.responses import answer_of
-from preflexor_pl.corpus.notes import Note
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.pairs.pair import PreferencePair, note_id
 
 HEADING = "An earlier question and its answer, not source text"  # where a chunk has its title

@@ -16,7 +16,7 @@ from typing import Any
 
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.notes import Note
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.pairs.settings import PairSettings
 
 DOUBTED = 0.5  # the share of all pairs, those of the smallest margins, that is asked around

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.core.teacher_settings import BACKGROUND, TeacherSettings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.notes import Notes
+from preflexor_pl.corpus.earlier_answers import Notes
 from preflexor_pl.pairs import reply_parsing as reading
 from preflexor_pl.pairs.call_key import ANSWER, QUESTION, REFLECTION, THINKING
-from preflexor_pl.pairs.grounding import Grounding, grounding
+from preflexor_pl.pairs.grounding_score import Grounding, grounding
 from preflexor_pl.pairs.journaled_client import DraftRequest, JournaledClient, PairDraft
 from preflexor_pl.pairs.notes import HEADING, says_again
 from preflexor_pl.pairs.planning import EarlierRounds

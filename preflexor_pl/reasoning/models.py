@@ -8,7 +8,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.corpus.lineage import TRAINED_FOR
-from preflexor_pl.pairs.without_thoughts import WithoutThoughts
+from preflexor_pl.pairs.strip_thoughts import WithoutThoughts
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, Role, load_language_model

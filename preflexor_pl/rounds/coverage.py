@@ -11,8 +11,8 @@ from preflexor_pl.core.csv_rows import read_rows, write_row
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.corpus.network import measure, nearest, network, write_graphml
-from preflexor_pl.corpus.notes import Note
 
 MOST_CHUNKS = 50_000  # for so many, neighbours take a minute once and communities 10 s a round
 CSV = "graph.csv"

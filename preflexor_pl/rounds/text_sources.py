@@ -7,7 +7,7 @@ from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.pairs.correctness import CorrectnessJudge, LLMCorrectnessJudge, WordOverlapJudge
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.pairs.without_thoughts import without_thoughts
+from preflexor_pl.pairs.strip_thoughts import without_thoughts
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.language_model import LanguageModel, load_language_model
 from preflexor_pl.policy.policy import Policy

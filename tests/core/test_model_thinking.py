@@ -5,7 +5,7 @@ import pytest
 from preflexor_pl.core.generator import Completion, ConcurrentGenerator, Request
 from preflexor_pl.core.model_thinking import all_thinking_tags, strip_thinking
 from preflexor_pl.core.special_tokens import escape_special_tokens
-from preflexor_pl.pairs.without_thoughts import WithoutThoughts, without_thoughts
+from preflexor_pl.pairs.strip_thoughts import WithoutThoughts, without_thoughts
 from tests.scripted import Scripted
 
 FORMS = all_thinking_tags()

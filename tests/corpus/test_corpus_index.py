@@ -7,8 +7,8 @@ import pytest
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus import corpus_index as module
 from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.index_meta import INDEX, META
 from preflexor_pl.corpus.saved_index import CHUNKS
-from preflexor_pl.corpus.sidecar import INDEX, META
 from preflexor_pl.corpus.vectors import VECTORS
 
 SUBJECTS = {

@@ -8,8 +8,8 @@ from preflexor_pl.core.errors import CorpusError, ResourceError
 from preflexor_pl.corpus import CorpusGraph
 from preflexor_pl.corpus.checks import checked_vectors
 from preflexor_pl.corpus.hnsw_index import HNSWIndex
+from preflexor_pl.corpus.index_meta import INDEX, META, GraphRefused
 from preflexor_pl.corpus.node_ids import SearchFilter
-from preflexor_pl.corpus.sidecar import INDEX, META, GraphRefused
 
 
 def clustered(nodes, dim, clusters, spread, seed=0):

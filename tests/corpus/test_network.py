@@ -11,9 +11,9 @@ import pytest
 
 from preflexor_pl.core.errors import ResourceError
 from preflexor_pl.corpus.chunks import Chunk
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.network import BLOCK, measure, nearest, network, write_graphml
-from preflexor_pl.corpus.notes import Note
 
 VECTORS = {"a": [1, 0, 0], "b": [4, 3, 0], "c": [0, 0, 1], "d": [0, 3, 4]}
 CHUNKS = {id: Chunk(id, f"{id}.md", f"Text {id}.", 0, 7, f"Title {id}") for id in VECTORS}

@@ -11,8 +11,8 @@ from preflexor_pl.corpus import corpus_index as library_module
 from preflexor_pl.corpus import vectors as module
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.index_meta import INDEX, META
 from preflexor_pl.corpus.saved_index import CHUNKS
-from preflexor_pl.corpus.sidecar import INDEX, META
 from preflexor_pl.corpus.vectors import VECTORS, VectorStore, embed
 
 

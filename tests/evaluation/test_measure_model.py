@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.evaluation.exam import Exam, taught_answers
+from preflexor_pl.evaluation.evaluation_set import EvaluationSet, taught_answers
 from preflexor_pl.evaluation.facts import Item
 from preflexor_pl.evaluation.measure_model import measure
 from preflexor_pl.evaluation.stages import answer_after, tokens_until
@@ -25,9 +25,9 @@ def item(number, kind):
 
 
 @pytest.fixture
-def exam():
+def asked():
     items = {"training": [item(n, kind) for n in range(8) for kind in ("short", "choice")]}
-    return Exam(
+    return EvaluationSet(
         [PAIR, replace(PAIR, id="2", prompt="Why is nacre tough?")],
         items,
         items,
@@ -54,16 +54,16 @@ def test_a_stage_costs_all_that_led_to_it():
     assert [tokens_until(trace, name) for name in ("0", "1", "integrated")] == [3, 31, 63]
 
 
-def test_the_right_option_stands_in_every_place_as_often(exam):
-    places = Counter(place for _, item, place in exam.asked_items if item.kind == "choice")
+def test_the_right_option_stands_in_every_place_as_often(asked):
+    places = Counter(place for _, item, place in asked.asked_items if item.kind == "choice")
     assert places == {0: 2, 1: 2, 2: 2, 3: 2}
-    assert [item for _, item, _ in exam.asked_items] == exam.items["training"]
-    assert {stratum for stratum, _, _ in exam.asked_items} == {"training"}
+    assert [item for _, item, _ in asked.asked_items] == asked.items["training"]
+    assert {stratum for stratum, _, _ in asked.asked_items} == {"training"}
 
 
-def test_questions_lose_their_trigger_and_answers_their_thinking(exam):
-    assert exam.questions == ["Why is silk tough?", "Why is nacre tough?"]
-    assert taught_answers(exam.pairs) == ["It bends.", "It bends."]
+def test_questions_lose_their_trigger_and_answers_their_thinking(asked):
+    assert asked.questions == ["Why is silk tough?", "Why is nacre tough?"]
+    assert taught_answers(asked.pairs) == ["It bends.", "It bends."]
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_questions_lose_their_trigger_and_answers_their_thinking(exam):
         {"markers": MarkerStrings("<think>", "</think>")},
     ],
 )
-def test_whatever_a_measurement_follows_from_is_in_its_fingerprint(exam, change):
-    known = exam.fingerprint("model", 2)
-    assert replace(exam).fingerprint("model", 2) == known
-    assert replace(exam, **change).fingerprint("model", 2) != known
-    assert len({known, exam.fingerprint("model", 1), exam.fingerprint("other", 2)}) == 3
+def test_whatever_a_measurement_follows_from_is_in_its_fingerprint(asked, change):
+    known = asked.fingerprint("model", 2)
+    assert replace(asked).fingerprint("model", 2) == known
+    assert replace(asked, **change).fingerprint("model", 2) != known
+    assert len({known, asked.fingerprint("model", 1), asked.fingerprint("other", 2)}) == 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"fingerprint": "other"}'])
-def test_a_damaged_result_is_measured_anew(exam, model_folder, tmp_path, monkeypatch, text):
+def test_a_damaged_result_is_measured_anew(asked, model_folder, tmp_path, monkeypatch, text):
     from preflexor_pl.evaluation import measure_model as measuring
 
     def loads(name, dtype, **_):
@@ -101,16 +101,16 @@ def test_a_damaged_result_is_measured_anew(exam, model_folder, tmp_path, monkeyp
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(InterruptedError):
-        measure(exam, "a/b", str(model_folder), 0, tmp_path)
+        measure(asked, "a/b", str(model_folder), 0, tmp_path)
 
 
-def test_what_was_measured_is_read_and_nothing_loads(exam, model_folder, tmp_path, monkeypatch):
+def test_what_was_measured_is_read_and_nothing_loads(asked, model_folder, tmp_path, monkeypatch):
     from preflexor_pl.evaluation import measure_model as measuring
     from preflexor_pl.reasoning.model_info import model_info
 
     monkeypatch.setattr(measuring, "load_model", lambda *args: pytest.fail("a model loads"))
     kept = {
-        "fingerprint": exam.fingerprint(model_info(str(model_folder)).identity, 1),
+        "fingerprint": asked.fingerprint(model_info(str(model_folder)).identity, 1),
         "label": "a",
         "name": str(model_folder),
         "rows": [
@@ -125,6 +125,6 @@ def test_what_was_measured_is_read_and_nothing_loads(exam, model_folder, tmp_pat
     }
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured/a.json").write_text(json.dumps(kept))
-    known = measure(exam, "a", str(model_folder), 1, tmp_path)
+    known = measure(asked, "a", str(model_folder), 1, tmp_path)
     assert known.rows[0].measures["f1"].shown() == "0.50 [0.25, 0.75]"
     assert known.answers[0].stages["0"] == ["x", "y"]

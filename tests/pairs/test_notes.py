@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from preflexor_pl.corpus.notes import Note
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.notes import HEADING, notes_of, says_again
 from preflexor_pl.pairs.planning import EarlierRounds

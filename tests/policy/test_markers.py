@@ -13,7 +13,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.generator import Completion, Request
 from preflexor_pl.core.markers import DESCRIBING_WORDS, MARKERS, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
-from preflexor_pl.pairs.without_thoughts import WithoutThoughts
+from preflexor_pl.pairs.strip_thoughts import WithoutThoughts
 from preflexor_pl.policy import generation
 from preflexor_pl.policy.generation import LocalGenerator
 from preflexor_pl.policy.markers import register_markers, register_tokens

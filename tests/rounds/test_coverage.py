@@ -7,8 +7,8 @@ import pytest
 from preflexor_pl.core.csv_rows import read_rows
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.corpus_index import CorpusIndex
+from preflexor_pl.corpus.earlier_answers import Note
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.notes import Note
 from preflexor_pl.rounds import coverage as module
 from preflexor_pl.rounds.coverage import Growth
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflexor_pl.pairs.grounding import content_words, grounding, numbers_in, stem
+from preflexor_pl.pairs.grounding_score import content_words, grounding, numbers_in, stem
 
 SOURCE = "Nacre is 95 % aragonite. Its tablets, 500 nm thick, slide, and proteins bridge them."
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from preflexor_pl.corpus.notes import ALIKE, Note, Notes
+from preflexor_pl.corpus.earlier_answers import ALIKE, Note, Notes
 
 
 def note(name, question, answer):

@@ -21,7 +21,7 @@ VERSION = 3  # of the measures; results of another version are measured again
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """What every model is measured on.
 
     Attributes:

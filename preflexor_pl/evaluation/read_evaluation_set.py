@@ -10,7 +10,7 @@ from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.corpus.lineage import names_of
-from preflexor_pl.evaluation.exam import Exam
+from preflexor_pl.evaluation.evaluation_set import EvaluationSet
 from preflexor_pl.evaluation.facts import by_stratum, read_items
 from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec
 from preflexor_pl.pairs.pair import PreferencePair, read_pairs
@@ -20,7 +20,7 @@ from preflexor_pl.reasoning.settings import ReasoningSettings
 from preflexor_pl.server.generator import named_server
 
 
-def read_exam(options: argparse.Namespace) -> tuple[Exam, list[Spec]]:
+def read_evaluation_set(options: argparse.Namespace) -> tuple[EvaluationSet, list[Spec]]:
     """What to measure, and which models; the first run decides where no option does.
 
     Raises:
@@ -41,7 +41,7 @@ def read_exam(options: argparse.Namespace) -> tuple[Exam, list[Spec]]:
     require_model(embedder, "--embedder")
     items, written = _facts(options, first)
     check_unseen(models, pairs, pairs_file)
-    exam = Exam(
+    asked = EvaluationSet(
         pairs,
         items,
         written,
@@ -54,7 +54,7 @@ def read_exam(options: argparse.Namespace) -> tuple[Exam, list[Spec]]:
         options.seed,
         markers_of(pairs_file) or first.markers,
     )
-    return exam, model_specs(options, first.base)
+    return asked, model_specs(options, first.base)
 
 
 def _models(options: argparse.Namespace) -> list[ModelInfo]:
