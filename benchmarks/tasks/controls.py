@@ -19,7 +19,7 @@ from benchmarks.report.record import RESULTS, read, save, setting
 from preflexor_pl.core.files import write_atomically
 
 CONFIG = "configs/verified.yaml"
-ROUNDS, PAIRS = 6, 64
+ROUNDS, PAIRS = 4, 64
 PARTS: dict[str, list[str]] = {
     "as shipped": [],
     "without thinking": ["--data.untriggered_share", "1"],
