@@ -71,7 +71,7 @@ def export(
         NumericalError: the folder does not give the adapters' logits; it is not kept.
         ResourceError: the disk is full.
     """
-    from preflexor_pl.corpus.lineage import UNKNOWN, read_lineage
+    from preflexor_pl.corpus.seen_documents import UNKNOWN, read_lineage
     from preflexor_pl.evaluation.model_card import model_card, what_it_is
     from preflexor_pl.policy.exported_model import phases_of, write_merged
     from preflexor_pl.policy.load import dtype_name, resolve_dtype

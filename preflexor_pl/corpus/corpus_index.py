@@ -20,7 +20,6 @@ from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
 from preflexor_pl.corpus.hold_out import held_out_documents
 from preflexor_pl.corpus.index_meta import META, GraphRefused
-from preflexor_pl.corpus.lineage import Lineage, hashes_of
 from preflexor_pl.corpus.near_copies import near_copies
 from preflexor_pl.corpus.reader import read_folder
 from preflexor_pl.corpus.records import ColumnRead, Documents, Skipped
@@ -33,6 +32,7 @@ from preflexor_pl.corpus.saved_index import (
     sizes_that_fit,
     write_saved,
 )
+from preflexor_pl.corpus.seen_documents import Lineage, hashes_of
 from preflexor_pl.corpus.vectors import VECTORS, Rows, embed
 from preflexor_pl.corpus.walk import walk as walked
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 from preflexor_pl.core.errors import ConfigError
-from preflexor_pl.corpus.lineage import Lineage, names_of
+from preflexor_pl.corpus.seen_documents import Lineage, names_of
 
 
 def held_out_documents(

@@ -9,7 +9,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.hub import require_model
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.settings import Sampling
-from preflexor_pl.corpus.lineage import names_of
+from preflexor_pl.corpus.seen_documents import names_of
 from preflexor_pl.evaluation.evaluation_set import EvaluationSet
 from preflexor_pl.evaluation.facts import by_stratum, read_items
 from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec

@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 from preflexor_pl.core.chat import chat_ids, encode
 from preflexor_pl.core.errors import ConfigError, NumericalError
 from preflexor_pl.core.markers import MarkerStrings
-from preflexor_pl.corpus.lineage import TRAINED_FOR
+from preflexor_pl.corpus.seen_documents import TRAINED_FOR
 from preflexor_pl.policy import load, merge
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.model_source import ModelSource

@@ -14,7 +14,7 @@ from preflexor_pl.core.chat import end_of_turn_id, turn_ends
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import DEFAULT, KEY, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
-from preflexor_pl.corpus.lineage import TRAINED_FOR
+from preflexor_pl.corpus.seen_documents import TRAINED_FOR
 from preflexor_pl.policy.load import load_base, resolve_dtype, stops_of
 from preflexor_pl.policy.markers import register_markers
 from preflexor_pl.policy.model_errors import in_one_line

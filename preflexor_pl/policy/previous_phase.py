@@ -20,7 +20,7 @@ from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.markers import KEY as MARKERS_KEY
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.settings import PolicySettings
-from preflexor_pl.corpus.lineage import UNKNOWN, Lineage, lineage_of_model, read_lineage
+from preflexor_pl.corpus.seen_documents import UNKNOWN, Lineage, lineage_of_model, read_lineage
 from preflexor_pl.policy.model_source import fingerprint_of
 
 CARD = "base.json"

@@ -14,7 +14,7 @@ from preflexor_pl.core.files import read_record
 from preflexor_pl.core.markers import MarkerStrings
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.corpus.hold_out import held_out_documents
-from preflexor_pl.corpus.lineage import (
+from preflexor_pl.corpus.seen_documents import (
     TRAINED_FOR,
     UNKNOWN,
     Lineage,

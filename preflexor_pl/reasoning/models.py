@@ -7,7 +7,7 @@ import torch
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.generator import Generator
 from preflexor_pl.core.markers import DEFAULT, MarkerStrings
-from preflexor_pl.corpus.lineage import TRAINED_FOR
+from preflexor_pl.corpus.seen_documents import TRAINED_FOR
 from preflexor_pl.pairs.strip_thoughts import WithoutThoughts
 from preflexor_pl.policy.finished_model import TrainedModel
 from preflexor_pl.policy.generation import LocalGenerator

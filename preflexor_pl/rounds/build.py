@@ -13,7 +13,7 @@ from preflexor_pl.core.settings import PolicySettings
 from preflexor_pl.corpus.corpus_index import CorpusIndex
 from preflexor_pl.corpus.embedder import Embedder
 from preflexor_pl.corpus.graph import CorpusGraph
-from preflexor_pl.corpus.lineage import Lineage, names_of
+from preflexor_pl.corpus.seen_documents import Lineage, names_of
 from preflexor_pl.pairs.own_pairs import OwnSet, stand_alone
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.policy.policy import Policy

@@ -7,8 +7,8 @@ import pytest
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.lineage import Lineage
 from preflexor_pl.corpus.near_copies import near_copies
+from preflexor_pl.corpus.seen_documents import Lineage
 from preflexor_pl.datamodule import PreferenceDataModule
 
 ONE = (

@@ -8,7 +8,7 @@ import pytest
 from preflexor_pl import fit
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.lineage import Lineage
+from preflexor_pl.corpus.seen_documents import Lineage
 from preflexor_pl.evaluation.read_evaluation_set import check_unseen
 from preflexor_pl.pairs.pair import read_pairs
 from preflexor_pl.reasoning.model_info import model_info

@@ -7,7 +7,7 @@ import pytest
 from preflexor_pl.core.errors import ConfigError, CorpusError
 from preflexor_pl.corpus.chunks import Chunk
 from preflexor_pl.corpus.corpus_index import CorpusIndex
-from preflexor_pl.corpus.lineage import (
+from preflexor_pl.corpus.seen_documents import (
     UNKNOWN,
     Lineage,
     hashes_of,
@@ -116,6 +116,6 @@ def test_an_export_on_the_hub_takes_its_record_along(tmp_path, monkeypatch):
 
 def test_an_export_on_a_hub_that_cannot_be_reached_is_not_known(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"preflexor_pl": {}}')
-    monkeypatch.setattr("preflexor_pl.corpus.lineage.cached_snapshot", lambda name: tmp_path)
+    monkeypatch.setattr("preflexor_pl.corpus.seen_documents.cached_snapshot", lambda name: tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert lineage_of_model("me/mine") == UNKNOWN
