@@ -8,7 +8,7 @@ PEERS_READY := $(PEERS)/.ready
 CONFIG ?= configs/orpo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-peers fit phases test check fix clean
+.PHONY: help venv venv-peers fit verified phases test check fix clean
 .PHONY: bench bench-train bench-rounds bench-retrieval bench-gpu bench-table
 
 help:  ## list the targets
@@ -20,10 +20,13 @@ venv-peers: $(PEERS_READY)  ## make .venv-peers: the libraries that benchmarks c
 
 # Linux: holes between large blocks of memory are not given to small objects, which would leave
 # them in pieces. It takes a quarter off what a step on a CPU takes (benchmarks.training.allocator).
-fit phases: export GLIBC_TUNABLES ?= glibc.malloc.tcache_count=0
+fit verified phases: export GLIBC_TUNABLES ?= glibc.malloc.tcache_count=0
 
 fit: $(READY)  ## train: make fit ARGS="--trainer.max_epochs 2"
 	$(BIN)/python -m preflexor_pl.fit --config $(CONFIG) $(ARGS)
+
+verified: $(READY)  ## train on questions whose answers are checked: make verified ARGS="--run runs/mine"
+	$(BIN)/python -m preflexor_pl.fit --config configs/verified.yaml $(ARGS)
 
 phases: $(READY)  ## the three phases in a row (about 40 minutes), then one table over them
 	$(BIN)/python -m preflexor_pl.fit --config configs/orpo.yaml

@@ -195,6 +195,7 @@ def test_a_model_that_takes_fewer_tokens_says_so(policy, tmp_path, capsys, asked
         ({"ask_about": "coverage"}, "ask_about"),
         ({"rejected_choice": "judged", "rejected_candidates": 2}, "rejected_choice"),
         ({"min_grounding": 0.5}, "min_grounding"),
+        ({"answers": "quoted"}, "answers"),
     ],
 )
 def test_what_means_nothing_with_a_task_is_refused(settings, key):

@@ -215,6 +215,7 @@ class DataSettings:
             ("only_wrong", False),
             ("rejected", "policy"),
             ("min_grounding", 0.0),
+            ("answers", "written"),
         ):
             value = getattr(settings, name)
             check_value(value == usual, f"data.{name}", value, f"{usual} with data.task")
