@@ -48,6 +48,11 @@ class ItemAnswer:
         """Whether the answer is right, whatever led to it."""
         return self.outcome in ("right", "lucky")
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether the answer is right, and follows thinking that is right, or cannot be checked."""
+        return self.outcome == "right" and self.thinks
+
 
 def answer_items(
     policy: LanguageModel,
@@ -122,7 +127,7 @@ def item_metrics(answers: Sequence[ItemAnswer]) -> dict[str, float]:
     """
     found = {
         PASS: _mean([one.is_right for one in answers]),
-        VERIFIED: _mean([one.outcome == "right" for one in answers]),
+        VERIFIED: _mean([one.is_verified for one in answers]),
         "thinks": _mean([one.thinks for one in answers]),
         "response_tokens": _mean([one.tokens for one in answers]),
     }

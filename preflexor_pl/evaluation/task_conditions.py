@@ -18,7 +18,7 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.evaluation.item_answers import ItemAnswer, checked_answer, item_prompt
 from preflexor_pl.evaluation.stages import answer_after, tokens_until
-from preflexor_pl.pairs.prompts import ANSWER_LINE
+from preflexor_pl.pairs.prompts import ANSWER_LINE, Prompt
 from preflexor_pl.pairs.solutions import read_solution
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
 from preflexor_pl.reasoning.models import LoadedModel
@@ -110,8 +110,9 @@ class TaskMeasurement:
         others = [""] * len(own)
         for level in {one.level for one in own}:
             places = [place for place, one in enumerate(own) if one.level == level]
-            for place, other in zip(places, [*places[1:], places[0]], strict=True):
-                others[place] = thoughts[other]
+            if len(places) > 1:  # an only item has no other: its thinking stays empty
+                for place, other in zip(places, [*places[1:], places[0]], strict=True):
+                    others[place] = thoughts[other]
         return others
 
     def _shown_examples(self) -> list[ItemAnswer]:
@@ -119,11 +120,12 @@ class TaskMeasurement:
         requests = []
         for item in self.items:
             worked = [one for one in self.task.worked if one.item.level == item.level]
-            shown = tuple(
+            turns = [
                 (one.item.prompt, f"{one.thinking}\n{ANSWER_LINE} {one.item.answer}")
                 for one in worked
-            )
-            requests.append(replace(self._request(item), examples=shown))
+            ]
+            shown = Prompt("", tuple(turns)).inert(self.loaded.model.special_strings)
+            requests.append(replace(self._request(item), examples=shown.examples))
         answers = self._complete(EXAMPLES, requests)
         return [
             self._checked(item, _answer_line(made.text), made.tokens)

@@ -107,7 +107,7 @@ def _cells(checked: Sequence[ItemAnswer], levels: Sequence[int]) -> list[str]:
     return [
         rate(_right(checked)).shown(percent=True),
         *(rate(hits).shown(percent=True) for hits in by_level),
-        rate([one.outcome == "right" for one in checked]).shown(percent=True),
+        rate([one.is_verified for one in checked]).shown(percent=True),
         f"{metrics['thinks']:.0%}".replace("%", " %"),
         f"{metrics['response_tokens']:.0f}",
     ]

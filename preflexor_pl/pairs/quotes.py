@@ -62,7 +62,9 @@ class Quotes:
         A question that is nearer to another asks about something else (round-trip consistency,
         Alberti et al., 2019, with an embedder in the place of a reader).
         """
-        sentences = self._sentences(item)
+        chunk = self.library.chunks[item.chunk_ids[0]].text
+        lines = [" ".join(one.split()) for one in segmentation.sentences(chunk)]
+        sentences = [escape_special_tokens(one, self.client.special_tokens) for one in lines]
         question, *vectors = self.embeddings([item.question, *sentences])
         cosines = [float(question @ vector) for vector in vectors]  # vectors have length 1
         return sentences[cosines.index(max(cosines))] == item.quote

@@ -96,7 +96,8 @@ class Solver:
         made = self.client.complete(stage, requests, self.client.teacher)
         found: dict[str, Solution] = {}
         for key, (draft, item, _) in zip(keys, draws, strict=True):
-            if made[key].problem or copies_example(made[key].text, requests[key]):
+            was_cut = made[key].finish_reason != "stop"
+            if was_cut or made[key].problem or copies_example(made[key].text, requests[key]):
                 continue
             text = escape_special_tokens(made[key].text, self.client.special_tokens)
             solution = self._right(item, text, stage == HINTED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preflexor_pl.core.errors import CorpusError
-from preflexor_pl.core.files import write_atomically
+from preflexor_pl.core.files import RESTORE, write_atomically
 from preflexor_pl.core.progress import log_line
 from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.pairs.drop_reasons import advice, by_reason
@@ -130,7 +130,11 @@ class TaskPairMaker:
             for place, item in enumerate(items)
         }
         plan = [{"id": draft.id, "item": name} for name, draft in drafts.items()]
-        journal.plan(self._fingerprint(order), lambda: plan)
+        if journal.plan(self._fingerprint(order), lambda: plan) != plan:
+            raise CorpusError(
+                f"{journal.folder / 'plan.json'} has other items than {TRIES} of the rounds before "
+                f"lead to: one of these files was changed or is missing: {RESTORE}"
+            )
         return [(drafts[item.id], item) for item in items]
 
     def _fingerprint(self, order: Order) -> str:

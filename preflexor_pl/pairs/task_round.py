@@ -83,7 +83,7 @@ class TaskRound:
     def add(self, items: Sequence[tuple[PairDraft, Item]]) -> None:
         """Have the items tried and, where no try is right, solved; keep the pairs."""
         tries = self._tries(items)
-        unsolved = [one for one in items if not any(t.is_right for t in tries[one[0].id])]
+        unsolved = [one for one in items if _needs_solution(tries[one[0].id])]
         solved = self.solver.solve(unsolved)
         for draft, item in items:
             own = tries[draft.id]
@@ -117,7 +117,8 @@ class TaskRound:
         right = [one for one in tries if one.is_right]
         failed = [one for one in tries if one.outcome != "right"]
         if not failed:
-            self.client.drop(draft, "all_tries_right", tries[0].completion.text)
+            reason = "all_tries_right" if right else "right_but_cut"
+            self.client.drop(draft, reason, tries[0].completion.text)
             return
         if right:
             best = min(right, key=lambda one: len(one.completion.text))
@@ -211,3 +212,9 @@ class TaskRound:
             finish_reason=rejected.completion.finish_reason,
             item=item.id,
         )
+
+
+def _needs_solution(tries: Sequence[Try]) -> bool:
+    """Whether something can be rejected, and nothing chosen."""
+    is_wrong = any(one.outcome != "right" for one in tries)
+    return is_wrong and not any(one.is_right for one in tries)

@@ -55,6 +55,6 @@ def check_response(
     if verdict != "right":
         outcome: Outcome = verdict
     else:
-        formed = set(parsed.problems) <= (set() if is_asked_to_think else {"no_thinking"})
+        formed = set(parsed.problems) == (set() if is_asked_to_think else {"no_thinking"})
         outcome = "right" if formed and ruling in (None, "right") else "lucky"
     return Checked(outcome, thinks, None if ruling is None else ruling == "right")

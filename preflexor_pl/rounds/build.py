@@ -143,10 +143,9 @@ class RunData(DataSettings):
         """Tokens that a response may have in evaluation: as many as the longest chosen one."""
         thinking, teacher = self.pair_settings.thinking, self.pair_settings.teacher
         if self.task:
-            return min(
-                teacher.answer.max_new_tokens + CATEGORY_TOKENS,
-                self.max_length - self.max_prompt_length,
-            )
+            taught = teacher.answer.max_new_tokens + CATEGORY_TOKENS
+            own = self.pair_settings.rejected_sampling.max_new_tokens
+            return min(max(taught, own), self.max_length - self.max_prompt_length)
         longest = len(thinking.categories) * (thinking.sampling.max_new_tokens + CATEGORY_TOKENS)
         longest += teacher.answer.max_new_tokens
         if self.pair_settings.reflection:

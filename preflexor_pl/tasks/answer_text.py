@@ -14,6 +14,9 @@ _LETTER = re.compile(  # "A layer of wax" and "B-cells" name no option
     r"\W*(?:(?i:the|right|correct|best|answer|option|choice|letter|is)\W+){0,6}"
     r"([A-Z])(?=\W*$|[^\w\s-]|\s*\n|\s+[-:\u2013\u2014]|\s+(?:is|because|as|since)\b)"
 )
+_ANOTHER = re.compile(
+    r"[*_)]*\s*(?:[,;/&+]|\band\b|\bor\b)\s*[*_(]*[A-Z](?![\w-])"
+)  # "A, B" names two
 _TRAILING = frozenset(".,;:!?\u2026 ")
 _PAIRS = frozenset(['""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "**", "__", "``"])
 
@@ -54,6 +57,8 @@ def with_options(question: str, options: Sequence[str]) -> str:
 def read_option(answer: str, options: Sequence[str]) -> int | None:
     """Index of the option that an answer names, by its letter at the start or its whole text."""
     letter = _LETTER.match(answer)
+    if letter and _ANOTHER.match(answer, letter.end()):
+        return None
     if letter and LETTERS.index(letter.group(1)) < len(options):
         return LETTERS.index(letter.group(1))
     matches = [i for i, option in enumerate(options) if contains(answer, option)]

@@ -71,8 +71,8 @@ class QuestionBank:
 
     @property
     def levels(self) -> Sequence[int]:
-        """The levels of the items to train on."""
-        return sorted(level for split, level in self._items if split == "train")
+        """The levels of the items; not every level need be in both splits."""
+        return sorted({level for _, level in self._items})
 
     @property
     def worked(self) -> Sequence[WorkedItem]:

@@ -281,7 +281,7 @@ def _clauses(text: str) -> Iterator[frozenset[str]]:
 
 def _content(text: str) -> frozenset[str]:
     """The words that say something, without a plural's or a verb's s."""
-    return frozenset(_stem(word) for word in _WORD.findall(text.casefold())) - _FILLERS
+    return frozenset(_stem(w) for w in _WORD.findall(text.casefold()) if w not in _FILLERS)
 
 
 def _stem(word: str) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 WHERE = [
     *(ROOT / "preflexor_pl/pairs" / f"{name}.py" for name in (
         "question_reply", "reply_parsing", "reply_checks", "stages", "journaled_client",
-        "rejection", "without_thoughts", "quotes", "task_round",
+        "rejection", "strip_thoughts", "quotes", "task_round",
     )),
     *(ROOT / "preflexor_pl/server" / f"{name}.py" for name in ("replies", "connection")),
     ROOT / "preflexor_pl/core/model_thinking.py",

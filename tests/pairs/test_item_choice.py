@@ -59,12 +59,43 @@ def test_a_level_is_judged_by_the_last_round_that_asked_it():
     assert by_level(choose_items(TASK, "train", 8, fell, frontier=True)) == {1: 8}
 
 
-def test_items_of_middling_pass_rate_come_first_and_fill_half_at_most():
-    known = history(1, right=2, count=9) + history(1, right=0, first=20) + history(1, 4, first=30)
-    chosen = [item.id for item in choose_items(TASK, "train", 8, known, frontier=True)]
-    assert len(chosen) == len(set(chosen)) == 8
-    assert sum(id in {one.item for one in known[:9]} for id in chosen) == 4
-    assert not {one.item for one in known[9:]} & {*chosen}
+def test_items_of_middling_pass_rate_alternate_with_new_ones():
+    known = history(1, right=2, count=9) + history(1, right=0, first=9) + history(1, 4, first=13)
+    for wanted in (8, 192):  # a round stops long before the end of what is planned
+        chosen = [item.id for item in choose_items(TASK, "train", wanted, known, frontier=True)]
+        assert len(chosen) == len(set(chosen)) == wanted
+        places = [id in {one.item for one in known[:9]} for id in chosen[:8]]
+        assert places == [True, False] * 4
+        assert not {one.item for one in known[9:]} & {*chosen[:8]}
+
+
+def test_a_level_is_judged_by_items_that_were_new():
+    """Those that were asked again are there because they were right half of the time."""
+    known = history(1, right=2) + history(1, right=2, round=1) + history(1, 4, round=1, first=50)
+    assert level_rates(known) == {1: 1.0}
+    assert level_rates(history(1, right=2) + history(1, right=1, round=1)) == {1: 0.25}
+
+
+def test_a_bank_that_is_used_up_gives_what_was_asked_least_and_longest_ago():
+    tries = [ItemTries("i0", 1, 2, 4, 2), ItemTries("i1", 1, 0, 4, 2), ItemTries("i2", 1, 1, 4, 2)]
+    assert [i.id for i in choose_items(Few(), "train", 3, tries)] == ["i1", "i2", "i0"]
+    tries.append(ItemTries("i1", 1, 3, 4, 2))
+    assert [i.id for i in choose_items(Few(), "train", 3, tries)] == ["i2", "i0", "i1"]
+
+
+class Gap(Few):
+    """Its second level has no items."""
+
+    levels = (1, 2)
+
+    def items(self, split, level, start, count):
+        return super().items(split, level, start, count) if level == 1 else []
+
+
+def test_a_level_without_items_is_passed_over():
+    passed = [ItemTries("i0", 1, 0, 4, 4)]
+    assert len(choose_items(Gap(), "train", 3, passed, frontier=True)) == 3
+    assert len(choose_items(Gap(), "held_out", 3)) == 3
 
 
 def test_a_bank_that_is_at_its_end_gives_what_it_has():

@@ -13,6 +13,7 @@ from preflexor_pl.core.generator import Completion
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.teacher_settings import TeacherSettings
 from preflexor_pl.pairs.correctness import WordOverlapJudge
+from preflexor_pl.pairs.item_choice import ItemTries
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.task_maker import TRIES, TaskPairMaker, read_tries
@@ -178,6 +179,26 @@ def test_without_the_trigger_answers_alone_are_right(tmp_path):
     assert (pair.prompt, pair.chosen, pair.rejected) == ("What is 1 + 0?", "1", "99")
 
 
+def test_without_the_trigger_a_response_with_thinking_is_not_chosen(tmp_path):
+    made, _ = maker(lambda number, draw: GOOD.format(number + 1), untriggered_share=1.0)
+    pair = rounds(tmp_path, made)[0]
+    assert (pair.chosen, pair.teacher) == ("1", "base")
+    assert pair.rejected == GOOD.format(1)
+
+
+def test_a_solution_that_was_cut_is_not_chosen(tmp_path):
+    made, _ = maker(lambda number, draw: "x", lambda number, draw: f"Add.\nAnswer: {number + 1}~")
+    with pytest.raises(CorpusError, match="never_right 6"):
+        rounds(tmp_path, made)
+
+
+def test_an_item_that_is_always_right_and_always_cut_asks_nobody(tmp_path):
+    made, writers = maker(lambda number, draw: GOOD.format(number + 1) + "~")
+    with pytest.raises(CorpusError, match="right_but_cut 6"):
+        rounds(tmp_path, made)
+    assert writers.teacher.asked == []
+
+
 def test_what_came_of_each_item_is_kept_and_a_made_round_is_read(tmp_path):
     made, writers = maker(lambda number, draw: GOOD.format(number + 1 if draw % 3 else 99))
     pairs = rounds(tmp_path, made)
@@ -197,6 +218,16 @@ def test_a_round_that_stopped_asks_nothing_twice(tmp_path):
     )
     assert rounds(tmp_path, again) == pairs
     assert writers.policy.asked == writers.teacher.asked == []
+
+
+def test_a_plan_that_the_rounds_before_do_not_lead_to_is_refused(tmp_path):
+    passed = [ItemTries("s0", 1, 0, 3, 3)]
+    made, _ = maker(lambda number, draw: BAD.format(99), history=passed)
+    rounds(tmp_path, made, index=1)
+    (tmp_path / "round-1/manifest.json").unlink()
+    lost, _ = maker(lambda number, draw: BAD.format(99))  # tries.jsonl of round 0 is gone
+    with pytest.raises(CorpusError, match=r"plan\.json has other items"):
+        rounds(tmp_path, lost, index=1)
 
 
 def test_other_settings_are_refused(tmp_path):

@@ -96,6 +96,11 @@ def test_an_answer_is_right_where_its_one_number_is(answer, verdict):
             "So the Velmar pump softens at 340 degrees.",
             "right",
         ),
+        (
+            "The Velmar pump is made of Kelbrit. Kelbrit softens at 340 degrees. "
+            "Thus, this pump softens at 340 degrees.",
+            "right",
+        ),
         (  # more facts than are needed, all of them given
             "Sumal softens at 77 degrees. The Velmar pump is made of Kelbrit. "
             "Kelbrit softens at 340 degrees.",

@@ -1,6 +1,7 @@
-"""Attention for decoding on a CPU in bfloat16, where torch's own kernel is four times slower.
+"""Attention for decoding on a CPU, in bfloat16 or in the place of eager attention.
 
-It multiplies with the shared key and value heads directly, without a copy for each query head
+In bfloat16 torch's own kernel is four times slower; eager attention copies keys and values for each
+query head. This one multiplies with the shared heads directly
 (grouped-query attention, Ainslie et al., 2023, arXiv:2305.13245).
 """
 
@@ -56,8 +57,8 @@ def grouped_attention(
     """
     if unknown := not_ignored(others):
         raise ConfigError(
-            f"model.policy.dtype: attention with {', '.join(unknown)} has no kernel for "
-            "bfloat16 on a CPU here: use float32"
+            f"model.policy.attn_implementation: attention with {', '.join(unknown)} has no kernel "
+            "for decoding on a CPU here: use sdpa, and float32 as model.policy.dtype"
         )
     batch, heads, width, size = query.shape
     shared = key.shape[1]
