@@ -9,6 +9,7 @@ import yaml
 
 from preflexor_pl.cli import entry
 from preflexor_pl.core import errors
+from preflexor_pl.pairs.prompt_files import FILES
 from tests.tiny import refused
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,7 @@ def test_prompts_that_were_edited_are_not_mixed_with_those_of_earlier_rounds(tra
     (folder / "finished.json").write_text('{"epochs": 6}')
     assert train("--data.prompts", "mine")[0] == 0
     assert (folder / "prompts/question.txt").read_text() == "{{facts}} Ask.\n"
-    assert len(list((folder / "prompts").iterdir())) == 10
+    assert {path.name for path in (folder / "prompts").iterdir()} == {*FILES}
     (folder / "rounds").mkdir()
     assert train("--data.prompts", "mine")[0] == 0
     text.write_text("{{facts}} Ask, please.")

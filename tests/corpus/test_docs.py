@@ -35,12 +35,15 @@ def reasons(path):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
             place = RAISED[node.func.id]
             yield from heads(node.args[place], module) if len(node.args) > place else ()
-        elif isinstance(node, ast.Return) and path.name == "folders.py":
+        elif isinstance(node, ast.Return) and path.name == "skipped_folders.py":
             yield from heads(node.value, module)
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if getattr(key, "value", "") == "skip":
                     yield from heads(value, module)
+        elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "REASONS":
+            for value in node.value.values:
+                yield from heads(value, module)
         elif isinstance(node, ast.Assign):
             target = node.targets[0]
             target = target.elts[0] if isinstance(target, ast.Tuple) else target
