@@ -20,9 +20,8 @@ from preflexor_pl.pairs.planning import EarlierRounds
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.reply_parsing import thinking_text
 from preflexor_pl.pairs.round_folders import round_folder
-from preflexor_pl.pairs.round_order import held_out_order, round_order
+from preflexor_pl.pairs.round_order import held_out_order, held_out_settings, round_order
 from preflexor_pl.pairs.settings import PairSettings
-from preflexor_pl.rounds.rounds import held_out_settings
 
 if TYPE_CHECKING:
     from preflexor_pl.datamodule import PreferenceDataModule

@@ -19,10 +19,10 @@ from preflexor_pl.pairs.journaled_client import PairDraft
 from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.rejection import has_trigger
 from preflexor_pl.pairs.round_folders import round_folder
+from preflexor_pl.pairs.round_order import held_out_settings
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.solutions import solution_prompt
 from preflexor_pl.rounds.history import tries_before
-from preflexor_pl.rounds.rounds import held_out_settings
 from preflexor_pl.tasks import Item, Task
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from preflexor_pl.pairs.own_pairs import OwnSet
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.questions import EmbeddingCache
 from preflexor_pl.pairs.round_folders import is_complete, round_folder
-from preflexor_pl.pairs.round_order import held_out_order, round_order
+from preflexor_pl.pairs.round_order import held_out_order, held_out_settings, round_order
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.task_maker import TaskPairMaker
 from preflexor_pl.pairs.writers import Measures, Writers
@@ -239,17 +239,3 @@ class Rounds:
             history = partial(tries_before, self.run)
             return TaskPairMaker(self.task, settings, writers, measures, history, seed, identity)
         return PairMaker(settings, self.library, self.embeddings, writers, measures, seed, identity)
-
-
-def held_out_settings(settings: PairSettings, wanted: int) -> PairSettings:
-    """What held-out pairs are made of: three random draws a pair, all with the trigger.
-
-    Where no pair has it they have none either.
-    """
-    return replace(
-        settings,
-        topics=3 * wanted,
-        questions_per_topic=1,
-        ask_about="random",
-        untriggered_share=float(settings.untriggered_share == 1),
-    )
