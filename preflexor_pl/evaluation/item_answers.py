@@ -14,7 +14,12 @@ from preflexor_pl.core.markers import DEFAULT, MarkerStrings
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.evaluation.held_out import answer_questions
 from preflexor_pl.evaluation.question_values import BY_LEVEL, PASS, VERIFIED
-from preflexor_pl.pairs.verification import Outcome, check_response
+from preflexor_pl.pairs.verification import (
+    Outcome,
+    check_response,
+    is_right_answer,
+    is_verified,
+)
 from preflexor_pl.policy.language_model import LanguageModel
 from preflexor_pl.tasks.task import Item, Task
 
@@ -46,12 +51,12 @@ class ItemAnswer:
     @property
     def is_right(self) -> bool:
         """Whether the answer is right, whatever led to it."""
-        return self.outcome in ("right", "lucky")
+        return is_right_answer(self.outcome)
 
     @property
     def is_verified(self) -> bool:
         """Whether the answer is right, and follows thinking that is right, or cannot be checked."""
-        return self.outcome == "right" and self.thinks
+        return is_verified(self.outcome, self.thinks)
 
 
 def answer_items(

@@ -16,6 +16,7 @@ from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.generator import Completion
 from preflexor_pl.evaluation.significance import Difference, paired_difference
 from preflexor_pl.pairs.pair import PreferencePair
+from preflexor_pl.pairs.verification import is_right_answer, is_verified
 
 PASS, VERIFIED, BY_LEVEL = "pass_at_1", "verified", "pass_at_1/level_"  # of a task's items
 
@@ -113,8 +114,8 @@ def _read_items(path: Path) -> QuestionValues:
 
 
 def _values_of_item(line: Any) -> tuple[str, str, dict[str, float]]:
-    right = line["outcome"] in ("right", "lucky")
-    values = {PASS: right, VERIFIED: line["outcome"] == "right"}
+    right = is_right_answer(line["outcome"])
+    values = {PASS: right, VERIFIED: is_verified(line["outcome"], line["thinks"])}
     return f"item {line['id']}", line["group"], values | {f"{BY_LEVEL}{line['level']}": right}
 
 

@@ -17,6 +17,16 @@ Outcome = Literal["right", "lucky", "wrong", "unreadable"]
 OUTCOMES: tuple[Outcome, ...] = ("right", "lucky", "wrong", "unreadable")
 
 
+def is_right_answer(outcome: Outcome) -> bool:
+    """Whether the answer is right, whatever led to it."""
+    return outcome in ("right", "lucky")
+
+
+def is_verified(outcome: Outcome, thinks: bool) -> bool:
+    """Whether the answer is right, and follows thinking that is right, or cannot be checked."""
+    return outcome == "right" and thinks
+
+
 @dataclass(frozen=True)
 class Checked:
     """A response with what came of checking it.

@@ -6,13 +6,19 @@ from dataclasses import replace
 import pytest
 
 from preflexor_pl.core.generator import Completion
+from preflexor_pl.evaluation.item_answers import ItemAnswer, item_metrics, write_item_answers
 from preflexor_pl.evaluation.question_values import (
+    PASS,
+    VERIFIED,
     QuestionValues,
     document_of,
+    items_path,
     read_values,
+    values_after,
     values_from_rows,
     write_values,
 )
+from preflexor_pl.pairs.verification import OUTCOMES
 from tests.tiny import PAIR
 
 
@@ -46,3 +52,14 @@ def test_questions_are_paired_by_what_was_asked_not_by_their_place():
     assert (found.first, found.second, found.n, found.documents) == (2, 3.5, 2, 2)
     assert first.change_to(later, "other") is None
     assert first.change_to(QuestionValues(["d"], ["v"], {"m": [1.0]}), "m") is None
+
+
+def test_answers_to_items_are_read_as_the_metrics_count_them(tmp_path):
+    answers = [
+        ItemAnswer(f"{outcome} {thinks}", 1, "", outcome, thinks, None, 3, "text")
+        for outcome in OUTCOMES
+        for thinks in (True, False)
+    ]
+    write_item_answers(items_path(tmp_path, 0), answers)
+    means, metrics = values_after(tmp_path, 0).means(), item_metrics(answers)
+    assert (means[PASS], means[VERIFIED]) == (metrics[PASS], metrics[VERIFIED]) == (4 / 8, 1 / 8)

@@ -88,7 +88,7 @@ def leave_items(run, index, right):
     """Twelve items of two levels, of which the first ``right`` are right, and their row."""
     outcomes = ["right"] * right + ["wrong"] * (12 - right)
     items = [
-        {"id": f"{i}", "level": 1 + i // 6, "group": f"{i}", "outcome": outcome}
+        {"id": f"{i}", "level": 1 + i // 6, "group": f"{i}", "outcome": outcome, "thinks": True}
         for i, outcome in enumerate(outcomes)
     ]
     path = items_path(run, index)
