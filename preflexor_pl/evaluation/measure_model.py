@@ -83,9 +83,7 @@ class _Measurement:
     ) -> None:
         self.asked = asked
         self.loaded = loaded
-        info = loaded.info
-        unknown = not info.config and info.system_prompt is None
-        self.system_prompt = asked.system_prompt if unknown else info.system_prompt
+        self.system_prompt = loaded.system_prompt(asked.system_prompt)
         self.label = label
         self.iterations = iterations
         self.out = out

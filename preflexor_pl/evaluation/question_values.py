@@ -115,7 +115,7 @@ def _read_items(path: Path) -> QuestionValues:
 
 def _values_of_item(line: Any) -> tuple[str, str, dict[str, float]]:
     right = is_right_answer(line["outcome"])
-    values = {PASS: right, VERIFIED: is_verified(line["outcome"], line["thinks"])}
+    values: dict[str, float] = {PASS: right, VERIFIED: is_verified(line["outcome"], line["thinks"])}
     return f"item {line['id']}", line["group"], values | {f"{BY_LEVEL}{line['level']}": right}
 
 

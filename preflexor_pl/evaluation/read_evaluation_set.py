@@ -57,12 +57,22 @@ def read_evaluation_set(options: argparse.Namespace) -> tuple[EvaluationSet, lis
     return asked, model_specs(options, first.base)
 
 
-def _models(options: argparse.Namespace) -> list[ModelInfo]:
-    """The models in their order, without the base; each of them, base and judge can be had."""
+def named_models(options: argparse.Namespace) -> list[ModelInfo]:
+    """The models in their order, without the base: one at least.
+
+    Raises:
+        ConfigError: there is none, or it cannot be had.
+    """
     names = dict.fromkeys(parse_spec(text, 0)[0] for text in options.models)
     models = [model_info(name) for name in names if name != BASE]
     if not models:
         raise ConfigError("give one model besides base: its base is measured with it")
+    return models
+
+
+def _models(options: argparse.Namespace) -> list[ModelInfo]:
+    """The models in their order, without the base; each of them, base and judge can be had."""
+    models = named_models(options)
     server = named_server(options.judge or "", "--judge", options.key_env)
     others = (BASE if server else options.judge or BASE, models[0].base)
     for info in (*models, *(model_info(name) for name in others if name != BASE)):

@@ -18,11 +18,11 @@ from preflexor_pl.core.seeds import derive_seed
 from preflexor_pl.core.settings import Sampling
 from preflexor_pl.evaluation.item_answers import ItemAnswer, checked_answer, item_prompt
 from preflexor_pl.evaluation.stages import answer_after, tokens_until
-from preflexor_pl.pairs.prompts import ANSWER_LINE, Prompt
+from preflexor_pl.pairs.prompts import Prompt
 from preflexor_pl.pairs.solutions import read_solution
 from preflexor_pl.reasoning import Reasoner, ReasoningSettings
 from preflexor_pl.reasoning.models import LoadedModel
-from preflexor_pl.tasks.task import Item, Task
+from preflexor_pl.tasks.task import Item, Task, worked_of
 
 OWN, REMOVED, SHUFFLED, EXAMPLES = "own", "removed", "shuffled", "examples"
 
@@ -119,11 +119,7 @@ class TaskMeasurement:
         """Answers of a model that is shown worked items, in the form that these have."""
         requests = []
         for item in self.items:
-            worked = [one for one in self.task.worked if one.item.level == item.level]
-            turns = [
-                (one.item.prompt, f"{one.thinking}\n{ANSWER_LINE} {one.item.answer}")
-                for one in worked
-            ]
+            turns = [(one.item.prompt, one.reply) for one in worked_of(self.task, item.level)]
             shown = Prompt("", tuple(turns)).inert(self.loaded.model.special_strings)
             requests.append(replace(self._request(item), examples=shown.examples))
         answers = self._complete(EXAMPLES, requests)

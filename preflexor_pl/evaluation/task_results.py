@@ -13,15 +13,16 @@ from typing import Any
 from preflexor_pl.core.errors import ConfigError
 from preflexor_pl.core.files import write_atomically
 from preflexor_pl.core.progress import log_line
+from preflexor_pl.evaluation.changes import format_difference, format_p
 from preflexor_pl.evaluation.intervals import rate
 from preflexor_pl.evaluation.item_answers import ItemAnswer, item_metrics, write_item_answers
-from preflexor_pl.evaluation.model_specs import BASE, Spec, model_specs, parse_spec
-from preflexor_pl.evaluation.read_evaluation_set import recursion
+from preflexor_pl.evaluation.model_specs import Spec, model_specs
+from preflexor_pl.evaluation.read_evaluation_set import named_models, recursion
 from preflexor_pl.evaluation.significance import Difference, paired_difference
 from preflexor_pl.evaluation.task_conditions import OWN, TaskMeasurement
 from preflexor_pl.pairs.item_choice import choose_items
 from preflexor_pl.policy.run_record import at
-from preflexor_pl.reasoning.model_info import ModelInfo, model_info
+from preflexor_pl.reasoning.model_info import ModelInfo
 from preflexor_pl.reasoning.models import load_model
 from preflexor_pl.tasks import Item, Task, task_of
 from preflexor_pl.tasks.bank import KEY
@@ -114,8 +115,7 @@ def _cells(checked: Sequence[ItemAnswer], levels: Sequence[int]) -> list[str]:
 
 
 def _told(difference: Difference) -> str:
-    low, high, p = 100 * difference.low, 100 * difference.high, difference.p
-    return f"{100 * difference.value:+.0f} [{low:+.0f}, {high:+.0f}], p {p:.2g}"
+    return f"{format_difference(difference, True)}, p {format_p(difference.p)}"
 
 
 def _difference(base: Sequence[ItemAnswer], checked: Sequence[ItemAnswer]) -> Difference:
@@ -132,8 +132,7 @@ def _measured(
     options: argparse.Namespace, task: Task, items: Sequence[Item], spec: Spec, first: ModelInfo
 ) -> dict[str, list[ItemAnswer]]:
     loaded = load_model(spec.name, options.dtype)
-    unknown = not loaded.info.config and loaded.info.system_prompt is None
-    system = first.system_prompt if unknown else loaded.info.system_prompt
+    system = loaded.system_prompt(first.system_prompt)
     asks = loaded.thinks and at(loaded.info.config, "data.untriggered_share") != 1
     measurement = TaskMeasurement(
         task, items, loaded, recursion(options), system, asks, options.batch_size
@@ -142,11 +141,7 @@ def _measured(
 
 
 def _first(options: argparse.Namespace) -> ModelInfo:
-    names = [parse_spec(text, 0)[0] for text in options.models]
-    others = [name for name in names if name != BASE]
-    if not others:
-        raise ConfigError("give one model besides base: its base is measured with it")
-    return model_info(others[0])
+    return named_models(options)[0]
 
 
 def _task_of_run(options: argparse.Namespace) -> Any:

@@ -35,10 +35,10 @@ class ItemTries:
     tries: int
     right: int
 
-    @property
-    def pass_rate(self) -> float:
-        """Share of the tries that were right."""
-        return self.right / self.tries
+
+def pass_rate(items: Sequence[ItemTries]) -> float:
+    """Share of the tries at some items that were right."""
+    return sum(one.right for one in items) / sum(one.tries for one in items)
 
 
 def choose_items(
@@ -82,7 +82,7 @@ def level_rates(history: Sequence[ItemTries]) -> dict[int, float]:
         last = max(one.round for one in history if one.level == level)
         tries = [one for one in history if one.level == level and one.round == last]
         counted = [one for one in tries if first[one.item] == last] or tries
-        rates[level] = sum(one.right for one in counted) / sum(one.tries for one in counted)
+        rates[level] = pass_rate(counted)
     return rates
 
 
@@ -119,7 +119,7 @@ def _with_middling(
 ) -> Iterator[Item]:
     """Every second item one that was answered now right, now wrong, until there are no more."""
     last = {one.item: one for one in history if one.level == level}
-    rates = {id: one.pass_rate for id, one in last.items() if 0 < one.right < one.tries}
+    rates = {id: pass_rate([one]) for id, one in last.items() if 0 < one.right < one.tries}
     asked = task.items(split, level, 0, len(last))  # in this order, so these are all
     known = [item for item in asked if item.id in rates]
     for item in sorted(known, key=lambda item: abs(rates[item.id] - 0.5)):

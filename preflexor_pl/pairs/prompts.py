@@ -15,7 +15,6 @@ from preflexor_pl.tasks.task import Item, WorkedItem
 
 ANY = "this"  # what a question is about where no topic is given
 NO_ANSWER = "(no answer)"
-ANSWER_LINE = "Answer:"  # begins the line of a solution that holds its answer
 
 _PLACE = re.compile(r"\{\{ *(\w+) *\}\}")  # one pair of braces, or $, is LaTeX
 _PARAGRAPH = re.compile(rf"^{_PLACE.pattern}\n\n", re.MULTILINE)  # a placeholder alone
@@ -204,9 +203,7 @@ class Prompts:
             worked: items that show how it is done.
             hint: says the answer; "" for none.
         """
-        shown = [
-            (_told(one.item), f"{one.thinking}\n{ANSWER_LINE} {one.item.answer}") for one in worked
-        ]
+        shown = [(_told(one.item), one.reply) for one in worked]
         return self.solution.prompt(shown, **_told(item) | {"hint": hint})
 
 

@@ -106,7 +106,14 @@ def chosen_response(
     markers: MarkerStrings = DEFAULT,
 ) -> str:
     """A whole chosen response: thinking section, reflect section if there is one, the answer."""
-    parts = [markers.think_start, thinking_text(blocks), markers.think_end]
+    return thought_response(thinking_text(blocks), answer, reflection, markers)
+
+
+def thought_response(
+    thinking: str, answer: str, reflection: str = "", markers: MarkerStrings = DEFAULT
+) -> str:
+    """A response with its thinking section, reflect section if there is one, and the answer."""
+    parts = [markers.think_start, thinking, markers.think_end]
     if reflection:
         parts += [markers.reflect_start, reflection.strip(), markers.reflect_end]
     return "\n".join([*parts, answer.strip()])

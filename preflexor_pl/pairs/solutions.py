@@ -13,9 +13,9 @@ from preflexor_pl.core.settings import Sampling
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import HINTED, SOLUTION, CallKey
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
-from preflexor_pl.pairs.prompts import ANSWER_LINE, Prompt, Prompts
+from preflexor_pl.pairs.prompts import Prompt, Prompts
 from preflexor_pl.pairs.reply_checks import copies_example
-from preflexor_pl.tasks.task import Item, Task
+from preflexor_pl.tasks.task import ANSWER_LINE, Item, Task, worked_of
 
 HINT = "The answer is {}."
 _ANSWER = re.compile(rf"^[\s*_#>]*{ANSWER_LINE}[*_]*", re.IGNORECASE | re.MULTILINE)
@@ -54,7 +54,7 @@ def solution_prompt(prompts: Prompts, task: Task, item: Item, stage: str) -> Pro
         item: to be solved.
         stage: ``HINTED`` tells the answer, ``SOLUTION`` does not.
     """
-    worked = [one for one in task.worked if one.item.level == item.level]
+    worked = worked_of(task, item.level)
     return prompts.ask_solution(item, worked, HINT.format(item.answer) if stage == HINTED else "")
 
 

@@ -94,8 +94,8 @@ class TaskPairMaker:
             made.add(wave)
             kept, tried = max(1, len(made.pairs)), len(made.tries)
         pairs = made.pairs[: order.wanted]
-        journal.keep_drops(client.drops)
         if not pairs:
+            journal.keep_drops(client.drops)
             reasons = [drop["reason"] for drop in client.drops]
             told = f"{by_reason(reasons)}{advice(reasons)}"
             raise CorpusError(

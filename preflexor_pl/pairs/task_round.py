@@ -15,11 +15,12 @@ from preflexor_pl.core.responses import answer_of
 from preflexor_pl.core.special_tokens import escape_special_tokens
 from preflexor_pl.pairs.call_key import TRY, CallKey
 from preflexor_pl.pairs.correctness import token_f1
-from preflexor_pl.pairs.item_choice import ItemTries
+from preflexor_pl.pairs.item_choice import ItemTries, pass_rate
 from preflexor_pl.pairs.journaled_client import JournaledClient, PairDraft
 from preflexor_pl.pairs.maker import Order
 from preflexor_pl.pairs.pair import PreferencePair
 from preflexor_pl.pairs.rejection import has_trigger
+from preflexor_pl.pairs.reply_parsing import thought_response
 from preflexor_pl.pairs.settings import PairSettings
 from preflexor_pl.pairs.solutions import Solution, Solver
 from preflexor_pl.pairs.verification import OUTCOMES, Outcome, check_response
@@ -95,7 +96,7 @@ class TaskRound:
     def facts(self, pairs: Sequence[PreferencePair]) -> dict[str, Any]:
         """The round's numbers, for its manifest."""
         reasons = Counter(drop["reason"] for drop in self.client.drops)
-        rates = {
+        by_level = {
             level: [one for one in self.tries if one.level == level]
             for level in sorted({one.level for one in self.tries})
         }
@@ -103,8 +104,7 @@ class TaskRound:
             "items": len(self.tries),
             "tries": {name: self.outcomes[name] for name in OUTCOMES},
             "pass_rate": {
-                str(level): round(sum(t.right for t in ts) / sum(t.tries for t in ts), 4)
-                for level, ts in rates.items()
+                str(level): round(pass_rate(tries), 4) for level, tries in by_level.items()
             },
             "chosen": dict(Counter(pair.teacher for pair in pairs)),
             "all_right": reasons["all_tries_right"],
@@ -124,7 +124,7 @@ class TaskRound:
             best = min(right, key=lambda one: len(one.completion.text))
             chosen, source = best.completion.text, self.policy.name
         elif solution:
-            chosen, source = self._told(draft, solution), self.client.teacher.name
+            chosen, source = self._response(draft, solution), self.client.teacher.name
             source += " (told the answer)" * solution.is_hinted
         else:
             self.client.drop(draft, "never_right", failed[0].completion.text)
@@ -185,14 +185,12 @@ class TaskRound:
         question = escape_special_tokens(draft.question, self.client.special_tokens)
         return question + self.settings.markers.suffix * trigger
 
-    def _told(self, draft: PairDraft, solution: Solution) -> str:
+    def _response(self, draft: PairDraft, solution: Solution) -> str:
         """The teacher's solution as a response."""
-        markers = self.settings.markers
         if not has_trigger(draft, self.settings.untriggered_share):
             return solution.answer
-        return "\n".join(
-            (markers.think_start, solution.thinking, markers.think_end, solution.answer)
-        )
+        markers = self.settings.markers
+        return thought_response(solution.thinking, solution.answer, markers=markers)
 
     def _pair(
         self, draft: PairDraft, item: Item, chosen: str, source: str, rejected: Try

@@ -34,8 +34,8 @@ class PromptBatch:
         self.cache: dict[str, Any] = {}  # by the name that the model gives it
         self.padded = is_paddable(model)
         self.copies: list[int] = []  # of each row the one whose prompt it has, until they are read
-        if self.padded and len(set(map(tuple, prompts))) < len(prompts):
-            first = {tuple(prompt): None for prompt in prompts}
+        first = list(dict.fromkeys(map(tuple, prompts)))
+        if self.padded and len(first) < len(prompts):
             order = {prompt: place for place, prompt in enumerate(first)}
             self.copies = [order[tuple(prompt)] for prompt in prompts]
             prompts = list(map(list, first))

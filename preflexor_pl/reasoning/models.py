@@ -32,6 +32,11 @@ class LoadedModel:
     model: LanguageModel
     thinks: bool
 
+    def system_prompt(self, otherwise: str | None) -> str | None:
+        """Its system turn in training; ``otherwise`` where nothing is known of its training."""
+        unknown = not self.info.config and self.info.system_prompt is None
+        return otherwise if unknown else self.info.system_prompt
+
     def generator(self, batch_size: int) -> LocalGenerator:
         """Generates with the trained weights."""
         return LocalGenerator(self.model, "policy", batch_size, self.info.name)

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 Verdict = Literal["right", "wrong", "unreadable"]
 Split = Literal["train", "held_out"]
 
+ANSWER_LINE = "Answer:"  # begins the line of a solution that holds its answer
+
 
 @dataclass(frozen=True)
 class Item:
@@ -52,6 +54,11 @@ class WorkedItem:
     item: Item
     thinking: str
 
+    @property
+    def reply(self) -> str:
+        """How it is said: the thinking, and the answer on a line of its own."""
+        return f"{self.thinking}\n{ANSWER_LINE} {self.item.answer}"
+
 
 @runtime_checkable
 class Task(Protocol):
@@ -84,3 +91,8 @@ class Task(Protocol):
 
     def check_thinking(self, item: Item, thinking: str) -> Verdict | None:
         """Whether the thinking is right, None where that cannot be told; never raises."""
+
+
+def worked_of(task: Task, level: int) -> list[WorkedItem]:
+    """The worked examples of a level."""
+    return [one for one in task.worked if one.item.level == level]
